@@ -1,0 +1,84 @@
+"""Random numbers that do not depend on how the work was cut.
+
+Philox4x32-10 (Salmon et al. 2011, "Parallel random numbers: as easy as 1, 2, 3"), a counter-based generator: each
+draw is a pure function of (seed, stage, example, step, position), so that batch, slice, order and restarts change
+nothing. Written in integer arithmetic of the array-API standard: the same integers in NumPy and in CuPy.
+"""
+
+import hashlib
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from auditor.classifier import Array
+
+_M0, _M1 = 0xD2511F53, 0xCD9E8D57
+_W0, _W1 = 0x9E3779B9, 0xBB67AE85
+_MASK = 0xFFFFFFFF
+
+
+@dataclass(frozen=True)
+class Random:
+    """A stream per example. `examples` are the examples' positions in the dataset, (n,) int64."""
+
+    xp: Any
+    key: tuple[int, int]
+    examples: Array
+
+    @classmethod
+    def keyed(cls, xp: Any, seed: int, stage: str, examples: Array) -> "Random":
+        digest = hashlib.sha256(f"{seed}/{stage}".encode()).digest()
+        key = (int.from_bytes(digest[:4], "little"), int.from_bytes(digest[4:8], "little"))
+        return cls(xp, key, xp.asarray(examples))
+
+    def split(self, name: str) -> "Random":
+        """Another stream for the same examples, say for one restart."""
+        digest = hashlib.sha256(f"{self.key[0]}/{self.key[1]}/{name}".encode()).digest()
+        key = (int.from_bytes(digest[:4], "little"), int.from_bytes(digest[4:8], "little"))
+        return replace(self, key=key)
+
+    def integers(self, step: int, count: int) -> Array:
+        """(n, count) uint32 numbers."""
+        xp = self.xp
+        blocks = -(-count // 4)
+        n = self.examples.shape[0]
+        counters = [
+            xp.broadcast_to(xp.arange(blocks, dtype=xp.uint64)[None, :], (n, blocks)),
+            xp.full((n, blocks), step, dtype=xp.uint64),
+            xp.broadcast_to((self.examples.astype(xp.uint64) & _MASK)[:, None], (n, blocks)),
+            xp.broadcast_to((self.examples.astype(xp.uint64) >> 32)[:, None], (n, blocks)),
+        ]
+        words = xp.stack(_philox(xp, counters, self.key), axis=-1)
+        return xp.reshape(words, (n, blocks * 4))[:, :count].astype(xp.uint32)
+
+    def uniform(self, step: int, shape: tuple[int, ...]) -> Array:
+        """(n, *shape) float32 in [0, 1): 24 random bits each."""
+        bits = self.integers(step, int(np.prod(shape, dtype=np.int64))) >> 8
+        values = bits.astype(self.xp.float32) * self.xp.float32(2.0**-24)
+        return self.xp.reshape(values, (self.examples.shape[0], *shape))
+
+    def normal(self, step: int, shape: tuple[int, ...]) -> Array:
+        """(n, *shape) float32 standard normal numbers (Box and Muller 1958)."""
+        xp = self.xp
+        count = int(np.prod(shape, dtype=np.int64))
+        bits = self.integers(step, 2 * count).astype(xp.float64)
+        radius = xp.sqrt(-2.0 * xp.log((bits[:, :count] + 1.0) * 2.0**-32))
+        values = (radius * xp.cos(2.0 * np.pi * 2.0**-32 * bits[:, count:])).astype(xp.float32)
+        return xp.reshape(values, (self.examples.shape[0], *shape))
+
+
+def _philox(xp: Any, counters: list[Array], key: tuple[int, int]) -> list[Array]:
+    """Ten rounds of Philox4x32 on four uint64 arrays that hold 32-bit words."""
+    c0, c1, c2, c3 = counters
+    k0, k1 = key
+    for _ in range(10):
+        low0, low1 = c0 * xp.uint64(_M0), c2 * xp.uint64(_M1)
+        c0, c1, c2, c3 = (
+            (low1 >> 32) ^ c1 ^ xp.uint64(k0),
+            low1 & xp.uint64(_MASK),
+            (low0 >> 32) ^ c3 ^ xp.uint64(k1),
+            low0 & xp.uint64(_MASK),
+        )
+        k0, k1 = (k0 + _W0) & _MASK, (k1 + _W1) & _MASK
+    return [c0, c1, c2, c3]

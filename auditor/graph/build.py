@@ -1,0 +1,56 @@
+"""Appending nodes to a graph: `op.Mul(a, b)` adds a node and gives its output, typed and shaped.
+
+The one place that imports onnxscript's GraphBuilder, and only when something is built.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import onnx_ir as ir
+
+
+class Builder:
+    """Appends nodes to `graph`; attribute access is the operator's name, as the ONNX standard spells it.
+
+    Python numbers and lists become constants of the other operand's type. `device` ("cpu" or "cuda") is there
+    for rules whose fastest lowering differs per device.
+    """
+
+    def __init__(self, graph: ir.Graph, *, device: str = "cpu") -> None:
+        from onnxscript import GraphBuilder
+
+        self.graph = graph
+        self.device = device
+        self._op = GraphBuilder(graph).op
+        self._constants = 0
+
+    def __getattr__(self, operator: str) -> Any:
+        return getattr(self._op, operator)
+
+    def const(self, array: Any, *, like: ir.Value | None = None) -> ir.Value:
+        """A constant tensor; `like` lends its element type."""
+        array = np.asarray(array)
+        if like is not None:
+            array = array.astype(like.dtype.numpy())  # type: ignore[union-attr]
+        self._constants += 1
+        name = f"const_{len(self.graph.initializers)}_{self._constants}"
+        return self._op.initializer(ir.tensor(array, name=name), name=name)
+
+    def ints(self, values: Sequence[int]) -> ir.Value:
+        """A constant int64 vector, as shape and axes inputs want it."""
+        return self.const(np.asarray(values, dtype=np.int64))
+
+
+def shape_of(value: ir.Value) -> tuple[int, ...]:
+    """The static shape; every shape is static once a model has been made plain."""
+    if value.shape is None or not all(isinstance(d, int) for d in value.shape):
+        raise ValueError(f"value '{value.name}' has no static shape: {value.shape}")
+    return tuple(int(d) for d in value.shape)  # type: ignore[arg-type]
+
+
+def constant_of(value: ir.Value | None) -> np.ndarray | None:
+    """The array behind a constant, or None when the value depends on the model's input."""
+    if value is None or value.const_value is None:
+        return None
+    return value.const_value.numpy()
