@@ -1,0 +1,184 @@
+"""What is asked for, as frozen and validated values: threats with exact epsilons, presets, the audit's specification.
+
+A specification has one canonical JSON form and a digest over all that can change a result. Epsilons are kept as the
+rational numbers that were written ("8/255"), in widths of the domain.
+"""
+
+import hashlib
+import json
+import re
+from fractions import Fraction
+from typing import Annotated, Literal, TypeVar
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from auditor.errors import SpecError
+
+Norm = Literal["Linf", "L2", "L1", "L0"]
+Layout = Literal["NCHW", "NHWC"]
+Preset = Literal["quick", "standard"]
+
+NORMS: tuple[Norm, ...] = ("Linf", "L2", "L1")
+_NUMBER = re.compile(r"\d+(\.\d+)?([eE][+-]?\d+)?(/\d+(\.\d+)?)?")
+
+
+def exact(text: str) -> Fraction:
+    """The rational number that `text` writes, such as 8/255, 0.03 or 0.5/255; SpecError for anything else."""
+    if not _NUMBER.fullmatch(text):
+        raise SpecError(f"'{text}' is not a number; write it like 8/255 or 0.03")
+    top, _, bottom = text.partition("/")
+    if bottom and Fraction(bottom) == 0:
+        raise SpecError(f"'{text}' divides by zero")
+    return Fraction(top) / Fraction(bottom or 1)
+
+
+def _positive_eps(text: str) -> str:
+    if exact(text) <= 0:
+        raise SpecError(f"an eps of {text} allows no perturbation; give one above 0")
+    return text
+
+
+Eps = Annotated[str, AfterValidator(_positive_eps)]
+
+
+class Frozen(BaseModel):
+    """A value: validated once, never changed, no unknown fields."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Threat(Frozen):
+    """An attacker who may move an input by at most eps in `norm`, eps in widths of the domain."""
+
+    norm: Norm
+    eps: tuple[Eps, ...] = Field(min_length=1)
+
+    @field_validator("eps", mode="after")
+    @classmethod
+    def _ascending(cls, eps: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(sorted({exact(text): text for text in reversed(eps)}.values(), key=exact))
+
+
+class Normalisation(Frozen):
+    """Declared per-channel normalisation, (x - mean) / std, applied between the domain and the upload."""
+
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+
+class Budget(Frozen):
+    """Where an audit stops by itself: passes (forwards + backwards) per example, or wall time as a safety stop."""
+
+    passes: int | None = None
+    seconds: float | None = None
+
+    @classmethod
+    def parse(cls, text: str) -> "Budget":
+        """'500passes', '90s', '10m' or '2h'."""
+        match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(passes|s|m|h)", text.strip())
+        if match is None or float(match[1]) <= 0:
+            raise SpecError(f"budget '{text}' is not understood; write it like 500passes, 90s, 10m or 2h")
+        amount = float(match[1])
+        if match[2] == "passes":
+            return cls(passes=int(amount))
+        return cls(seconds=amount * {"s": 1, "m": 60, "h": 3600}[match[2]])
+
+
+class Gate(Frozen):
+    """A rule such as Linf:8/255=0.40: robust accuracy at that eps must not lie below the threshold."""
+
+    norm: Norm
+    eps: Eps
+    threshold: float = Field(ge=0, le=1)
+
+    @classmethod
+    def parse(cls, text: str) -> "Gate":
+        match = re.fullmatch(r"(\w+):([^=]+)=(.+)", text.strip())
+        if match is None or match[1] not in NORMS:
+            raise SpecError(
+                f"gate '{text}' is not understood; write NORM:EPS=ACCURACY, such as Linf:8/255=0.40, "
+                f"with a norm out of {', '.join(NORMS)}"
+            )
+        threshold = float(exact(match[3].strip()))
+        if threshold > 1:
+            raise SpecError(f"gate '{text}' asks for an accuracy of {threshold:g}; give one between 0 and 1")
+        return build(cls, norm=match[1], eps=match[2].strip(), threshold=threshold)
+
+    @property
+    def rule(self) -> str:
+        return f"{self.norm}:{self.eps}={self.threshold:g}"
+
+
+class AuditSpec(Frozen):
+    """Everything that the caller decides about an audit. All defaults are explicit by the time it is built."""
+
+    threats: tuple[Threat, ...] = Field(min_length=1)
+    preset: Preset = "standard"
+    attacks: tuple[str, ...] = ()  # names; empty means the preset's own
+    domain: tuple[float, float] | None = None
+    normalisation: Normalisation | None = None
+    layout: Layout | None = None
+    input: str | None = None
+    output: str | None = None
+    examples: int = Field(default=1000, ge=1)
+    seed: int = Field(default=0, ge=0)
+    device: Literal["cpu", "cuda"] = "cpu"
+    batch_size: int | None = Field(default=None, ge=1)
+    threads: int | None = Field(default=None, ge=1)
+    budget: Budget = Budget()
+    gates: tuple[Gate, ...] = ()
+
+    @property
+    def sha256(self) -> str:
+        """Digest of all that can change an example's result; budget and gates only cut short and judge."""
+        return digest(self.model_dump(mode="json", exclude={"budget", "gates"}))
+
+    @property
+    def width(self) -> float:
+        """The width of the domain in input units; 1 where there is none (eps is then in the features' units)."""
+        return 1.0 if self.domain is None else self.domain[1] - self.domain[0]
+
+
+def digest(value: object) -> str:
+    """SHA-256 of the canonical JSON form (sorted keys, no spaces)."""
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+T = TypeVar("T", bound=Frozen)
+
+
+def build(kind: type[T], /, **fields: object) -> T:
+    """A specification value from untrusted fields; SpecError names the field and what is wrong with it."""
+    try:
+        return kind(**fields)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"])) or kind.__name__
+        raise SpecError(f"{where}: {first['msg'].lower()} (got {first['input']!r})") from error
+
+
+# eps grids by the kind of input; the values are those that papers and RobustBench report on.
+THREAT_PRESETS: dict[str, tuple[Threat, ...]] = {
+    "image-8bit": (
+        Threat(norm="Linf", eps=tuple(f"{n}/255" for n in (1, 2, 3, 4, 6, 8, 10, 12, 16, 32))),
+        Threat(norm="L2", eps=("0.1", "0.25", "0.5", "0.75", "1", "1.25", "1.5", "2", "2.5", "3")),
+    ),
+    "mnist": (
+        Threat(norm="Linf", eps=("0.02", "0.05", "0.1", "0.15", "0.2", "0.25", "0.3", "0.35", "0.4", "0.5")),
+        Threat(norm="L2", eps=("0.25", "0.5", "1", "1.5", "2", "2.5", "3", "3.5", "4", "5")),
+    ),
+    "imagenet": (
+        Threat(
+            norm="Linf",
+            eps=tuple(f"{n}/255" for n in ("0.25", "0.5", "1", "2", "3", "4", "6", "8", "12", "16")),
+        ),
+        Threat(norm="L2", eps=("0.1", "0.25", "0.5", "1", "1.5", "2", "3", "4", "5", "8")),
+    ),
+    "tabular": (
+        Threat(
+            norm="Linf", eps=("0.005", "0.01", "0.02", "0.03", "0.05", "0.075", "0.1", "0.15", "0.2", "0.3")
+        ),
+        Threat(norm="L2", eps=("0.01", "0.02", "0.05", "0.1", "0.15", "0.2", "0.3", "0.5", "0.75", "1")),
+    ),
+}
