@@ -1,0 +1,62 @@
+"""The last few nodes before the class scores: which kind of score leaves the graph, and where its logits are.
+
+The trace walks backwards from an output through nodes that keep every value and its order, up to the first node
+that turns logits into something else.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import onnx_ir as ir
+
+Scores = Literal["logits", "probabilities", "label"]
+
+# They keep the elements, and the order of the elements, of their first input.
+PASSING = {"Identity", "Cast", "Squeeze", "Unsqueeze", "Reshape", "Flatten", "Dropout"}
+# Each keeps the order of one example's scores, so that what goes in decides as what comes out.
+SQUASHING = {"Softmax", "LogSoftmax", "Sigmoid"}
+
+
+@dataclass(frozen=True)
+class Head:
+    """How class scores leave the graph.
+
+    node: the Softmax, LogSoftmax, Sigmoid or ArgMax that was met, None when the output itself is logits.
+    names: the class labels that a ZipMap writes as keys, in column order.
+    """
+
+    scores: Scores
+    node: ir.Node | None = None
+    names: tuple[int | str, ...] = ()
+    passed: tuple[ir.Node, ...] = ()
+
+    @property
+    def operator(self) -> str | None:
+        return None if self.node is None else self.node.op_type
+
+
+def trace(value: ir.Value) -> Head:
+    """Walk from an output back to what computes it."""
+    passed: list[ir.Node] = []
+    names: tuple[int | str, ...] = ()
+    while (node := value.producer()) is not None:
+        if node.op_type in SQUASHING and node.domain == "":
+            return Head("logits" if node.op_type == "LogSoftmax" else "probabilities", node, names, tuple(passed))
+        if node.op_type == "ArgMax":
+            return Head("label", node, names, tuple(passed))
+        if node.op_type == "ZipMap":
+            names = _labels(node)
+        elif node.op_type not in PASSING:
+            break
+        passed.append(node)
+        assert node.inputs[0] is not None
+        value = node.inputs[0]
+    gives_probabilities = node is not None and node.domain == "ai.onnx.ml"
+    return Head("probabilities" if gives_probabilities else "logits", None, names, tuple(passed))
+
+
+def _labels(node: ir.Node) -> tuple[int | str, ...]:
+    for name in ("classlabels_int64s", "classlabels_strings"):
+        if name in node.attributes:
+            return tuple(node.attributes[name].value)
+    return ()

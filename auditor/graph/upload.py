@@ -1,0 +1,229 @@
+"""What an uploaded file says about itself, and how its raw output reads as class scores."""
+
+import hashlib
+from collections import Counter
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import onnx
+import onnx_ir as ir
+
+from auditor.errors import ModelError
+from auditor.graph.head import Head, Scores, trace
+from auditor.graph.load import STANDARD, all_nodes, default_opset, load, to_ir
+from auditor.runtime import Session, Tensor
+from auditor.spec import Layout
+
+FLOATS = ("tensor(float)", "tensor(double)", "tensor(float16)")
+_LABELS = ("tensor(int64)", "tensor(int32)", "tensor(string)")
+_CHANNELS = (1, 3, 4)
+
+
+@dataclass(frozen=True)
+class Upload:
+    """An ONNX classifier as it was uploaded.
+
+    input_shape: of the attacked input, batch axis first, None where dynamic. fixed_batch: its first entry when
+    static. output: the output that holds the class scores; `scores` says what they are: a label alone is
+    "label", a single Sigmoid column is "probabilities" of two classes. opset: of the standard domain, 0 without.
+    parameters: elements of the stored weights. inputs, outputs: every one, as ONNX Runtime describes them.
+    """
+
+    data: bytes
+    sha256: str
+    opset: int
+    input: str
+    input_type: str
+    input_shape: tuple[int | None, ...]
+    output: str
+    scores: Scores
+    classes: int
+    operators: dict[str, int]
+    parameters: int
+    fixed_batch: int | None
+    layout: Layout | None
+    inputs: tuple[Tensor, ...]
+    outputs: tuple[Tensor, ...]
+    names: tuple[int | str, ...] = ()
+    binary: bool = False
+
+    def class_scores(self, output: Any) -> np.ndarray:
+        """The raw output of one run -> (N, classes); the largest is the decision.
+
+        A single probability p becomes (1 - p, p); a label becomes one-hot; ZipMap's dictionaries become columns.
+        """
+        if isinstance(output, list):
+            return np.array([[row[name] for name in self.names] for row in output], np.float32)
+        if self.scores == "label":
+            return (np.reshape(output, (-1, 1)) == np.array(self.names or range(self.classes))).astype(np.float32)
+        columns = np.reshape(output, (-1, 1 if self.binary else self.classes))
+        if columns.dtype == np.float16:
+            columns = columns.astype(np.float32)
+        return np.concatenate([1 - columns, columns], axis=1) if self.binary else columns
+
+    def feed(self, x: np.ndarray) -> dict[str, np.ndarray]:
+        """Input x, (N, *shape) after normalisation, in the element type that the file wants."""
+        wanted = next(t for t in self.inputs if t.name == self.input)
+        return {self.input: np.ascontiguousarray(x, dtype=wanted.dtype)}
+
+
+def read_upload(
+    data: bytes, *, input: str | None = None, output: str | None = None, layout: Layout | None = None
+) -> Upload:
+    """Check an upload and find its attacked input and its class scores.
+
+    input, output: names, needed where the file offers several. layout: of images, else told from the shape.
+    ModelError says why the file is not a classifier that can be audited.
+    """
+    model = load(data)
+    session = Session(data, optimise="none")
+    inputs, outputs = tuple(session.inputs.values()), tuple(session.outputs.values())
+    attacked = _attacked(inputs, input)
+    shape = tuple(d if isinstance(d, int) and d >= 0 else None for d in attacked.shape)
+    if len(shape) < 2:
+        raise ModelError(
+            f"input '{attacked.name}' has shape {_written(attacked)}; a classifier's input has a batch axis first "
+            "and at least one more"
+        )
+    graph = to_ir(onnx.shape_inference.infer_shapes(model)).graph
+    heads = {value.name: trace(value) for value in graph.outputs}
+    widths = {o.name: _width(o, heads[o.name]) for o in outputs}
+    if all(d is not None for d in shape[1:]):
+        widths |= _measured(session, attacked, shape, widths)
+    scores = _scores_output(outputs, heads, widths, output)
+    head, width = heads[scores.name], widths[scores.name]
+    binary = width == 1 and head.operator == "Sigmoid"
+    return Upload(
+        data=data,
+        sha256=hashlib.sha256(data).hexdigest(),
+        opset=default_opset(model),
+        input=attacked.name,
+        input_type=attacked.type,
+        input_shape=shape,
+        output=scores.name,
+        scores=head.scores,
+        classes=2 if binary else width,
+        operators=_operators(model),
+        parameters=_parameters(model),
+        fixed_batch=shape[0],
+        layout=layout or _layout(graph, attacked.name, shape),
+        inputs=inputs,
+        outputs=outputs,
+        names=head.names,
+        binary=binary,
+    )
+
+
+def _written(tensor: Tensor) -> str:
+    return f"({', '.join('?' if d is None else str(d) for d in tensor.shape)}) of {tensor.type}"
+
+
+def _attacked(inputs: tuple[Tensor, ...], name: str | None) -> Tensor:
+    listed = ", ".join(f"'{i.name}' {_written(i)}" for i in inputs)
+    if name is not None and name not in {i.name for i in inputs}:
+        raise ModelError(f"the model has no input '{name}'; it has {listed}")
+    if len(inputs) != 1:
+        raise ModelError(
+            f"the model has {len(inputs)} inputs: {listed}; only one can be attacked: make the others constants of "
+            "the graph, so that --input names the only one left"
+        )
+    attacked = inputs[0]
+    if attacked.type not in FLOATS:
+        raise ModelError(f"input {listed} holds no floating-point numbers, so that a small change of it means nothing")
+    return attacked
+
+
+def _width(output: Tensor, head: Head) -> int:
+    """Class scores per example as far as the file declares them; 0 where it does not, or where they are none."""
+    if head.names:
+        return len(head.names)
+    if head.operator == "ArgMax" and head.node is not None:
+        return _argmax_width(head.node)
+    dims = [d for d in output.shape[1:] if d != 1]
+    if output.type not in FLOATS or len(dims) > 1 or not all(isinstance(d, int) and d > 0 for d in dims):
+        return 0
+    return int(dims[0]) if dims else int(len(output.shape) > 0)  # type: ignore[arg-type]
+
+
+def _argmax_width(node: ir.Node) -> int:
+    source = node.inputs[0]
+    if source is None or source.shape is None:
+        return 0
+    axis = node.attributes["axis"].as_int() if "axis" in node.attributes else 0
+    size = source.shape[axis]
+    return size if isinstance(size, int) else 0
+
+
+def _measured(session: Session, attacked: Tensor, shape: tuple[int | None, ...], declared: dict[str, int]) -> dict[str, int]:
+    """What one run gives: the scores per example of every floating-point output."""
+    batch = shape[0] or 1
+    x = np.random.default_rng(0).random((batch, *shape[1:])).astype(attacked.dtype)  # type: ignore[misc]
+    widths = {}
+    for output, value in zip(session.outputs.values(), session.run({attacked.name: x}), strict=True):
+        if output.type not in FLOATS:
+            continue
+        dims = value.shape[1:] if value.shape and value.shape[0] == batch else value.shape
+        other = [d for d in dims if d != 1]
+        is_scores = len(other) <= 1 and value.size and value.size % batch == 0
+        widths[output.name] = value.size // batch if is_scores else 0
+    return widths
+
+
+def _scores_output(
+    outputs: tuple[Tensor, ...], heads: dict[str, Head], widths: dict[str, int], name: str | None
+) -> Tensor:
+    listed = ", ".join(f"'{o.name}' {_written(o)}" for o in outputs)
+    if name is not None:
+        outputs = tuple(o for o in outputs if o.name == name)
+        if not outputs:
+            raise ModelError(f"the model has no output '{name}'; it has {listed}")
+    candidates = [o for o in outputs if o.type not in _LABELS and widths[o.name] > 0]
+    several = [o for o in candidates if widths[o.name] > 1 or heads[o.name].operator == "Sigmoid"]
+    if len(several) > 1:
+        raise ModelError(f"the model has several outputs that may be class scores: {listed}; name one with --output")
+    if several:
+        return several[0]
+    if candidates:
+        raise ModelError(
+            f"output '{candidates[0].name}' is a single number per example without a Sigmoid: a regression, or a "
+            "binary score whose threshold is not known; export class scores or the probability"
+        )
+    labels = [o for o in outputs if o.type in _LABELS]
+    for label in labels:
+        if widths[label.name] > 1:
+            return label
+    if labels:
+        raise ModelError(f"the model gives only a label ({listed}), and not out of how many classes; export scores too")
+    raise ModelError(
+        f"no output is a row of class scores per example, of shape (N, classes): {listed}; "
+        "cut the model behind its class scores, or give static image sizes where these depend on them"
+    )
+
+
+def _operators(model: onnx.ModelProto) -> dict[str, int]:
+    counts = Counter(n.op_type if n.domain in STANDARD else f"{n.domain}::{n.op_type}" for n in all_nodes(model))
+    return dict(sorted(counts.items()))
+
+
+def _parameters(model: onnx.ModelProto) -> int:
+    tensors = list(model.graph.initializer)
+    tensors += [a.t for n in all_nodes(model) if n.op_type == "Constant" for a in n.attribute if a.name == "value"]
+    counting = (onnx.TensorProto.INT64, onnx.TensorProto.BOOL, onnx.TensorProto.STRING)
+    return sum(int(np.prod(t.dims, dtype=np.int64)) for t in tensors if t.data_type not in counting)
+
+
+def _layout(graph: ir.Graph, name: str, shape: tuple[int | None, ...]) -> Layout | None:
+    """Told by the first node where it is plain, else by which axis has as many entries as images have channels."""
+    if len(shape) != 4:
+        return None
+    value = next(v for v in graph.inputs if v.name == name)
+    for node, _ in value.uses():
+        if node.op_type == "Conv":
+            return "NCHW"
+        if node.op_type == "Transpose" and node.attributes["perm"].as_ints() == [0, 3, 1, 2]:
+            return "NHWC"
+    first, last = shape[1] in _CHANNELS, shape[3] in _CHANNELS
+    if first == last:
+        return None
+    return "NCHW" if first else "NHWC"
