@@ -1,0 +1,83 @@
+"""Operators that the standard's reference implementation gets wrong or rounds to float32, done right in float64."""
+
+import numpy as np
+from onnx.reference.op_run import OpRun
+from onnx.reference.ops.op_conv_transpose import ConvTranspose as UngroupedConvTranspose
+from scipy.special import erf
+
+
+class ConvTranspose(UngroupedConvTranspose):
+    """The reference refuses groups: here a grouped one is a concatenation of ungrouped ones."""
+
+    op_domain = ""
+
+    def _run(self, x, w, b=None, group=1, **attributes):  # type: ignore[override]
+        group = group or 1
+        split = [np.split(x, group, axis=1), np.split(w, group, axis=0)]
+        split.append([None] * group if b is None else np.split(b, group))
+        parts = [super(ConvTranspose, self)._run(*p, group=1, **attributes)[0] for p in zip(*split, strict=True)]
+        return (np.concatenate(parts, axis=1),)
+
+
+class Erf(OpRun):
+    """The reference rounds to float32."""
+
+    op_domain = ""
+
+    def _run(self, x):
+        return (erf(x),)
+
+
+class Mean(OpRun):
+    """The reference accumulates in place, so a first input that broadcasts fails."""
+
+    op_domain = ""
+
+    def _run(self, *inputs):
+        return (sum(inputs) / len(inputs),)
+
+
+class LpNormalization(OpRun):
+    """The reference leaves out the absolute value."""
+
+    op_domain = ""
+
+    def _run(self, x, axis=-1, p=2):
+        norm = np.linalg.norm(x, ord=p, axis=axis, keepdims=True)
+        return (np.where(norm == 0, 0, x / norm),)
+
+
+class LRN(OpRun):
+    """The reference counts the examples where it should count the channels."""
+
+    op_domain = ""
+
+    def _run(self, x, alpha=1e-4, beta=0.75, bias=1.0, size=None):
+        channels = x.shape[1]
+        windows = [slice(max(0, c - (size - 1) // 2), c + size // 2 + 1) for c in range(channels)]
+        sums = np.stack([(x[:, w] ** 2).sum(axis=1) for w in windows], axis=1)
+        return (x / (bias + alpha / size * sums) ** beta,)
+
+
+class Gelu(OpRun):
+    """The reference runs the function body, with its own Erf."""
+
+    op_domain = ""
+
+    def _run(self, x, approximate="none"):
+        if approximate == "tanh":
+            return (x * (1 + np.tanh(np.sqrt(2 / np.pi) * (x + 0.044715 * x**3))) / 2,)
+        return (x * (1 + erf(x / np.sqrt(2))) / 2,)
+
+
+class MeanVarianceNormalization(OpRun):
+    """The reference runs the function body, which holds float32 constants."""
+
+    op_domain = ""
+
+    def _run(self, x, axes=(0, 2, 3)):
+        mean, std = x.mean(tuple(axes), keepdims=True), x.std(tuple(axes), keepdims=True)
+        return ((x - mean) / (std + 1e-9),)
+
+
+CORRECTED = [ConvTranspose, Erf, Mean, LpNormalization, LRN, Gelu, MeanVarianceNormalization]
