@@ -1,0 +1,137 @@
+"""Activation functions. Masks come from the output where its sign tells the input's."""
+
+import math
+
+from auditor.autodiff.rules import stops, vjp
+
+
+@vjp("Relu")
+def relu(op, g, y, x):
+    # Two casts: on the CPU half the time of Where, a quarter of Sign.
+    return op.Mul(g, _nonzero(op, y))
+
+
+def _nonzero(op, y):
+    return op.Cast(op.Cast(y, to=9), to=y.dtype)
+
+
+@vjp("LeakyRelu")
+def leaky_relu(op, g, y, x, *, alpha=0.01):
+    positive = op.Greater(y if alpha >= 0 else x, 0.0)
+    return op.Where(positive, g, op.Mul(g, alpha))
+
+
+@vjp("PRelu", wrt=0)
+def prelu(op, g, y, x, slope):
+    return op.Where(op.Greater(x, 0.0), g, op.Mul(g, slope))
+
+
+@vjp("PRelu", wrt=1)
+def prelu_slope(op, g, y, x, slope):
+    return op.Mul(g, op.Min(x, 0.0))
+
+
+@vjp("ThresholdedRelu")
+def thresholded_relu(op, g, y, x, *, alpha=1.0):
+    if alpha >= 0:
+        return op.Mul(g, _nonzero(op, y))
+    return op.Where(op.Greater(x, alpha), g, 0.0)
+
+
+@vjp("Elu")
+def elu(op, g, y, x, *, alpha=1.0):
+    if alpha == 1:
+        return op.Mul(g, op.Min(op.Add(y, 1.0), 1.0))
+    positive = op.Greater(y if alpha > 0 else x, 0.0)
+    return op.Where(positive, g, op.Mul(g, op.Add(y, alpha)))
+
+
+@vjp("Celu")
+def celu(op, g, y, x, *, alpha=1.0):
+    return op.Where(op.Greater(y, 0.0), g, op.Mul(g, op.Add(op.Mul(y, 1 / alpha), 1.0)))
+
+
+@vjp("Selu")
+def selu(op, g, y, x, *, alpha=1.67326319217681884765625, gamma=1.05070102214813232421875):
+    return op.Mul(g, op.Where(op.Greater(x, 0.0), gamma, op.Add(y, alpha * gamma)))
+
+
+vjp("Softplus")(lambda op, g, y, x: op.Mul(g, op.Sigmoid(x)))
+vjp("Sigmoid")(lambda op, g, y, x: op.Mul(g, op.Mul(y, op.Sub(1.0, y))))
+
+
+@vjp("Softsign")
+def softsign(op, g, y, x):
+    slope = op.Sub(1.0, op.Abs(y))
+    return op.Mul(g, op.Mul(slope, slope))
+
+
+@vjp("HardSigmoid")
+def hard_sigmoid(op, g, y, x, *, alpha=0.2, beta=0.5):
+    inside = op.And(op.Greater(y, 0.0), op.Less(y, 1.0))
+    return op.Where(inside, op.Mul(g, alpha), 0.0)
+
+
+@vjp("HardSwish")
+def hard_swish(op, g, y, x):
+    """x/3 + 1/2 between -3 and 3; outside, where the gate is flat, the gate itself."""
+    inside = op.Equal(op.Clip(x, -3.0, 3.0), x)
+    gate = op.HardSigmoid(x, alpha=1 / 6, beta=0.5)
+    return op.Mul(g, op.Where(inside, op.Add(op.Mul(x, 1 / 3), 0.5), gate))
+
+
+@vjp("Swish")
+def swish(op, g, y, x, *, alpha=1.0):
+    """With s = sigmoid(alpha x) and y = x s, the slope is s + alpha y (1 - s)."""
+    gate = op.Sigmoid(op.Mul(x, alpha) if alpha != 1 else x)
+    scaled = op.Mul(y, alpha) if alpha != 1 else y
+    return op.Mul(g, op.Add(gate, op.Mul(scaled, op.Sub(1.0, gate))))
+
+
+@vjp("Mish")
+def mish(op, g, y, x):
+    t = op.Tanh(op.Softplus(x))
+    through_gate = op.Mul(op.Mul(x, op.Sigmoid(x)), op.Sub(1.0, op.Mul(t, t)))
+    return op.Mul(g, op.Add(t, through_gate))
+
+
+@vjp("Gelu")
+def gelu(op, g, y, x, *, approximate="none"):
+    slope = _gelu_tanh_slope(op, x) if approximate == "tanh" else _gelu_slope(op, x)
+    return op.Mul(g, slope)
+
+
+def _gelu_slope(op, x):
+    """Phi(x) + x phi(x), of the normal distribution."""
+    cdf = op.Add(op.Mul(op.Erf(op.Mul(x, math.sqrt(0.5))), 0.5), 0.5)
+    density = op.Exp(op.Mul(op.Mul(x, x), -0.5))
+    return op.Add(cdf, op.Mul(op.Mul(x, density), 1 / math.sqrt(2 * math.pi)))
+
+
+def _gelu_tanh_slope(op, x):
+    """Of x (1 + t) / 2 with t = tanh(u), u = sqrt(2/pi) (x + c x^3): (1 + t)/2 + x u' (1 - t^2)/2."""
+    k, c = math.sqrt(2 / math.pi), 0.044715
+    square = op.Mul(x, x)
+    t = op.Tanh(op.Mul(x, op.Add(op.Mul(square, k * c), k)))
+    half_du = op.Add(op.Mul(square, 1.5 * k * c), 0.5 * k)
+    through_gate = op.Mul(op.Mul(x, half_du), op.Sub(1.0, op.Mul(t, t)))
+    return op.Add(op.Add(op.Mul(t, 0.5), 0.5), through_gate)
+
+
+@vjp("Shrink")
+def shrink(op, g, y, x, *, bias=0.0, lambd=0.5):
+    return op.Where(op.Greater(op.Abs(x), lambd), g, 0.0)
+
+
+@vjp("Softmax")
+def softmax(op, g, y, x, *, axis=-1):
+    gy = op.Mul(g, y)
+    return op.Sub(gy, op.Mul(y, op.ReduceSum(gy, op.ints([axis]), keepdims=1)))
+
+
+@vjp("LogSoftmax")
+def log_softmax(op, g, y, x, *, axis=-1):
+    return op.Sub(g, op.Mul(op.Exp(y), op.ReduceSum(g, op.ints([axis]), keepdims=1)))
+
+
+stops("gives a class, not a score: its slope is zero wherever it exists", "Hardmax")
