@@ -1,0 +1,87 @@
+"""Labels as class indices."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from auditor.errors import DatasetError
+
+
+def integer_labels(values: NDArray[Any], name: str) -> tuple[NDArray[np.int64], tuple[str, ...] | None]:
+    """Labels as they came, (N,) or (N, 1) -> class indices (N,) int64 and, when they were names, each class's name.
+
+    Whole numbers are class indices; names are numbered in sorted order. Raises DatasetError for anything else.
+    """
+    if values.ndim == 2 and values.shape[1] == 1:
+        values = values[:, 0]
+    if values.ndim != 1:
+        raise DatasetError(
+            f"{name}: labels of shape {values.shape} are not one class index per example; "
+            "for one-hot labels or scores, store their argmax."
+        )
+    if values.dtype.kind in "US":
+        return named_labels([str(value) for value in values.astype(str)])
+    if values.dtype.kind in "biu":
+        return values.astype(np.int64), None
+    if values.dtype.kind != "f":
+        raise DatasetError(f"{name}: labels of type {values.dtype} are neither integers nor names.")
+    whole = np.isfinite(values) & (np.trunc(values) == values)
+    if not whole.all():
+        first = int((~whole).argmax())
+        raise DatasetError(
+            f"{name}: the label {values[first]} of example {first} is not an integer; "
+            "labels are class indices counted from 0."
+        )
+    return values.astype(np.int64), None
+
+
+def named_labels(
+    values: Sequence[str], class_names: Sequence[str] | None = None
+) -> tuple[NDArray[np.int64], tuple[str, ...] | None]:
+    """Class names -> indices (N,) int64 and the name of each index.
+
+    Names that are all whole numbers are indices already (so that "10" comes after "2"). Otherwise a name's index is
+    its place in `class_names`, or in sorted order when none are given. Raises DatasetError for a name not among them.
+    """
+    if not all(values):
+        raise DatasetError(
+            f"The label of example {list(values).index('')} is empty; fill it in or remove the example."
+        )
+    if class_names is None and all(_is_index(value) for value in values):
+        return np.array([int(value) for value in values], dtype=np.int64), None
+    names = tuple(class_names) if class_names is not None else tuple(sorted(set(values)))
+    place = {name: position for position, name in enumerate(names)}
+    unknown = sorted(set(values) - place.keys())
+    if unknown:
+        raise DatasetError(
+            f"The class '{unknown[0]}' is not among the {len(names)} classes listed; add it, or correct the labels."
+        )
+    return np.array([place[value] for value in values], dtype=np.int64), names
+
+
+def check_labels(y: NDArray[np.int64], classes: int) -> None:
+    """Raises DatasetError unless every label of y (N,) is the index of one of the model's classes."""
+    outside = (y < 0) | (y >= classes)
+    if not outside.any():
+        return
+    smallest, largest = int(y.min()), int(y.max())
+    worst = smallest if smallest < 0 else largest
+    raise DatasetError(
+        f"{int(outside.sum())} labels are out of range, the first the {int(y[outside.argmax()])} of example "
+        f"{int(outside.argmax())}: labels go from {smallest} to {largest}, but the model has {classes} classes, 0 to "
+        f"{classes - 1}. {_label_hint(smallest, largest, worst, classes)}"
+    )
+
+
+def _label_hint(smallest: int, largest: int, worst: int, classes: int) -> str:
+    if smallest == 1 and largest == classes:
+        return "They seem to be counted from 1: subtract 1."
+    if worst == -1:
+        return "-1 often marks examples without a label: remove those, or give no labels at all."
+    return "Check that the labels belong to this model."
+
+
+def _is_index(value: str) -> bool:
+    return value.isascii() and value.isdecimal()
