@@ -1,0 +1,148 @@
+"""Which files of a folder or zip are images, and what their labels are."""
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+
+import numpy as np
+from numpy.typing import NDArray
+
+from auditor.data.labels import named_labels
+from auditor.data.members import Members
+from auditor.data.preprocessor_config import CONFIG_NAME
+from auditor.data.tables import read_csv_rows
+from auditor.errors import DatasetError
+
+IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".ppm", ".pgm", ".tif", ".tiff")
+LABEL_FILES = ("labels.csv", "metadata.csv")
+CLASS_FILE = "classes.txt"
+
+_FILE_COLUMNS = ("filename", "file_name", "file", "image", "path", "name")
+_LABEL_COLUMNS = ("label", "y", "target", "class")
+_SPLITS = {"train", "training", "val", "valid", "validation", "test", "testing"}
+
+
+@dataclass(frozen=True)
+class Listing:
+    """images: the names in order. y, class_names: as in Dataset. labels_from: where the labels came from."""
+
+    images: tuple[str, ...]
+    y: NDArray[np.int64] | None
+    class_names: tuple[str, ...] | None
+    labels_from: str | None
+
+
+def list_images(members: Members, name: str, labels: tuple[str, bytes] | None, label_column: str | None) -> Listing:
+    """Labels come from `labels` (name, content of a CSV) if given, else labels.csv or metadata.csv among the files,
+    else the names of the class folders; images beside each other have none.
+
+    Class indices follow classes.txt (a name per line) if there, else sorted order. Raises DatasetError.
+    """
+    images = tuple(item for item in members.names if PurePosixPath(item).suffix.lower() in IMAGE_SUFFIXES)
+    if not images:
+        raise DatasetError(
+            f"{name} holds no images ({', '.join(IMAGE_SUFFIXES)}) among its {len(members.names)} files. Arrays are "
+            "given by their own path, such as x.npy or data.npz."
+        )
+    class_names = _class_list(members, name)
+    if labels is None:
+        labels = next(((item, members.read(item)) for item in LABEL_FILES if item in members.names), None)
+    if labels is not None:
+        return _from_csv(images, labels[0], labels[1], label_column, class_names)
+    if label_column is not None:
+        raise DatasetError(
+            f"{name} has no labels.csv, so no label column '{label_column}'; add one, or leave it out."
+        )
+    folders = [PurePosixPath(item).parts[0] if "/" in item else "" for item in images]
+    if not any(folders):
+        return Listing(images, None, class_names, None)
+    _check_folders(folders, name)
+    y, names = named_labels(folders, class_names)
+    return Listing(images, y, names, "class folders")
+
+
+def digest_members(members: Members, listing: Listing) -> str:
+    """SHA-256 over the names and bytes of the images and the files that give them meaning, one file at a time."""
+    digest = hashlib.sha256()
+    sidecars = (*LABEL_FILES, CLASS_FILE, CONFIG_NAME)
+    for name in sorted((*listing.images, *(item for item in sidecars if item in members.names))):
+        content = members.read(name)
+        digest.update(f"{len(name.encode())} {name} {len(content)}\n".encode())
+        digest.update(content)
+    if listing.y is not None:
+        digest.update(listing.y.tobytes())
+    return digest.hexdigest()
+
+
+def _class_list(members: Members, name: str) -> tuple[str, ...] | None:
+    if CLASS_FILE not in members.names:
+        return None
+    lines = members.read(CLASS_FILE).decode("utf-8", "replace").splitlines()
+    names = tuple(line.strip() for line in lines if line.strip())
+    if len(set(names)) != len(names):
+        raise DatasetError(f"{name}: {CLASS_FILE} names a class twice; give one line per class.")
+    return names
+
+
+def _check_folders(folders: list[str], name: str) -> None:
+    if "" in folders:
+        raise DatasetError(
+            f"{name} has images both in folders ('{next(filter(None, folders))}') and beside them: put every image "
+            "into the folder of its class, or give a labels.csv."
+        )
+    if {folder.lower() for folder in folders} <= _SPLITS:
+        raise DatasetError(
+            f"{name} is divided into {', '.join(sorted(set(folders)))}, which are splits, not classes: give the path "
+            "of one of them."
+        )
+
+
+def _from_csv(
+    images: tuple[str, ...],
+    file: str,
+    content: bytes,
+    label_column: str | None,
+    class_names: tuple[str, ...] | None,
+) -> Listing:
+    rows = read_csv_rows(content, file)
+    if not rows:
+        raise DatasetError(f"{file} is empty: expected rows of filename,label.")
+    known = set(images)
+    start, file_column, column = 0, 0, 1
+    if label_column is not None or rows[0][0].strip() not in known:
+        start = 1
+        file_column, column = _columns(rows[0], file, label_column)
+    chosen, labels = [], []
+    for number, row in enumerate(rows[start:], start + 1):
+        if len(row) <= max(file_column, column):
+            raise DatasetError(f"{file}, row {number}: {len(row)} fields, expected a filename and a label.")
+        image = row[file_column].strip().removeprefix("./")
+        if image not in known:
+            raise DatasetError(
+                f"{file}, row {number}: there is no image '{image}'. Names are relative to the folder, such as "
+                f"'{images[0]}'."
+            )
+        chosen.append(image)
+        labels.append(row[column].strip())
+    if len(set(chosen)) != len(chosen):
+        raise DatasetError(f"{file} lists '{_first_repeated(chosen)}' twice; give each image one label.")
+    y, names = named_labels(labels, class_names)
+    return Listing(tuple(chosen), y, names, file)
+
+
+def _columns(header: list[str], file: str, label_column: str | None) -> tuple[int, int]:
+    names = [field.strip().lower() for field in header]
+    files = [position for position, name in enumerate(names) if name in _FILE_COLUMNS]
+    wanted = _LABEL_COLUMNS if label_column is None else (label_column.lower(),)
+    labels = [position for position, name in enumerate(names) if name in wanted]
+    if len(files) != 1 or len(labels) != 1:
+        raise DatasetError(
+            f"{file}: its first row ({', '.join(header)}) neither names an image nor has one column for the file "
+            f"({', '.join(_FILE_COLUMNS)}) and one for the label ({', '.join(wanted)})."
+        )
+    return files[0], labels[0]
+
+
+def _first_repeated(names: list[str]) -> str:
+    seen: set[str] = set()
+    return next(name for name in names if name in seen or seen.add(name))  # type: ignore[func-returns-value]
