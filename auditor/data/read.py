@@ -1,0 +1,61 @@
+"""From a path to a dataset: which reader, by what the path is."""
+
+from pathlib import Path
+
+from auditor.data.arrays import read_npy, read_npz
+from auditor.data.dataset import Dataset
+from auditor.data.domain import UNDECLARED, Domain, check_domain
+from auditor.data.images import read_images
+from auditor.data.layout import Shape
+from auditor.data.members import members_of_folder, members_of_zip
+from auditor.data.preprocessing import Preprocessing
+from auditor.data.tables import read_table
+from auditor.errors import DatasetError
+from auditor.spec import Layout
+
+_TABLES = (".csv", ".tsv", ".parquet", ".pq")
+_ACCEPTED = "an .npz with x and y, an .npy with its labels beside it, a folder or .zip of images, a .csv, .tsv or .parquet table"
+
+
+def read_dataset(
+    path: str | Path,
+    *,
+    labels: str | Path | None = None,
+    shape: Shape | None = None,
+    layout: Layout | None = None,
+    domain: Domain = UNDECLARED,
+    preprocessing: Preprocessing | None = None,
+    label_column: str | None = None,
+) -> Dataset:
+    """A user's data as examples in the model's layout.
+
+    path: `.npz`, `.npy`, CSV, Parquet, a folder or zip of images. labels: a `.npy` for arrays, a CSV of filename and
+    label for images; found by themselves in the usual places. shape: the model's input shape of one example, None
+    entries free. layout: the model's, "NCHW" or "NHWC"; found from the shape when None. domain: (lower, upper), or
+    None for "declared to be without limits"; must be declared unless the data are eight-bit. preprocessing: what the
+    user declared; a preprocessor_config.json among the images fills what it leaves open. label_column: for tables and CSVs.
+
+    Nothing is sampled or decoded here but what the digest and the labels need. Raises DatasetError.
+    """
+    path = Path(path)
+    labels = None if labels is None else Path(labels)
+    preprocessing = preprocessing or Preprocessing()
+    check_domain(domain)
+    if not path.exists():
+        raise DatasetError(f"There is no file or folder {path}; check the path.")
+    suffix = path.suffix.lower()
+    if path.is_dir() or suffix == ".zip":
+        members = members_of_folder(path) if path.is_dir() else members_of_zip(path)
+        return read_images(members, path.name, labels, shape, layout, domain, preprocessing, label_column)
+    if suffix in _TABLES:
+        if labels is not None:
+            raise DatasetError(
+                f"{path.name} is a table: its labels are one of its columns; name it as the label column."
+            )
+        return read_table(path, label_column, shape, layout, domain, preprocessing)
+    if suffix not in (".npz", ".npy"):
+        raise DatasetError(f"{path.name} has a form that is not read. Accepted are {_ACCEPTED}.")
+    if label_column is not None:
+        raise DatasetError(f"{path.name} has no columns, so no label column '{label_column}'; give the labels' path.")
+    read = read_npz if suffix == ".npz" else read_npy
+    return read(path, labels, shape, layout, domain, preprocessing)

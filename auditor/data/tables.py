@@ -1,0 +1,175 @@
+"""Datasets of features: CSV and Parquet, one example per row."""
+
+import csv
+import io
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from auditor.data.arrays import MAX_ARRAY_BYTES, dataset_of_arrays
+from auditor.data.dataset import Dataset
+from auditor.data.domain import Domain
+from auditor.data.layout import Shape
+from auditor.data.preprocessing import Preprocessing
+from auditor.errors import DatasetError
+from auditor.spec import Layout
+
+_LABELS = ("label", "y", "target", "class")
+_ROW_NUMBERS = ("", "unnamed: 0", "__index_level_0__")  # what pandas writes for an index
+
+
+def read_table(
+    path: Path,
+    label_column: str | None,
+    shape: Shape | None,
+    layout: Layout | None,
+    domain: Domain,
+    preprocessing: Preprocessing,
+) -> Dataset:
+    """Every column but the label's is a feature, in the order of the file; a column of row numbers is left out."""
+    table = _parquet(path) if path.suffix.lower() in (".parquet", ".pq") else _csv(path)
+    label = _label_column(table.column_names, label_column, path.name)
+    features: list[str] = []
+    dropped: list[str] = []
+    for column in table.column_names:
+        if column != label:
+            (dropped if column.lower() in _ROW_NUMBERS else features).append(column)
+    if not features:
+        raise DatasetError(f"{path.name} has no column besides the label '{label}': an audit needs features.")
+    if table.num_rows == 0:
+        raise DatasetError(f"{path.name} holds no examples: an audit needs at least one row below the header.")
+    x = np.empty((table.num_rows, len(features)), dtype=np.float32)
+    for position, column in enumerate(features):
+        x[:, position] = _numbers(table.column(column), column, path.name)
+    stored_y = None if label is None else _labels(table.column(label), label, path.name)
+    record = {"inputs": features, "labels": label, "left_out": dropped}
+    _check_columns(features, shape, path.name)
+    return dataset_of_arrays(path.name, x, stored_y, shape, layout, domain, preprocessing, record)
+
+
+def read_csv_rows(content: bytes, name: str) -> list[list[str]]:
+    """The rows of a small CSV file, separated by commas, semicolons or tabs. Raises DatasetError unless it is UTF-8."""
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        raise DatasetError(f"{name} is not UTF-8 text; save it as UTF-8.") from None
+    return [row for row in csv.reader(io.StringIO(text), delimiter=_delimiter(text)) if row]
+
+
+def _delimiter(text: str) -> str:
+    first = text.split("\n", 1)[0]
+    return max(",;\t", key=first.count)
+
+
+def _csv(path: Path) -> Any:
+    import pyarrow as pa
+    from pyarrow import csv as arrow_csv
+
+    try:
+        with path.open(encoding="utf-8-sig", errors="replace") as file:
+            delimiter = _delimiter(file.readline())
+        table = arrow_csv.read_csv(path, parse_options=arrow_csv.ParseOptions(delimiter=delimiter))
+    except (pa.ArrowException, OSError) as error:
+        raise DatasetError(f"{path.name} is not a CSV table: {error}. Write one row per example.") from None
+    if all(_is_number(column) for column in table.column_names):
+        raise DatasetError(
+            f"{path.name} has no header: its first row ({', '.join(table.column_names[:4])}, …) is numbers. "
+            "Add a row with the columns' names."
+        )
+    _check_unique(table.column_names, path.name)
+    return table
+
+
+def _parquet(path: Path) -> Any:
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    try:
+        with parquet.ParquetFile(path) as file:
+            metadata = file.metadata
+            if metadata.num_rows * metadata.num_columns * 4 > MAX_ARRAY_BYTES:
+                raise DatasetError(
+                    f"{path.name}: {metadata.num_rows} rows of {metadata.num_columns} columns are more than the "
+                    f"{MAX_ARRAY_BYTES >> 30} GiB allowed; give fewer examples."
+                )
+            _check_unique(file.schema_arrow.names, path.name)
+            return file.read()
+    except (pa.ArrowException, OSError) as error:
+        raise DatasetError(f"{path.name} is not a Parquet table: {error}.") from None
+
+
+def _check_unique(columns: list[str], name: str) -> None:
+    twice = sorted({column for column in columns if columns.count(column) > 1})
+    if twice:
+        raise DatasetError(f"{name} has more than one column '{twice[0]}'; give each its own name.")
+
+
+def _label_column(columns: list[str], named: str | None, name: str) -> str | None:
+    if named is not None:
+        if named not in columns:
+            raise DatasetError(f"{name} has no column '{named}'; its columns are {_listed(columns)}.")
+        return named
+    found = [column for column in columns if column.lower() in _LABELS]
+    if len(found) > 1:
+        raise DatasetError(f"{name}: each of {_listed(found)} could hold the labels; name one with --label-column.")
+    return found[0] if found else None
+
+
+def _check_columns(features: list[str], shape: Shape | None, name: str) -> None:
+    if shape is None or any(side is None for side in shape):
+        return
+    wanted = int(np.prod([side for side in shape if side is not None], dtype=np.int64))
+    if wanted != len(features):
+        raise DatasetError(
+            f"{name} has {len(features)} feature columns ({_listed(features)}), but the model's input takes {wanted} "
+            f"values {tuple(shape)}: name the label with --label-column, and remove columns that are no features."
+        )
+
+
+def _numbers(column: Any, name: str, table: str) -> NDArray[Any]:
+    import pyarrow as pa
+
+    numeric = (
+        pa.types.is_floating(column.type) or pa.types.is_integer(column.type) or pa.types.is_boolean(column.type)
+    )
+    if not (numeric or pa.types.is_null(column.type)):
+        raise DatasetError(
+            f"{table}: the column '{name}' holds {column.type}, not numbers. Encode it as the model expects it, or name "
+            "it with --label-column if it is the label."
+        )
+    _refuse_missing(column, name, table)
+    return column.to_numpy()
+
+
+def _labels(column: Any, name: str, table: str) -> NDArray[Any]:
+    import pyarrow as pa
+
+    _refuse_missing(column, name, table)
+    if pa.types.is_dictionary(column.type):
+        column = column.cast(column.type.value_type)
+    if pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
+        return np.array(column.to_pylist(), dtype=str)
+    return column.to_numpy()
+
+
+def _refuse_missing(column: Any, name: str, table: str) -> None:
+    if column.null_count:
+        first = column.is_null().index(True).as_py()
+        raise DatasetError(
+            f"{table}: the column '{name}' has {column.null_count} missing values, the first in example {first}. "
+            "Fill them in or remove those rows."
+        )
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _listed(columns: list[str], most: int = 8) -> str:
+    return ", ".join(columns[:most]) + (f", … ({len(columns)} in all)" if len(columns) > most else "")
