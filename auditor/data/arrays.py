@@ -185,7 +185,7 @@ def _load_npy(path: Path) -> NDArray[Any]:
     except (ValueError, OSError, EOFError) as error:
         raise _damaged(path, error) from None
     if not isinstance(array, np.ndarray):
-        raise DatasetError(f"{path.name} is an archive, not a single array; name it .npz.")
+        raise DatasetError(f"{path.name} is an archive, not a single array; store the array with numpy.save.")
     return array
 
 

@@ -275,6 +275,19 @@ def test_a_missing_label_file_is_named(tmp_path, images):
         read_dataset(tmp_path / "x.npy", labels=tmp_path / "gone.npy")
 
 
+def test_an_archive_is_not_taken_for_labels(tmp_path, images, labels):
+    np.save(tmp_path / "x.npy", images)
+    np.savez(tmp_path / "y.npz", labels)
+    with pytest.raises(DatasetError, match=r"y\.npz is an archive, not a single array"):
+        read_dataset(tmp_path / "x.npy", labels=tmp_path / "y.npz")
+
+
+def test_a_label_column_of_an_array_is_refused(tmp_path, images):
+    np.save(tmp_path / "x.npy", images)
+    with pytest.raises(DatasetError, match="no label column 'kind'"):
+        read_dataset(tmp_path / "x.npy", label_column="kind")
+
+
 @pytest.mark.skipif(not TESTDATA.is_dir(), reason="AUDITOR_TESTDATA names no folder of real data")
 @pytest.mark.parametrize(
     ("name", "shape"),

@@ -109,3 +109,12 @@ def test_infinite_values_are_found_when_read(tmp_path):
     dataset = read_dataset(csv(tmp_path, "a,y\n1,0\ninf,1\n"), domain=None)
     with pytest.raises(DatasetError, match="NaN or infinite"):
         everything(dataset)
+
+
+def test_a_parquet_beyond_the_memory_allowed_is_refused_unread(tmp_path, monkeypatch):
+    from pyarrow import parquet
+
+    monkeypatch.setattr("auditor.data.tables.MAX_ARRAY_BYTES", 100)
+    parquet.write_table(pa.table({"a": range(20), "b": range(20)}), tmp_path / "d.parquet")
+    with pytest.raises(DatasetError, match="20 rows of 2 columns are more than"):
+        read_dataset(tmp_path / "d.parquet", domain=None)
