@@ -1,9 +1,14 @@
 """Rules of arithmetic, activations, normalisations, reductions and indexing, against central differences."""
 
+from dataclasses import replace
+
 import numpy as np
+import onnx
+import onnxruntime
 import pytest
 
-from tests.autodiff.oracle import Case, case, cases, check
+from auditor.errors import NoGradient
+from tests.autodiff.oracle import Case, case, cases, check, evaluate, gradient_model
 
 RNG = np.random.default_rng(0)
 
@@ -136,3 +141,120 @@ INDEXING = [
 @pytest.mark.parametrize("case", INDEXING, ids=repr)
 def test_indexing_agrees_with_differences(case: Case) -> None:
     check(case)
+
+
+def gradient(case: Case) -> list[np.ndarray]:
+    """The cotangents of `case.wrt`, or of x0, when every output's cotangent is 1."""
+    wrt = case.wrt or ("x0",)
+    model = gradient_model(replace(case, wrt=wrt), np.float64)
+    shapes = {i.name: [d.dim_value for d in i.type.tensor_type.shape.dim] for i in model.graph.input}
+    return evaluate(model, {n: case.inputs[n] if n in wrt else np.ones(s) for n, s in shapes.items()})
+
+
+def test_a_tensor_used_twice_gets_both_cotangents() -> None:
+    x = normal(3)
+    square = onnx.helper.make_node("Mul", ["x0", "x0"], ["y0"])
+    (g,) = gradient(Case("x*x", (square,), {"x0": x}, ("y0",)))
+    np.testing.assert_allclose(g, 2 * x)
+
+
+@pytest.mark.parametrize("low", [0.0, None])
+def test_a_pixel_on_the_bounds_of_a_clip_keeps_its_gradient(low: float | None) -> None:
+    (g,) = gradient(case("Clip", np.array([-0.5, 0, 0.5, 1, 1.5]), low, np.array(1.0)))
+    np.testing.assert_array_equal(g, [low is None, 1, 1, 1, 0])
+
+
+def test_a_clip_behind_a_convolution_reads_its_mask_off_the_output() -> None:
+    nodes = (
+        onnx.helper.make_node("BatchNormalization", ["x0", "scale", "zero", "zero", "var"], ["h"], epsilon=0.0),
+        onnx.helper.make_node("Clip", ["h", "zero_", "six"], ["y0"]),
+    )
+    inputs = {"x0": np.array([[-1.0], [1], [7]]), "scale": np.ones(1), "zero": np.zeros(1), "var": np.ones(1)}
+    inputs |= {"zero_": np.array(0.0), "six": np.array(6.0)}
+    relu6 = Case("relu6", nodes, inputs, ("y0",), ("x0",))
+    np.testing.assert_array_equal(gradient(relu6)[0], [[0], [1], [0]])
+    assert "h" not in {name for node in gradient_model(relu6, np.float64).graph.node[2:] for name in node.input}
+
+
+def test_ties_of_an_extremum_share_the_cotangent() -> None:
+    a, b = gradient(case("Max", np.array([1.0, 2, 3]), np.array([1.0, 3, 2]), wrt=[0, 1]))
+    np.testing.assert_array_equal(a, [0.5, 0, 1])
+    np.testing.assert_array_equal(b, [0.5, 1, 0])
+    (g,) = gradient(case("ReduceMin", np.array([[1.0, 1, 2], [0, 3, 5]]), axes(1)))
+    np.testing.assert_array_equal(g, [[0.5, 0.5, 0], [1, 0, 0]])
+
+
+@pytest.mark.parametrize(
+    "case",
+    [
+        case("Sqrt", np.zeros(3)),
+        case("ReduceL2", np.zeros((2, 3)), axes(1)),
+        case("LpNormalization", np.zeros((2, 3))),
+        case("Pow", np.zeros(3), np.array(0.5)),
+        case("Pow", np.zeros(3), np.array(0.0)),
+        case("Pow", np.array([-1.0, 0, 2]), np.array([2.0, 0.5, 0.0]), wrt=[0, 1]),
+        case("ReduceProd", np.zeros((2, 3)), axes(1)),
+        case("Softmax", np.array([[1e4, -1e4, 0]])),
+    ],
+    ids=repr,
+)
+def test_a_slope_that_does_not_exist_is_given_as_finite(case: Case) -> None:
+    assert all(np.isfinite(g).all() for g in gradient(case))
+
+
+def test_nan_in_the_branch_not_taken_stays_out_of_the_gradient() -> None:
+    nodes = (
+        onnx.helper.make_node("Greater", ["x0", "zero"], ["positive"]),
+        onnx.helper.make_node("Log", ["x0"], ["log"]),
+        onnx.helper.make_node("Where", ["positive", "log", "nan"], ["y0"]),
+    )
+    inputs = {"x0": np.array([2.0, -1]), "zero": np.array(0.0), "nan": np.array(np.nan)}
+    (g,) = gradient(Case("log", nodes, inputs, ("y0",), ("x0",)))
+    np.testing.assert_array_equal(g, [0.5, 0])
+
+
+@pytest.mark.parametrize("to", [onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16, onnx.TensorProto.DOUBLE])
+def test_a_cast_gives_the_cotangent_back_in_the_type_of_its_input(to: int) -> None:
+    cast, back = (onnx.helper.make_node("Cast", [a], [b], to=t) for a, b, t in [("x0", "h", to), ("h", "y0", 11)])
+    (g,) = gradient(Case("cast", (cast, back), {"x0": normal(3)}, ("y0",)))
+    assert g.dtype == np.float64
+    np.testing.assert_array_equal(g, np.ones(3))
+
+
+def test_a_dropout_left_switched_on_passes_the_cotangent_through_its_own_draw() -> None:
+    drop = case("Dropout", np.ones((40, 50)), np.array(0.25), np.array(True), seed=7)
+    model = gradient_model(replace(drop, wrt=("x0",)), np.float32)
+    model.graph.output.append(onnx.ValueInfoProto(name="y0"))
+    session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    g, y = session.run(None, {"x0": np.ones((40, 50), np.float32), "g_y0": np.ones((40, 50), np.float32)})
+    assert 0.6 < (y > 0).mean() < 0.9
+    np.testing.assert_allclose(g, y, rtol=1e-6)
+
+
+def test_layer_normalization_asks_its_own_node_for_the_statistics() -> None:
+    norm = replace(case("LayerNormalization", normal(2, 8), positive(8)), wrt=("x0",))
+    operators = [node.op_type for node in gradient_model(norm, np.float32).graph.node]
+    assert "Sqrt" not in operators
+
+
+@pytest.mark.parametrize(
+    ("case", "why"),
+    [
+        (case("ScatterElements", normal(3), axes(0), normal(1), reduction="mul"), "reduction 'mul'"),
+        (case("ScatterND", normal(3), axes(0)[None], normal(1), reduction="max"), "reduction 'max'"),
+        (
+            case("BatchNormalization", normal(4, 2), *[positive(2)] * 4, training_mode=1, outputs=3),
+            "training_mode=1",
+        ),
+    ],
+    ids=repr,
+)
+def test_what_has_no_gradient_is_refused_with_the_reason(case: Case, why: str) -> None:
+    with pytest.raises(NoGradient, match=why):
+        gradient(replace(case, outputs=("y0",)))
+
+
+def test_constant_gathers_come_back_without_a_scatter() -> None:
+    twice = replace(case("Gather", normal(4, 5), axes(1, 1, 3)), wrt=("x0",))
+    operators = {node.op_type for node in gradient_model(twice, np.float32).graph.node}
+    assert not any(operator.startswith("Scatter") for operator in operators)
