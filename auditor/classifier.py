@@ -6,24 +6,18 @@ into full batches of the plan's one batch shape and counts what each example cos
 """
 
 from dataclasses import dataclass
-from enum import IntEnum
+from functools import cached_property
 from typing import Any, Protocol
 
+import numpy as np
+
+from auditor import runtime
+from auditor.autodiff import compile as compiler
+from auditor.autodiff.losses import available
+from auditor.graph.plain import ClassifierGraph
+from auditor.spec import Loss
+
 Array = Any  # numpy.ndarray on the CPU, cupy.ndarray on CUDA: arrays of the array-API standard
-
-
-class Loss(IntEnum):
-    """What an attack ascends. z: logits, y: label, t: target class, pi: classes by falling score.
-
-    The numbers are the values of the gradient graph's integer input `loss`, one per row.
-    """
-
-    CROSS_ENTROPY = 0  # logsumexp(z) - z_y
-    MARGIN = 1  # max_{k != y} z_k - z_y; positive exactly when the example is broken
-    DLR = 2  # -(z_y - max_{k != y} z_k) / (z_pi1 - z_pi3); at least 3 classes (Croce & Hein 2020)
-    TARGETED_DLR = 3  # -(z_y - z_t) / (z_pi1 - (z_pi3 + z_pi4) / 2); at least 4 classes
-    DIFFERENCE = 4  # z_t - z_y
-    TARGETED_CROSS_ENTROPY = 5  # z_t - logsumexp(z)
 
 
 @dataclass(frozen=True)
@@ -59,3 +53,126 @@ class Classifier(Protocol):
         """x: (n, *shape) float32, y: (n,) int64, loss: one Loss or (n,) int64, target: (n,) int64 for the targeted
         losses, active: (n,) bool. One forward and one backward per active row."""
         ...
+
+
+class OnnxClassifier:
+    """A plain graph in ONNX Runtime at one batch shape, with buffers that every pass reuses.
+
+    Rows are packed into full batches and the last one is padded with copies of its last row. At one batch shape
+    neither position nor neighbours change a bit of a row's result (measured on the CPU provider; a test holds it).
+    Raises NoGradient at the first gradient when a node on the path has no rule; scores work all the same.
+    """
+
+    def __init__(
+        self,
+        graph: ClassifierGraph,
+        *,
+        domain: tuple[float, float] | None,
+        device: runtime.Device = "cpu",
+        threads: int = 1,
+    ) -> None:
+        self.xp = runtime.array_namespace(device)
+        self.graph, self.domain, self.device, self.threads = graph, domain, device, threads
+        self.shape, self.classes, self.batch = graph.shape, graph.classes, graph.batch
+        self._computed = np.array([available(graph.classes)[loss] for loss in Loss], dtype=np.int64)
+        self._x = self.xp.zeros((self.batch, *self.shape), dtype=np.float32)
+        self._logits = self.xp.zeros((self.batch, self.classes), dtype=np.float32)
+
+    @cached_property
+    def _forward(self) -> runtime.Bound:
+        session = runtime.Session(compiler.forward_model(self.graph), device=self.device, threads=self.threads)
+        return session.bind({self.graph.x.name: self._x}, {self.graph.logits.name: self._logits})
+
+    @cached_property
+    def _backward(self) -> runtime.Bound:
+        model = compiler.gradient_model(self.graph, device=self.device)
+        session = runtime.Session(model, device=self.device, threads=self.threads)
+        choices = {
+            name: self.xp.zeros((self.batch,), dtype=np.int64)
+            for name in (compiler.LABEL, compiler.TARGET, compiler.CHOICE)
+        }
+        results = {
+            self.graph.logits.name: self._logits,
+            compiler.LOSS: self.xp.zeros((self.batch,), dtype=np.float32),
+            compiler.GRADIENT: self.xp.zeros((self.batch, *self.shape), dtype=np.float32),
+        }
+        # ONNX Runtime leaves an input that no chosen head reads out of the session.
+        used = {name: array for name, array in choices.items() if name in session.inputs}
+        return session.bind({self.graph.x.name: self._x} | used, results)
+
+    def logits(self, x: Array, *, active: Array | None = None) -> Array:
+        """See Classifier.logits."""
+        scores = self.xp.zeros((x.shape[0], self.classes), dtype=np.float32)
+        for rows in self._batches(x.shape[0], active):
+            self._fill(self._x, x, rows)
+            self._forward.run()
+            scores[rows] = self._logits[: len(rows)]
+        return scores
+
+    def gradient(
+        self,
+        x: Array,
+        y: Array,
+        loss: Loss | Array,
+        *,
+        target: Array | None = None,
+        active: Array | None = None,
+    ) -> Evaluation:
+        """See Classifier.gradient."""
+        xp, n = self.xp, x.shape[0]
+        chosen = xp.asarray(self._computed)[xp.broadcast_to(xp.asarray(loss), (n,))]
+        per_row = {compiler.LABEL: y, compiler.TARGET: y if target is None else target, compiler.CHOICE: chosen}
+        result = Evaluation(
+            logits=xp.zeros((n, self.classes), dtype=np.float32),
+            loss=xp.zeros((n,), dtype=np.float32),
+            g=xp.zeros((n, *self.shape), dtype=np.float32),
+        )
+        bound = self._backward
+        for rows in self._batches(n, active):
+            self._fill(self._x, x, rows)
+            for name, values in per_row.items():
+                if name in bound.inputs:
+                    self._fill(bound.inputs[name], values, rows)
+            bound.run()
+            used = len(rows)
+            result.logits[rows] = self._logits[:used]
+            result.loss[rows] = bound.outputs[compiler.LOSS][:used]
+            result.g[rows] = bound.outputs[compiler.GRADIENT][:used]
+        return result
+
+    def _batches(self, n: int, active: Array | None) -> list[Array]:
+        rows = self.xp.arange(n) if active is None else self.xp.nonzero(active)[0]
+        return [rows[start : start + self.batch] for start in range(0, rows.shape[0], self.batch)]
+
+    def _fill(self, buffer: Array, values: Array, rows: Array) -> None:
+        buffer[: len(rows)] = values[rows]
+        if len(rows) < self.batch:
+            buffer[len(rows) :] = values[rows[-1]]
+
+
+class Counted:
+    """A classifier that counts what each of n examples cost; every call must be about those n rows."""
+
+    def __init__(self, classifier: Classifier, n: int) -> None:
+        self._classifier = classifier
+        self.xp, self.shape, self.classes = classifier.xp, classifier.shape, classifier.classes
+        self.domain = classifier.domain
+        self.forwards = self.xp.zeros((n,), dtype=np.int64)
+        self.backwards = self.xp.zeros((n,), dtype=np.int64)
+
+    def logits(self, x: Array, *, active: Array | None = None) -> Array:
+        self.forwards += 1 if active is None else active
+        return self._classifier.logits(x, active=active)
+
+    def gradient(
+        self,
+        x: Array,
+        y: Array,
+        loss: Loss | Array,
+        *,
+        target: Array | None = None,
+        active: Array | None = None,
+    ) -> Evaluation:
+        self.forwards += 1 if active is None else active
+        self.backwards += 1 if active is None else active
+        return self._classifier.gradient(x, y, loss, target=target, active=active)

@@ -66,9 +66,7 @@ class Session:
         options.log_severity_level = 4
         options.use_deterministic_compute = True
         levels = ort.GraphOptimizationLevel
-        options.graph_optimization_level = (
-            levels.ORT_ENABLE_ALL if optimise == "all" else levels.ORT_DISABLE_ALL
-        )
+        options.graph_optimization_level = levels.ORT_ENABLE_ALL if optimise == "all" else levels.ORT_DISABLE_ALL
         self.device = device
         with _translated():
             self._session = ort.InferenceSession(model, options, providers=_providers(device))
@@ -95,13 +93,9 @@ class Bound:
         self._binding = self._session.io_binding()
         self.inputs, self.outputs = dict(inputs), dict(outputs)
         for name, array in self.inputs.items():
-            self._binding.bind_input(
-                name, session.device, 0, np.dtype(array.dtype), array.shape, _address(array)
-            )
+            self._binding.bind_input(name, session.device, 0, np.dtype(array.dtype), array.shape, _address(array))
         for name, array in self.outputs.items():
-            self._binding.bind_output(
-                name, session.device, 0, np.dtype(array.dtype), array.shape, _address(array)
-            )
+            self._binding.bind_output(name, session.device, 0, np.dtype(array.dtype), array.shape, _address(array))
 
     def run(self) -> None:
         with _translated():
@@ -135,10 +129,13 @@ def array_namespace(device: Device) -> Any:
         try:
             import array_api_compat.cupy as xp
         except ImportError as error:
-            raise DeviceError(
-                "CUDA needs CuPy; install the extra: pip install 'onnx-auditor[cuda]'"
-            ) from error
+            raise DeviceError("CUDA needs CuPy; install the extra: pip install 'onnx-auditor[cuda]'") from error
     return xp
+
+
+def to_host(array: Array) -> np.ndarray:
+    """The array as NumPy, copied from the device where it lives on one."""
+    return array if isinstance(array, np.ndarray) else array.get()
 
 
 def fingerprint(device: Device) -> dict[str, str]:
@@ -150,9 +147,7 @@ def fingerprint(device: Device) -> dict[str, str]:
         "onnxruntime": ort.__version__,
         "numpy": np.__version__,
         "machine": platform.machine(),
-        "cpu": ",".join(
-            sorted(f for f in _cpu_features() if f.startswith(("avx", "amx", "fma", "sse4", "asimd")))
-        ),
+        "cpu": ",".join(sorted(f for f in _cpu_features() if f.startswith(("avx", "amx", "fma", "sse4", "asimd")))),
         "device": device,
     }
 
@@ -228,7 +223,5 @@ def _translated() -> Iterator[None]:
         if "allocate memory" in text or "bad_alloc" in text or "out of memory" in text.lower():
             raise OutOfMemory("the batch did not fit into memory") from error
         if type(error).__module__.startswith("onnxruntime"):
-            raise ModelError(
-                f"ONNX Runtime cannot run the model: {text.strip().splitlines()[0][:400]}"
-            ) from error
+            raise ModelError(f"ONNX Runtime cannot run the model: {text.strip().splitlines()[0][:400]}") from error
         raise

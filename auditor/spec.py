@@ -7,6 +7,7 @@ rational numbers that were written ("8/255"), in widths of the domain.
 import hashlib
 import json
 import re
+from enum import IntEnum
 from fractions import Fraction
 from typing import Annotated, Literal, TypeVar
 
@@ -39,6 +40,20 @@ def _positive_eps(text: str) -> str:
 
 
 Eps = Annotated[str, AfterValidator(_positive_eps)]
+
+
+class Loss(IntEnum):
+    """What an attack ascends. z: logits, y: label, t: target class, pi: classes by falling score.
+
+    The numbers are the values of the gradient graph's integer input `loss`, one per row.
+    """
+
+    CROSS_ENTROPY = 0  # logsumexp(z) - z_y
+    MARGIN = 1  # max_{k != y} z_k - z_y; positive exactly when the example is broken
+    DLR = 2  # -(z_y - max_{k != y} z_k) / (z_pi1 - z_pi3); at least 3 classes (Croce & Hein 2020)
+    TARGETED_DLR = 3  # -(z_y - z_t) / (z_pi1 - (z_pi3 + z_pi4) / 2); at least 4 classes
+    DIFFERENCE = 4  # z_t - z_y
+    TARGETED_CROSS_ENTROPY = 5  # z_t - logsumexp(z)
 
 
 class Frozen(BaseModel):
@@ -176,9 +191,7 @@ THREAT_PRESETS: dict[str, tuple[Threat, ...]] = {
         Threat(norm="L2", eps=("0.1", "0.25", "0.5", "1", "1.5", "2", "3", "4", "5", "8")),
     ),
     "tabular": (
-        Threat(
-            norm="Linf", eps=("0.005", "0.01", "0.02", "0.03", "0.05", "0.075", "0.1", "0.15", "0.2", "0.3")
-        ),
+        Threat(norm="Linf", eps=("0.005", "0.01", "0.02", "0.03", "0.05", "0.075", "0.1", "0.15", "0.2", "0.3")),
         Threat(norm="L2", eps=("0.01", "0.02", "0.05", "0.1", "0.15", "0.2", "0.3", "0.5", "0.75", "1")),
     ),
 }

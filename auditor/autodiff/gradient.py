@@ -18,9 +18,7 @@ from auditor.graph.build import Builder, shape_of
 FLOATS = (ir.DataType.FLOAT, ir.DataType.DOUBLE, ir.DataType.FLOAT16, ir.DataType.BFLOAT16)
 
 
-def backward(
-    op: Builder, seeds: Mapping[ir.Value, ir.Value], wrt: Sequence[ir.Value]
-) -> list[ir.Value | None]:
+def backward(op: Builder, seeds: Mapping[ir.Value, ir.Value], wrt: Sequence[ir.Value]) -> list[ir.Value | None]:
     """Append the reverse-mode nodes to `op.graph` and give the cotangent of each value in `wrt`.
 
     seeds: output -> its cotangent, of the same shape and type.
@@ -28,7 +26,7 @@ def backward(
     Raises NoGradient at the first live node without a rule.
     """
     primal = list(op.graph)
-    live = _depends_on(primal, wrt)
+    live = depends_on(primal, wrt)
     cotangents: dict[ir.Value, ir.Value] = dict(seeds)
     for node in reversed(primal):
         if not any(y in cotangents and y in live for y in node.outputs):
@@ -41,7 +39,7 @@ def backward(
     return [cotangents.get(x) for x in wrt]
 
 
-def _depends_on(nodes: Sequence[ir.Node], wrt: Sequence[ir.Value]) -> set[ir.Value]:
+def depends_on(nodes: Sequence[ir.Node], wrt: Sequence[ir.Value]) -> set[ir.Value]:
     """The float values that depend on `wrt`, through nodes that a gradient may pass."""
     rules.load()
     live = set(wrt)
@@ -51,9 +49,7 @@ def _depends_on(nodes: Sequence[ir.Node], wrt: Sequence[ir.Value]) -> set[ir.Val
     return live
 
 
-def _cotangent(
-    op: Builder, node: ir.Node, index: int, cotangents: Mapping[ir.Value, ir.Value]
-) -> ir.Value | None:
+def _cotangent(op: Builder, node: ir.Node, index: int, cotangents: Mapping[ir.Value, ir.Value]) -> ir.Value | None:
     rule = rules.rule_for(node.op_type, index) if node.domain in ("", "ai.onnx") else None
     if rule is None:
         raise NoGradient(node.op_type, node.name or "", f"no gradient for input {index}")

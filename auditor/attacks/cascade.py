@@ -1,0 +1,247 @@
+"""The cascade: stages in order on a slice of examples, keeping each example's smallest counted distance per norm.
+
+A minimal-norm stage looks for a point nearer than the best known one. A fixed-budget stage attacks each example at
+its critical eps, the largest of the grid below its smallest counted distance: only there can a point of the curve
+still change. Where it succeeds it goes on to the next critical eps, where it fails it is done with that example. So
+one pass gives the whole curve. What any stage finds is scored under every norm of the audit.
+
+Everything here is a function of values; a stage can be repeated, and gives the same bits.
+"""
+
+from bisect import bisect_left
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from fractions import Fraction
+from typing import Any, Literal
+
+import numpy as np
+
+from auditor import runtime
+from auditor.attacks.attempt import Attempt
+from auditor.attacks.catalogue import CATALOGUE
+from auditor.attacks.random import Random
+from auditor.attacks.verify import Verifier, distances
+from auditor.classifier import Classifier, Counted
+from auditor.spec import Norm, Threat, exact
+
+Access = Literal["white-box", "score"]
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One attack in an audit. `name` keys its random numbers and its stored results; `attack` is in CATALOGUE."""
+
+    name: str
+    attack: str
+    norm: Norm
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def access(self) -> Access:
+        return CATALOGUE[self.attack].access
+
+
+@dataclass(frozen=True)
+class Examples:
+    """A slice. index: (n,) positions in the dataset; x: (n, *shape) float32; y: (n,); right: (n,) right when clean."""
+
+    index: np.ndarray
+    x: np.ndarray
+    y: np.ndarray
+    right: np.ndarray
+
+
+@dataclass(frozen=True)
+class Best:
+    """One norm: each example's nearest counted adversarial example. distance: (n,) float64 in widths, inf if none."""
+
+    distance: np.ndarray
+    x_adv: np.ndarray
+    attack: np.ndarray
+    margin: np.ndarray
+    predicted: np.ndarray
+
+    @classmethod
+    def none(cls, examples: Examples) -> "Best":
+        n = len(examples.index)
+        return cls(
+            distance=np.full(n, np.inf),
+            x_adv=examples.x.copy(),
+            attack=np.full(n, "", dtype="U40"),
+            margin=np.full(n, -np.inf),
+            predicted=np.full(n, -1, dtype=np.int64),
+        )
+
+    def copy(self) -> "Best":
+        return Best(*(array.copy() for array in vars(self).values()))
+
+
+@dataclass(frozen=True)
+class StageRow:
+    """What a stage did on a slice: examples tried and newly broken or brought nearer, what it cost."""
+
+    stage: str
+    tried: int
+    broken: int
+    claims: int
+    refuted: int
+    forwards: int
+    backwards: int
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where a slice stands. forwards, backwards: (n,) int64; skipped: (n,) bool, rows that a budget kept a stage from."""
+
+    best: Mapping[Norm, Best]
+    forwards: np.ndarray
+    backwards: np.ndarray
+    skipped: np.ndarray
+    rows: tuple[StageRow, ...] = ()
+
+    @classmethod
+    def start(cls, examples: Examples, norms: Sequence[Norm]) -> "Progress":
+        n = len(examples.index)
+        zeros = np.zeros(n, dtype=np.int64)
+        return cls({norm: Best.none(examples) for norm in norms}, zeros, zeros, np.zeros(n, dtype=bool))
+
+
+class Grid:
+    """A threat's epsilons, compared exactly with float64 distances."""
+
+    def __init__(self, threat: Threat, width: float) -> None:
+        self.eps = [exact(text) for text in threat.eps]
+        self._units = np.array([_rounded_down(eps * Fraction(width)) for eps in self.eps])
+
+    def critical(self, distance: np.ndarray) -> np.ndarray:
+        """Position of the largest eps below each distance (n,), -1 where no eps is."""
+        return (
+            np.array(
+                [len(self.eps) if d == np.inf else bisect_left(self.eps, Fraction(d)) for d in distance.tolist()]
+            )
+            - 1
+        )
+
+    def units(self, position: np.ndarray) -> np.ndarray:
+        """(n,) eps in input units, rounded down, so that a point inside it is inside the exact eps; 0 for -1."""
+        return np.where(position >= 0, self._units[np.maximum(position, 0)], 0.0)
+
+
+def run_stage(
+    stage: Stage,
+    examples: Examples,
+    progress: Progress,
+    *,
+    classifier: Classifier,
+    verifier: Verifier,
+    grid: Grid,
+    width: float,
+    seed: int,
+    passes: int | None = None,
+) -> Progress:
+    """Attack a slice with one stage. `passes`: an example that has cost as many or more is skipped, and marked so."""
+    entry = CATALOGUE[stage.attack]
+    spent = progress.forwards + progress.backwards
+    in_budget = np.ones_like(examples.right) if passes is None else spent < passes
+    can_change = examples.right & (grid.critical(progress.best[stage.norm].distance) >= 0)
+    run = _StageRun(stage, examples, progress, classifier, verifier, width, seed)
+    active = can_change & in_budget
+    if entry.budget == "minimal":
+        run.minimal(active)
+    else:
+        run.fixed(active, grid)
+    return run.result(tried=active, skipped=can_change & ~in_budget)
+
+
+class _StageRun:
+    """The state of one stage on one slice."""
+
+    def __init__(
+        self,
+        stage: Stage,
+        examples: Examples,
+        progress: Progress,
+        classifier: Classifier,
+        verifier: Verifier,
+        width: float,
+        seed: int,
+    ) -> None:
+        self.stage, self.examples, self.before = stage, examples, progress
+        self.verifier, self.width = verifier, width
+        self.best = {norm: best.copy() for norm, best in progress.best.items()}
+        self.classifier = Counted(classifier, len(examples.index))
+        self.xp = classifier.xp
+        self.x, self.y = self.xp.asarray(examples.x), self.xp.asarray(examples.y)
+        self.rng = Random.keyed(self.xp, seed, f"{stage.norm}/{stage.name}", examples.index)
+        self.claims = self.refuted = 0
+
+    def minimal(self, active: np.ndarray) -> None:
+        if active.any():
+            ceiling = self.best[self.stage.norm].distance * self.width
+            self._accept(self._attack(active, self.rng, ceiling=self.xp.asarray(ceiling)), active)
+
+    def fixed(self, active: np.ndarray, grid: Grid) -> None:
+        best = self.best[self.stage.norm]
+        position = grid.critical(best.distance)
+        for level in range(len(grid.eps)):
+            if not active.any():
+                break
+            eps = self.xp.asarray(grid.units(position))
+            self._accept(self._attack(active, self.rng.split(f"level {level}"), eps=eps), active)
+            before, position = position, grid.critical(best.distance)
+            active = active & (position < before) & (position >= 0)
+
+    def _attack(self, active: np.ndarray, rng: Random, **budget: Any) -> Attempt:
+        return CATALOGUE[self.stage.attack].function(
+            self.classifier,
+            self.x,
+            self.y,
+            norm=self.stage.norm,
+            rng=rng,
+            active=self.xp.asarray(active),
+            **budget,
+            **self.stage.parameters,
+        )
+
+    def _accept(self, attempt: Attempt, active: np.ndarray) -> None:
+        """Re-check what was claimed and keep what is nearer than the best known, under every norm."""
+        found = runtime.to_host(attempt.found) & active
+        x_adv = runtime.to_host(attempt.x_adv)
+        measured = distances(self.examples.x, x_adv, self.width)
+        for row in np.flatnonzero(found):
+            self.claims += 1
+            verdict = self.verifier.check(x_adv[row], int(self.examples.y[row]))
+            if not verdict.counts:
+                self.refuted += 1
+                continue
+            for norm, best in self.best.items():
+                if measured[norm][row] < best.distance[row]:
+                    best.distance[row], best.x_adv[row] = measured[norm][row], x_adv[row]
+                    best.attack[row], best.margin[row] = self.stage.name, verdict.margin
+                    best.predicted[row] = verdict.predicted
+
+    def result(self, *, tried: np.ndarray, skipped: np.ndarray) -> Progress:
+        forwards, backwards = (runtime.to_host(c) for c in (self.classifier.forwards, self.classifier.backwards))
+        norm = self.stage.norm
+        nearer = self.best[norm].distance < self.before.best[norm].distance
+        row = StageRow(
+            stage=self.stage.name,
+            tried=int(tried.sum()),
+            broken=int(nearer.sum()),
+            claims=self.claims,
+            refuted=self.refuted,
+            forwards=int(forwards.sum()),
+            backwards=int(backwards.sum()),
+        )
+        return Progress(
+            best=self.best,
+            forwards=self.before.forwards + forwards,
+            backwards=self.before.backwards + backwards,
+            skipped=self.before.skipped | skipped,
+            rows=(*self.before.rows, row),
+        )
+
+
+def _rounded_down(value: Fraction) -> float:
+    nearest = float(value)
+    return nearest if Fraction(nearest) <= value else float(np.nextafter(nearest, -np.inf))

@@ -1,0 +1,70 @@
+"""Cheap checks before any attack: is the gradient that was compiled the gradient of the scores, and is there one?"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from auditor import runtime
+from auditor.attacks.random import Random
+from auditor.classifier import Classifier
+from auditor.spec import Loss
+
+# Central differences in float32 carry rounding noise and cross kinks; a wrong rule is off by far more than this.
+_TOLERANCE = 0.1
+_STEPS = (1e-2, 3e-3, 1e-3, 3e-4)
+
+
+@dataclass(frozen=True)
+class GradientCheck:
+    """error: median relative difference between <g, v> and the central difference along v, best of several steps
+    per example; nonzero: share of gradient entries that are not zero; finite: whether all are finite."""
+
+    error: float
+    nonzero: float
+    finite: bool
+
+    @property
+    def agrees(self) -> bool:
+        return self.finite and self.error <= _TOLERANCE
+
+
+def check_gradient(classifier: Classifier, x: np.ndarray, y: np.ndarray, *, seed: int, width: float) -> GradientCheck:
+    """Compare the gradient of the margin with differences along half gradient, half random directions.
+
+    x: (n, *shape), y: (n,). A direction along the gradient alone would hide a missing part of it, a random one alone
+    would drown in rounding.
+    """
+    xp, n = classifier.xp, len(x)
+    inputs, labels = xp.asarray(x), xp.asarray(y)
+    evaluation = classifier.gradient(inputs, labels, Loss.MARGIN)
+    g = runtime.to_host(evaluation.g).astype(np.float64).reshape(n, -1)
+    if not np.isfinite(g).all():
+        return GradientCheck(np.inf, float(np.mean(g != 0)), False)
+    noise = Random.keyed(np, seed, "gradient check", np.arange(n)).normal(0, (g.shape[1],)).astype(np.float64)
+    direction = _unit(g) + _unit(noise)
+    slope = np.sum(g * direction, axis=1)
+    errors = np.stack([_error(classifier, x, labels, direction, slope, step * width) for step in _STEPS])
+    best = np.min(errors, axis=0)
+    return GradientCheck(float(np.median(best)), float(np.mean(g != 0)), True)
+
+
+def _error(
+    classifier: Classifier, x: np.ndarray, y: object, direction: np.ndarray, slope: np.ndarray, step: float
+) -> np.ndarray:
+    """Relative difference per row; where neither slope can be told from rounding there is nothing to compare: 0."""
+    xp = classifier.xp
+    moved = []
+    for sign in (1.0, -1.0):
+        points = (x + sign * step * direction.reshape(x.shape)).astype(np.float32)
+        evaluation = classifier.gradient(xp.asarray(points), y, Loss.MARGIN)
+        logits = runtime.to_host(evaluation.logits).astype(np.float64)
+        moved.append((runtime.to_host(evaluation.loss).astype(np.float64), np.abs(logits).max(axis=1)))
+    (upper, size), (lower, _) = moved
+    difference = (upper - lower) / (2 * step)
+    rounding = 1e-6 * size / step
+    scale = np.maximum(np.abs(slope), np.abs(difference))
+    return np.where(scale > 10 * rounding, np.abs(slope - difference) / np.maximum(scale, 1e-300), 0.0)
+
+
+def _unit(rows: np.ndarray) -> np.ndarray:
+    return rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-300)

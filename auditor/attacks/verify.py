@@ -1,0 +1,94 @@
+"""Nobody marks their own work: every claimed adversarial example is re-checked on the untouched upload.
+
+A point counts when the bytes as uploaded, run by plain ONNX Runtime on the CPU with one thread on that example alone
+(N copies where the upload's batch is fixed to N), behind the declared normalisation in NumPy float32, give another
+class both with ONNX Runtime's default graph optimisation and with none. The largest score decides, the first of
+equals; a tie for the largest is not broken, and a score that is not finite never counts. The input must be finite
+and inside the domain. Distances are computed in float64 from the float32 points, and compared with no tolerance.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from fractions import Fraction
+from functools import cached_property
+
+import numpy as np
+
+from auditor import runtime
+from auditor.attacks.norms import distance
+from auditor.graph.normalise import normalise
+from auditor.graph.upload import Upload
+from auditor.spec import NORMS, Norm, Normalisation
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What the upload says about one point. margin: (best other score - own score) / range of scores, the smaller of
+    the two runs; predicted: the class that the default run gives."""
+
+    counts: bool
+    predicted: int
+    margin: float
+
+
+class Verifier:
+    """Runs the upload as it was uploaded, one example at a time."""
+
+    def __init__(
+        self,
+        upload: Upload,
+        *,
+        domain: tuple[float, float] | None,
+        normalisation: Normalisation | None = None,
+    ) -> None:
+        self._upload, self.domain, self._normalisation = upload, domain, normalisation
+
+    @cached_property
+    def _sessions(self) -> tuple[runtime.Session, runtime.Session]:
+        data = self._upload.data
+        return runtime.Session(data, optimise="all"), runtime.Session(data, optimise="none")
+
+    def scores(self, x: np.ndarray, *, optimised: bool = True) -> np.ndarray:
+        """(*shape) float32 in domain units -> (classes,) class scores of the upload."""
+        upload = self._upload
+        one = normalise(x[None], self._normalisation, upload.layout)
+        batch = np.repeat(one, upload.fixed_batch or 1, axis=0).astype(upload.input_dtype)
+        session = self._sessions[0 if optimised else 1]
+        (raw,) = session.run({upload.input: batch}, [upload.output])
+        return np.asarray(upload.class_scores(raw)[0], dtype=np.float64)
+
+    def check(self, x_adv: np.ndarray, y: int) -> Verdict:
+        """Whether one point counts as adversarial for label y, by everything but its distance."""
+        inside = bool(np.isfinite(x_adv).all())
+        if self.domain is not None:
+            lower, upper = (np.float32(bound) for bound in self.domain)
+            inside = inside and bool((x_adv >= lower).all() and (x_adv <= upper).all())
+        if not inside:
+            return Verdict(False, -1, -np.inf)
+        default, plain = (self.scores(x_adv, optimised=optimised) for optimised in (True, False))
+        predicted = int(np.argmax(default))
+        if not (np.isfinite(default).all() and np.isfinite(plain).all()):
+            return Verdict(False, predicted, -np.inf)
+        margin = min(_relative_margin(default, y), _relative_margin(plain, y))
+        counts = all(np.argmax(s) != y and np.max(s) > s[y] for s in (default, plain))
+        return Verdict(counts, predicted, margin)
+
+
+def _relative_margin(scores: np.ndarray, y: int) -> float:
+    spread = float(np.ptp(scores))
+    return float(np.max(np.delete(scores, y)) - scores[y]) / spread if spread > 0 else 0.0
+
+
+def distances(x: np.ndarray, x_adv: np.ndarray, width: float) -> Mapping[Norm, np.ndarray]:
+    """(n, *shape) pairs -> per norm (n,) float64 distances in widths of the domain, never rounded down."""
+    return {norm: _widths(distance(np, x, x_adv, norm), width) for norm in NORMS}
+
+
+def _widths(units: np.ndarray, width: float) -> np.ndarray:
+    if width == 1.0:
+        return units
+    quotients = units / width
+    short = [
+        Fraction(q) * Fraction(width) < Fraction(u) for q, u in zip(quotients.tolist(), units.tolist(), strict=True)
+    ]
+    return np.where(short, np.nextafter(quotients, np.inf), quotients)

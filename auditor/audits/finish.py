@@ -1,0 +1,85 @@
+"""From the slices' progress to one value per norm: what every example's outcome is."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from auditor.attacks.cascade import Progress
+from auditor.audits.outcomes import Outcomes
+from auditor.audits.prepare import Prepared
+from auditor.audits.run import WorkItem
+from auditor.spec import AuditSpec, Norm, Threat
+
+
+def outcomes(
+    prepared: Prepared, spec: AuditSpec, items: Sequence[WorkItem], finished: Mapping[str, Progress]
+) -> list[Outcomes]:
+    """One Outcomes per threat. finished: progress by work item name; an item that is absent was not tried at all."""
+    return [_under(threat, prepared, items, finished) for threat in spec.threats]
+
+
+def _under(
+    threat: Threat, prepared: Prepared, items: Sequence[WorkItem], finished: Mapping[str, Progress]
+) -> Outcomes:
+    n, norm = len(prepared.index), threat.norm
+    distance = np.where(prepared.right, np.inf, 0.0)
+    attack = np.full(n, "", dtype="U40")
+    margin = np.full(n, np.nan)
+    forwards, backwards = np.zeros(n, dtype=np.int64), np.zeros(n, dtype=np.int64)
+    complete = ~prepared.right
+    for item in items:
+        progress = finished.get(item.name)
+        if progress is None:
+            continue
+        rows, best = item.rows, progress.best[norm]
+        right = prepared.right[rows]
+        distance[rows] = np.where(right, best.distance, 0.0)
+        attack[rows], margin[rows] = best.attack, best.margin
+        forwards[rows], backwards[rows] = progress.forwards, progress.backwards
+        complete[rows] |= ~progress.skipped & _all_ran(norm, item, progress)
+    return Outcomes(
+        threat=threat,
+        index=prepared.index,
+        right=prepared.right,
+        distance=distance,
+        attack=attack,
+        complete=complete,
+        margin=margin,
+        forwards=forwards,
+        backwards=backwards,
+    )
+
+
+def _all_ran(norm: Norm, item: WorkItem, progress: Progress) -> bool:
+    """Whether every stage for this norm ran; stages of other norms may be missing."""
+    return all(position < len(progress.rows) for position, s in enumerate(item.stages) if s.norm == norm)
+
+
+def adversarial(
+    prepared: Prepared, norm: Norm, items: Sequence[WorkItem], finished: Mapping[str, Progress]
+) -> dict[str, np.ndarray]:
+    """The smallest counted adversarial example of each broken example under one norm, one row each.
+
+    index: dataset position; x_adv: float32 in the domain, before normalisation; distance: widths of the domain;
+    label, predicted: classes; attack: the stage that found it.
+    """
+    kept = []
+    for item in items:
+        if item.name in finished:
+            best = finished[item.name].best[norm]
+            broken = np.isfinite(best.distance) & prepared.right[item.rows]
+            rows = item.rows[broken]
+            kept.append(
+                (rows, best.x_adv[broken], best.distance[broken], best.predicted[broken], best.attack[broken])
+            )
+    if not kept:
+        return {}
+    rows, x_adv, distance, predicted, attack = (np.concatenate(column) for column in zip(*kept, strict=True))
+    return {
+        "index": prepared.index[rows],
+        "x_adv": x_adv,
+        "distance": distance,
+        "label": prepared.label[rows],
+        "predicted": predicted,
+        "attack": attack,
+    }

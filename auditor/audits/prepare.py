@@ -1,0 +1,175 @@
+"""The first work item of an audit: sample, clean pass on the upload, probes, plan."""
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from auditor.attacks.cascade import Examples
+from auditor.attacks.probe import GradientCheck, check_gradient
+from auditor.audits.checkpoints import Checkpoints
+from auditor.audits.outcomes import example_digests
+from auditor.audits.plan import Plan, default_batch, default_threads, make_plan
+from auditor.audits.statistics import clopper_pearson
+from auditor.audits.subject import Subject
+from auditor.autodiff.coverage import Obstacle, obstacles
+from auditor.classifier import OnnxClassifier
+from auditor.data.dataset import Dataset
+from auditor.data.labels import check_labels
+from auditor.data.sampling import sample
+from auditor.errors import DatasetError, ModelError, NoGradient
+from auditor.graph.plain import ClassifierGraph
+
+_PROBED = 16  # examples that the probes look at
+
+
+@dataclass(frozen=True)
+class Gradient:
+    """access: "white-box" when the compiled gradient stood the check, else "score"; why says so in a sentence."""
+
+    access: str
+    why: str
+    error: float | None = None
+    nonzero: float | None = None
+    obstacles: tuple[Obstacle, ...] = ()
+
+    def as_json(self) -> dict[str, Any]:
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_json(cls, facts: dict[str, Any]) -> "Gradient":
+        return cls(**facts | {"obstacles": tuple(Obstacle(**o) for o in facts["obstacles"])})
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What an audit knows before its first attack. All arrays have one row per sampled example.
+
+    index: positions in the dataset; label; predicted: the upload's class; digests pair audits of the same examples.
+    randomised: whether the upload gave other scores for the same input.
+    """
+
+    index: np.ndarray
+    label: np.ndarray
+    predicted: np.ndarray
+    digests: tuple[str, ...]
+    plan: Plan
+    gradient: Gradient
+    randomised: bool
+    labelled: bool
+
+    @property
+    def right(self) -> np.ndarray:
+        return self.predicted == self.label
+
+    def save(self, checkpoints: Checkpoints) -> None:
+        """Keep everything under the name "prepared"."""
+        facts = {
+            "digests": self.digests,
+            "plan": self.plan.as_json(),
+            "gradient": self.gradient.as_json(),
+            "randomised": self.randomised,
+            "labelled": self.labelled,
+        }
+        arrays = {"index": self.index, "label": self.label, "predicted": self.predicted}
+        checkpoints.save_facts("prepared", facts, **arrays)
+
+    @classmethod
+    def load(cls, checkpoints: Checkpoints) -> "Prepared | None":
+        """What was kept, or None."""
+        stored = checkpoints.load_facts("prepared")
+        if stored is None:
+            return None
+        arrays, facts = stored
+        return cls(
+            **arrays,
+            digests=tuple(facts["digests"]),
+            plan=Plan.from_json(facts["plan"]),
+            gradient=Gradient.from_json(facts["gradient"]),
+            randomised=facts["randomised"],
+            labelled=facts["labelled"],
+        )
+
+    def examples(self, dataset: Dataset, rows: np.ndarray) -> Examples:
+        """The sampled examples at `rows`, decoded."""
+        return Examples(self.index[rows], dataset.fetch(self.index[rows]), self.label[rows], self.right[rows])
+
+
+def prepare(subject: Subject, *, allow_chance: bool = False) -> Prepared:
+    """Sample, judge the clean examples on the upload, probe the gradient, plan.
+
+    Raises DatasetError for labels that do not fit and for accuracy at chance, ModelError for scores that are not
+    finite on clean inputs.
+    """
+    dataset, spec = subject.dataset, subject.spec
+    index = sample(dataset.size, spec.examples, spec.seed)
+    verifier = subject.verifier()
+    predicted = np.empty(len(index), dtype=np.int64)
+    randomised = False
+    for row, position in enumerate(index):
+        x = dataset.fetch(index[row : row + 1])[0]
+        scores = verifier.scores(x)
+        if not np.isfinite(scores).all():
+            raise ModelError(
+                f"the model gives scores that are not finite for the clean example {position} of {dataset.name}; "
+                "check the declared domain, mean and std"
+            )
+        predicted[row] = int(np.argmax(scores))
+        if row < _PROBED:
+            randomised = randomised or not np.array_equal(scores, verifier.scores(x))
+    label = predicted if dataset.y is None else check_labels(dataset.y, subject.upload.classes)[index]
+    if dataset.y is not None and not allow_chance:
+        _question_chance(label, predicted, subject.upload.classes, dataset.name)
+    probed = np.flatnonzero(predicted == label)[:_PROBED]
+    graph, gradient = _gradient(subject, index[probed], label[probed])
+    plan = make_plan(spec, len(index), batch=graph.batch, gradient=gradient.access == "white-box")
+    digests = tuple(
+        digest
+        for row in range(len(index))
+        for digest in example_digests(dataset.fetch(index[row : row + 1]), label[row : row + 1])
+    )
+    return Prepared(index, label, predicted, digests, plan, gradient, randomised, dataset.y is not None)
+
+
+def _gradient(subject: Subject, index: np.ndarray, label: np.ndarray) -> tuple[ClassifierGraph, Gradient]:
+    dataset, spec = subject.dataset, subject.spec
+    graph = subject.plain_graph(spec.batch_size or default_batch(dataset.shape))
+    in_the_way = tuple(obstacles(graph))
+    if in_the_way:
+        return graph, Gradient("score", str(in_the_way[0]), obstacles=in_the_way)
+    classifier = OnnxClassifier(
+        graph, domain=spec.domain, device=spec.device, threads=spec.threads or default_threads()
+    )
+    if not len(index):
+        return graph, Gradient("white-box", "no example is right when clean, so that the gradient was not checked")
+    try:
+        check = check_gradient(classifier, dataset.fetch(index), label, seed=spec.seed, width=spec.width)
+    except NoGradient as error:
+        return graph, Gradient("score", str(error))
+    return graph, _judged(check)
+
+
+def _judged(check: GradientCheck) -> Gradient:
+    if not check.finite:
+        return Gradient("score", "the gradient is not finite on clean examples", None, check.nonzero)
+    if check.nonzero == 0:
+        return Gradient("score", "the gradient is zero on every clean example that was probed", check.error, 0.0)
+    if not check.agrees:
+        why = f"the gradient disagrees with differences of the scores (relative error {check.error:.2g})"
+        return Gradient("score", why, check.error, check.nonzero)
+    return Gradient("white-box", "the gradient agrees with differences of the scores", check.error, check.nonzero)
+
+
+def _question_chance(label: np.ndarray, predicted: np.ndarray, classes: int, name: str) -> None:
+    """Hours of attack on mixed-up labels help nobody: ask first. Few examples can look like chance by accident."""
+    n, correct = len(label), int(np.sum(label == predicted))
+    lower, _ = clopper_pearson(correct, n)
+    chance = 1 / classes
+    if (n >= 10 and lower <= chance and correct / n < (1 + chance) / 2) or correct == 0:
+        raise DatasetError(
+            f"the model is right on {correct} of {n} examples of {name}, no better than chance for {classes} classes. "
+            "Is the order of the labels the model's? Is the normalisation declared (--mean, --std)? "
+            "Is the layout right (--layout)? Is the domain (--domain)? "
+            "If the model really is that weak, repeat with --allow-chance."
+        )

@@ -1,0 +1,156 @@
+"""The attack: every stage on every slice, and every attack alone on the diagnostic subsample.
+
+Stages run over all slices before the next stage begins, so that a budget that cuts an audit short leaves every
+example tried by something; the results are the same in any order, for a slice depends on nothing but itself.
+"""
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from auditor.attacks.cascade import Examples, Grid, Progress, Stage, run_stage
+from auditor.attacks.random import Random
+from auditor.audits.checkpoints import Checkpoints
+from auditor.audits.plan import DIAGNOSIS_EXAMPLES
+from auditor.audits.prepare import Prepared
+from auditor.audits.subject import Subject
+from auditor.classifier import Array, Classifier, Evaluation, OnnxClassifier
+from auditor.errors import AuditorError, OutOfMemory
+from auditor.spec import Loss
+
+
+class OutOfTime(AuditorError):
+    """The wall-time budget ended; what is finished stays."""
+
+
+@dataclass(frozen=True)
+class WorkItem:
+    """Rows of the sample under one or more stages. A slice runs them as a cascade; the subsample runs one alone."""
+
+    name: str
+    rows: np.ndarray
+    stages: tuple[Stage, ...]
+
+
+@dataclass(frozen=True)
+class Step:
+    """One finished stage of one work item, for whoever watches."""
+
+    item: str
+    stage: Stage
+    progress: Progress
+    seconds: list[float]
+    done: int
+    total: int
+
+
+def slices(prepared: Prepared) -> list[WorkItem]:
+    """The cascade's work items."""
+    return [
+        WorkItem(f"slice-{number:05}", np.arange(start, stop), prepared.plan.stages)
+        for number, (start, stop) in enumerate(prepared.plan.slices)
+    ]
+
+
+def alone(prepared: Prepared, seed: int) -> list[WorkItem]:
+    """The diagnosis' work items: each stage by itself on one random subsample of what is right when clean."""
+    right = np.flatnonzero(prepared.right)
+    order = Random.keyed(np, seed, "diagnostic subsample", prepared.index[right]).integers(0, 1)[:, 0]
+    rows = np.sort(right[np.argsort(order, kind="stable")[:DIAGNOSIS_EXAMPLES]])
+    if not len(rows):
+        return []
+    return [WorkItem(f"alone-{s.norm}-{s.name}", rows, (s,)) for s in prepared.plan.stages]
+
+
+class Engine:
+    """One process's classifier and verifier for an audit; runs any stage of any work item."""
+
+    def __init__(self, subject: Subject, prepared: Prepared, *, stop_at: float | None = None) -> None:
+        self._subject, self.prepared, self.spec = subject, prepared, subject.spec
+        self._verifier = subject.verifier()
+        self._grids = {threat.norm: Grid(threat, self.spec.width) for threat in self.spec.threats}
+        self._stop_at = stop_at
+        self.halvings = 0
+        self.classifier = self._build(prepared.plan.batch)
+
+    def _build(self, batch: int) -> Classifier:
+        classifier = OnnxClassifier(
+            self._subject.plain_graph(batch),
+            domain=self.spec.domain,
+            device=self.spec.device,
+            threads=self.prepared.plan.threads,
+        )
+        return classifier if self._stop_at is None else _Timed(classifier, self._stop_at)
+
+    def examples(self, item: WorkItem) -> Examples:
+        return self.prepared.examples(self._subject.dataset, item.rows)
+
+    def run(self, stage: Stage, examples: Examples, progress: Progress) -> Progress:
+        """One stage; a batch that does not fit is halved and the stage done again, which leaves bit-reproducibility."""
+        while True:
+            try:
+                return run_stage(
+                    stage,
+                    examples,
+                    progress,
+                    classifier=self.classifier,
+                    verifier=self._verifier,
+                    grid=self._grids[stage.norm],
+                    width=self.spec.width,
+                    seed=self.spec.seed,
+                    passes=self.spec.budget.passes,
+                )
+            except OutOfMemory:
+                self.halvings += 1
+                batch = self.prepared.plan.batch >> self.halvings
+                if batch < 1:
+                    raise
+                self.classifier = self._build(batch)
+
+
+def run_stages(engine: Engine, items: list[WorkItem], checkpoints: Checkpoints) -> Iterator[Step]:
+    """Run what is missing of `items`, stage by stage over all of them, saving each; yields every finished stage,
+    those found finished included. Raises OutOfTime when the wall-time budget ends."""
+    total = sum(len(item.stages) for item in items)
+    done = 0
+    norms = [threat.norm for threat in engine.spec.threats]
+    for depth in range(max((len(item.stages) for item in items), default=0)):
+        for item in items:
+            if depth >= len(item.stages):
+                continue
+            stage = item.stages[depth]
+            stored = checkpoints.load(item.name)
+            if stored is None or len(stored[0].rows) <= depth:
+                examples = engine.examples(item)
+                progress, seconds = stored or (Progress.start(examples, norms), [])
+                started = time.monotonic()
+                progress = engine.run(stage, examples, progress)
+                stored = progress, [*seconds, time.monotonic() - started]
+                checkpoints.save(item.name, *stored)
+            done += 1
+            yield Step(item.name, stage, *stored, done, total)
+
+
+class _Timed:
+    """A classifier that stops an attack between two passes when the time is over. Attacks see no clock."""
+
+    def __init__(self, classifier: Classifier, stop_at: float, clock: Callable[[], float] = time.monotonic) -> None:
+        self._classifier, self._stop_at, self._clock = classifier, stop_at, clock
+        self.xp, self.shape, self.classes = classifier.xp, classifier.shape, classifier.classes
+        self.domain = classifier.domain
+
+    def _check(self) -> None:
+        if self._clock() >= self._stop_at:
+            raise OutOfTime("the time budget is used up")
+
+    def logits(self, x: Array, *, active: Array | None = None) -> Array:
+        self._check()
+        return self._classifier.logits(x, active=active)
+
+    def gradient(
+        self, x: Array, y: Array, loss: Loss | Array, *, target: Array | None = None, active: Array | None = None
+    ) -> Evaluation:
+        self._check()
+        return self._classifier.gradient(x, y, loss, target=target, active=active)

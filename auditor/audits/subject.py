@@ -1,0 +1,31 @@
+"""What an audit is about."""
+
+from dataclasses import dataclass
+
+from auditor.attacks.verify import Verifier
+from auditor.data.dataset import Dataset
+from auditor.graph.plain import ClassifierGraph, make_plain
+from auditor.graph.upload import Upload
+from auditor.spec import AuditSpec, digest
+
+
+@dataclass(frozen=True)
+class Subject:
+    """The upload and its name, the dataset in its layout, and the whole specification."""
+
+    name: str
+    upload: Upload
+    dataset: Dataset
+    spec: AuditSpec
+
+    @property
+    def sha256(self) -> str:
+        """Digest of all that can change an example's result."""
+        return digest([self.upload.sha256, self.dataset.sha256, self.spec.sha256])
+
+    def verifier(self) -> Verifier:
+        return Verifier(self.upload, domain=self.spec.domain, normalisation=self.spec.normalisation)
+
+    def plain_graph(self, batch: int) -> ClassifierGraph:
+        """The plain graph for this dataset's examples, declared normalisation included."""
+        return make_plain(self.upload, batch=batch, shape=self.dataset.shape, normalisation=self.spec.normalisation)

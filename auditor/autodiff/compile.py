@@ -1,0 +1,96 @@
+"""From a plain classifier graph to the two models that run: scores alone, and scores with a loss and its gradient."""
+
+from collections.abc import Iterable
+from dataclasses import replace
+
+import onnx
+import onnx.inliner
+import onnx_ir as ir
+
+from auditor import runtime
+from auditor.autodiff import rules
+from auditor.autodiff.gradient import backward, depends_on
+from auditor.autodiff.losses import loss_heads
+from auditor.errors import NoGradient
+from auditor.graph.build import Builder, shape_of
+from auditor.graph.plain import ClassifierGraph, serialise
+
+LOSS, GRADIENT = "auditor_loss", "auditor_gradient"
+LABEL, TARGET, CHOICE = "auditor_y", "auditor_target", "auditor_choice"
+
+
+def forward_model(graph: ClassifierGraph) -> bytes:
+    """Serialised ONNX: x -> logits, by the graph's own names."""
+    return serialise(graph.model)
+
+
+def gradient_model(graph: ClassifierGraph, *, device: runtime.Device = "cpu") -> bytes:
+    """Serialised ONNX: x, LABEL, TARGET, CHOICE -> logits, LOSS, GRADIENT (d sum of LOSS / d x).
+
+    Rows do not mix: the gradient of a row is that of its own loss. Raises NoGradient where a rule is missing.
+    """
+    graph = expand(graph)
+    model = graph.model.clone()
+    x = next(v for v in model.graph.inputs if v.name == graph.x.name)
+    logits = next(v for v in model.graph.outputs if v.name == graph.logits.name)
+    op = Builder(model.graph, device=device)
+    y, target, choice = (_int_input(model, name, graph.batch) for name in (LABEL, TARGET, CHOICE))
+    loss = loss_heads(op, logits, y, target, choice)
+    ones = op.Expand(op.const(1.0, like=loss), op.ints([graph.batch]))
+    (g,) = backward(op, {loss: ones}, [x])
+    if g is None:
+        raise NoGradient(
+            "graph", graph.logits.name or "", "no differentiable path leads from the input to the scores"
+        )
+    if shape_of(g) != shape_of(x) or g.dtype != x.dtype:
+        raise AssertionError(f"the gradient is {g.dtype}{g.shape}, its input {x.dtype}{x.shape}")
+    for name, value in ((LOSS, loss), (GRADIENT, g)):
+        output = op.Identity(value)
+        output.name = name
+        model.graph.outputs.append(output)
+    data = serialise(model)
+    onnx.checker.check_model(data, full_check=True)
+    return data
+
+
+def expand(graph: ClassifierGraph) -> ClassifierGraph:
+    """Inline the standard's own function body of every live operator that has one and has no rule."""
+    wanted = sorted({("", node.op_type) for node in without_rule(graph) if _has_body(node)})
+    if not wanted:
+        return graph
+    proto = onnx.load_from_string(serialise(graph.model))
+    inlined = onnx.inliner.inline_selected_functions(proto, wanted, inline_schema_functions=True)
+    folded = onnx.load_from_string(runtime.fold(inlined.SerializeToString()))
+    model = ir.from_proto(onnx.shape_inference.infer_shapes(folded, strict_mode=True, data_prop=True))
+    x = next(v for v in model.graph.inputs if v.name == graph.x.name)
+    logits = next(v for v in model.graph.outputs if v.name == graph.logits.name)
+    return replace(graph, model=model, x=x, logits=logits)
+
+
+def without_rule(graph: ClassifierGraph) -> Iterable[ir.Node]:
+    """The nodes on a path from the input to the scores that some live input has no rule for, in graph order."""
+    live = depends_on(list(graph.model.graph), [graph.x])
+    needed = {graph.logits}
+    missing = []
+    for node in reversed(list(graph.model.graph)):
+        if not any(y in needed and y in live for y in node.outputs):
+            continue
+        for index, value in enumerate(node.inputs):
+            if value is not None and value in live:
+                needed.add(value)
+                if node.domain not in ("", "ai.onnx") or rules.rule_for(node.op_type, index) is None:
+                    missing.append(node)
+    return reversed(missing)
+
+
+def _has_body(node: ir.Node) -> bool:
+    if node.domain not in ("", "ai.onnx"):
+        return False
+    schema = onnx.defs.get_schema(node.op_type)
+    return schema.has_function or schema.has_context_dependent_function
+
+
+def _int_input(model: ir.Model, name: str, batch: int) -> ir.Value:
+    value = ir.val(name, dtype=ir.DataType.INT64, shape=[batch])
+    model.graph.inputs.append(value)
+    return value

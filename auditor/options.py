@@ -1,0 +1,137 @@
+"""From the command line's words, and a YAML file of the same words, to a request."""
+
+from collections.abc import Callable, Mapping
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from auditor.data.domain import UNDECLARED, Domain
+from auditor.data.preprocessing import Preprocessing
+from auditor.data.preprocessor_config import read_config
+from auditor.errors import SpecError
+from auditor.operations import Request
+from auditor.spec import Budget, Gate, exact
+
+_SETTINGS = ("preset", "input", "output", "examples", "seed", "device", "batch_size", "threads")
+
+
+def request(options: Mapping[str, Any], spec: Path | None = None) -> Request:
+    """The request of one command. options: by the option's name with underscores, None where it was not given.
+
+    spec: a YAML file of the same names; options that were given win. Raises SpecError.
+    """
+    words = {key: value for key, value in options.items() if value not in (None, [], False)}
+    words = _read_spec(spec, options) | words
+    settings = {name: words[name] for name in _SETTINGS if name in words}
+    if "attack" in words:
+        settings["attacks"] = tuple(words["attack"])
+    if "budget" in words:
+        settings["budget"] = Budget.parse(str(words["budget"]))
+    model, data = Path(words["model"]), Path(words["data"])
+    return Request(
+        model=model,
+        data=data,
+        out=Path(words.get("out") or f"audit-{model.stem}"),
+        threat=words.get("threat"),
+        norms=tuple(words.get("norm", ())),
+        eps=tuple(map(str, words.get("eps", ()))),
+        gates=tuple(Gate.parse(text) for text in words.get("fail_under", ())),
+        domain=_domain(words.get("domain")),
+        layout=words.get("layout"),
+        labels=_path(words.get("labels")),
+        label_column=words.get("label_column"),
+        preprocessing=_preprocessing(words),
+        baseline=_path(words.get("baseline")),
+        margin=float(words.get("margin", 0.02)),
+        allow_chance=bool(words.get("allow_chance", False)),
+        settings=settings,
+    )
+
+
+def demo(out: Path) -> Request:
+    """The audit of the model and data that come with the package."""
+    folder = Path(str(resources.files("auditor") / "demo"))
+    return request(
+        {
+            "model": folder / "digits.onnx",
+            "data": folder / "digits.npz",
+            "out": out,
+            "examples": 200,
+            "threat": "mnist",
+            "fail_under": ["Linf:0.1=0.50"],
+        }
+    )
+
+
+def _read_spec(path: Path | None, options: Mapping[str, Any]) -> dict[str, Any]:
+    if path is None:
+        return {}
+    import yaml
+
+    try:
+        words = yaml.safe_load(path.read_text())
+    except OSError as error:
+        raise SpecError(f"the specification {path} cannot be read: {error.strerror}") from error
+    except yaml.YAMLError as error:
+        raise SpecError(f"the specification {path} is not YAML: {error}") from error
+    if not isinstance(words, dict):
+        raise SpecError(f"the specification {path} must be a list of NAME: VALUE lines")
+    words = {str(key).replace("-", "_"): value for key, value in words.items()}
+    unknown = sorted(set(words) - set(options))
+    if unknown:
+        raise SpecError(f"the specification {path} has unknown entries: {', '.join(unknown)}")
+    for key in ("norm", "eps", "attack", "fail_under"):
+        if key in words and not isinstance(words[key], list):
+            words[key] = [words[key]]
+    return words
+
+
+def _domain(text: object) -> Domain:
+    if text is None:
+        return UNDECLARED
+    if str(text) == "none":
+        return None
+    numbers = _numbers(text, "--domain")
+    if len(numbers) != 2:
+        raise SpecError(f"--domain {text} is not understood; write the two ends, such as 0,1, or none")
+    return numbers[0], numbers[1]
+
+
+def _preprocessing(words: Mapping[str, Any]) -> Preprocessing | None:
+    readers: dict[str, Callable[[Any], Any]] = {
+        "resize": lambda text: _size(text, "--resize", square=False),
+        "crop": lambda text: _size(text, "--crop", square=True),
+        "interpolation": str,
+        "channel_order": str,
+        "scale": lambda text: float(exact(str(text))),
+        "mean": lambda text: _numbers(text, "--mean"),
+        "std": lambda text: _numbers(text, "--std"),
+    }
+    declared = {name: read(words[name]) for name, read in readers.items() if name in words}
+    if "preprocessor" in words:
+        return Preprocessing(**declared).over(read_config(Path(words["preprocessor"])))
+    return Preprocessing(**declared) if declared else None
+
+
+def _numbers(text: object, option: str) -> tuple[float, ...]:
+    parts = text if isinstance(text, list | tuple) else str(text).split(",")
+    try:
+        return tuple(float(part) for part in parts)
+    except ValueError:
+        raise SpecError(
+            f"{option} {text} is not understood; write numbers with commas, such as 0.5,0.5,0.5"
+        ) from None
+
+
+def _size(text: object, option: str, *, square: bool) -> int | tuple[int, int]:
+    numbers = _numbers(text, option)
+    if len(numbers) not in (1, 2) or any(n != int(n) for n in numbers):
+        raise SpecError(f"{option} {text} is not understood; write SIDE or HEIGHT,WIDTH in pixels")
+    sides = tuple(int(n) for n in numbers)
+    if len(sides) == 2:
+        return sides[0], sides[1]
+    return (sides[0], sides[0]) if square else sides[0]
+
+
+def _path(text: object) -> Path | None:
+    return None if text is None else Path(str(text))

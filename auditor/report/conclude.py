@@ -1,0 +1,186 @@
+"""The last work item of an audit: from what the slices found to the report and its files."""
+
+import datetime
+import platform
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from auditor import __version__, runtime
+from auditor.attacks.cascade import Progress
+from auditor.audits import finish
+from auditor.audits.checkpoints import Checkpoints
+from auditor.audits.diagnosis import diagnose
+from auditor.audits.gates import findings, regression_gates, robust_gate
+from auditor.audits.outcomes import Outcomes
+from auditor.audits.prepare import Prepared
+from auditor.audits.run import WorkItem, alone, slices
+from auditor.audits.subject import Subject
+from auditor.audits.summary import clean, curve
+from auditor.report.document import baseline_of, build_report, read_report
+from auditor.report.files import write_adversarial, write_outcomes, write_report
+from auditor.report.schema import Report
+
+
+@dataclass(frozen=True)
+class Circumstances:
+    """What belongs in a report without being a result."""
+
+    id: str
+    started_at: str
+    stopped: str | None = None
+    halvings: int = 0
+    baseline: Path | None = None
+    margin: float = 0.02
+
+
+def conclude(
+    subject: Subject, prepared: Prepared, checkpoints: Checkpoints, circumstances: Circumstances, folder: Path
+) -> Report:
+    """Write report.json, adversarial.npz and outcomes.parquet into `folder`; unfinished examples enter as bounds."""
+    spec = subject.spec
+    items, apart = slices(prepared), alone(prepared, spec.seed)
+    stored = {item.name: found for item in (*items, *apart) if (found := checkpoints.load(item.name)) is not None}
+    finished = {name: progress for name, (progress, _) in stored.items()}
+    seconds = {name: times for name, (_, times) in stored.items()}
+    outcomes = finish.outcomes(prepared, spec, items, finished)
+    levels = 255 if subject.dataset.implied_domain is not None else None
+    curves = [curve(found, grey_levels=levels) for found in outcomes]
+    diagnosis = diagnose(subject, prepared, apart, finished)
+    doubts = findings(diagnosis["checks"])
+    gates = [robust_gate(gate, curves, doubts) for gate in spec.gates]
+    if circumstances.baseline is not None:
+        earlier = baseline_of(read_report(circumstances.baseline))
+        gates += regression_gates(
+            earlier, spec.sha256, prepared.digests, outcomes, margin=circumstances.margin, findings=doubts
+        )
+    report = build_report(
+        audit=_audit(subject, prepared, circumstances),
+        model=_model(subject, prepared),
+        dataset=_dataset(subject, prepared),
+        clean=clean(prepared.right),
+        curves=curves,
+        stages=_stages(prepared, items, finished, seconds),
+        diagnosis=diagnosis,
+        gates=gates,
+        not_tested=_not_tested(prepared, outcomes, finished, circumstances),
+    )
+    folder.mkdir(parents=True, exist_ok=True)
+    found = {t.norm: finish.adversarial(prepared, t.norm, items, finished) for t in spec.threats}
+    write_adversarial(folder / "adversarial.npz", found, subject.dataset.shape)
+    write_outcomes(folder / "outcomes.parquet", prepared.label, prepared.predicted, outcomes)
+    write_report(folder / "report.json", report)
+    return report
+
+
+def _audit(subject: Subject, prepared: Prepared, circumstances: Circumstances) -> dict[str, Any]:
+    spec = subject.spec
+    fingerprint = runtime.fingerprint(spec.device)
+    return {
+        "id": circumstances.id,
+        "seed": spec.seed,
+        "preset": spec.preset,
+        "spec_sha256": spec.sha256,
+        "spec": spec.model_dump(mode="json"),
+        "plan": prepared.plan.as_json(),
+        "fingerprint": fingerprint,
+        "started_at": circumstances.started_at,
+        "finished_at": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "device": spec.device,
+        "versions": {"auditor": __version__, "python": platform.python_version(), **_versions(fingerprint)},
+    }
+
+
+def _versions(fingerprint: Mapping[str, str]) -> dict[str, str]:
+    return {name: fingerprint[name] for name in ("onnxruntime", "numpy")}
+
+
+def _model(subject: Subject, prepared: Prepared) -> dict[str, Any]:
+    upload = subject.upload
+    return {
+        "name": subject.name,
+        "sha256": upload.sha256,
+        "opset": upload.opset,
+        "operators": upload.operators,
+        "parameters": upload.parameters,
+        "classes": upload.classes,
+        "input": {
+            "name": upload.input,
+            "type": upload.input_type,
+            "shape": list(upload.input_shape),
+            "layout": upload.layout,
+            "scores": upload.scores,
+        },
+        "gradient": prepared.gradient.as_json(),
+    }
+
+
+def _dataset(subject: Subject, prepared: Prepared) -> dict[str, Any]:
+    dataset, spec = subject.dataset, subject.spec
+    return {
+        "name": dataset.name,
+        "sha256": dataset.sha256,
+        "examples": dataset.size,
+        "domain": dataset.domain,
+        "sampling": {
+            "method": "simple random sample without replacement" if len(prepared.index) < dataset.size else "all",
+            "seed": spec.seed,
+            "labels": "dataset" if prepared.labelled else "the model's own answers (stability)",
+            "preprocessing": dataset.preprocessing,
+        },
+        "index": prepared.index.tolist(),
+        "label": prepared.label.tolist(),
+        "predicted": prepared.predicted.tolist(),
+        "digest": list(prepared.digests),
+    }
+
+
+def _stages(
+    prepared: Prepared,
+    items: Sequence[WorkItem],
+    finished: Mapping[str, Progress],
+    seconds: Mapping[str, list[float]],
+) -> list[dict[str, Any]]:
+    rows = []
+    for position, stage in enumerate(prepared.plan.stages):
+        done = [name for name in (i.name for i in items) if position < len(getattr(finished.get(name), "rows", ()))]
+        on_slices = [finished[name].rows[position] for name in done]
+        rows.append(
+            {
+                "attack": stage.name,
+                "norm": stage.norm,
+                "access": stage.access,
+                **{
+                    count: sum(getattr(row, count) for row in on_slices)
+                    for count in ("tried", "broken", "claims", "refuted", "forwards", "backwards")
+                },
+                "seconds": sum(seconds[name][position] for name in done),
+            }
+        )
+    return rows
+
+
+def _not_tested(
+    prepared: Prepared, outcomes: Sequence[Outcomes], finished: Mapping[str, Progress], circumstances: Circumstances
+) -> list[str]:
+    said = []
+    if circumstances.stopped:
+        said.append(f"the audit ended early: {circumstances.stopped}; unfinished examples enter as bounds")
+    for found in outcomes:
+        unfinished = int(np.sum(~found.complete))
+        if unfinished:
+            said.append(f"{found.threat.norm}: not every planned stage ran on {unfinished} of {len(found)} examples")
+    if prepared.gradient.access != "white-box":
+        said.append(f"white-box attacks: {prepared.gradient.why}")
+    if circumstances.halvings:
+        said.append(
+            f"memory ran out and the batch was halved {circumstances.halvings} times: "
+            "this run is not bit-reproducible by another"
+        )
+    said.append("no lower bound was proved: certificates are not part of this audit")
+    said.append("decision-based and transfer attacks, natural corruptions, patches, rotations")
+    said.append("poisoning, model extraction and privacy attacks")
+    return said

@@ -1,0 +1,104 @@
+"""What a person sees: what was chosen, a progress bar on stderr, a table of accuracies, where the report is."""
+
+import json
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from auditor import operations
+from auditor.audits.run import Step
+from auditor.report.schema import Report
+
+EXIT_CODES = {"passed": 0, "none": 0, "failed": 2, "inconclusive": 3}
+INTERRUPTED = 130
+
+_errors = Console(stderr=True, highlight=False)
+
+
+def audit_in_terminal(request: operations.Request, *, print_json: bool = False) -> int:
+    """Run an audit, show it, write its files; gives the exit code."""
+    asked = operations.settle(request)
+    for sentence in asked.chosen:
+        _errors.print(f"[dim]chosen:[/dim] {sentence}")
+    with _bar() as watch:
+        finished = operations.audit(request, asked, watch)
+    report = finished.report
+    if print_json:
+        sys.stdout.write(report.model_dump_json(indent=2) + "\n")
+    else:
+        show(Console(highlight=False), report, finished.folder)
+    return INTERRUPTED if finished.interrupted else EXIT_CODES[report.verdict]
+
+
+def inspect_in_terminal(model: Path, *, print_json: bool, **choice: Any) -> None:
+    """Show what a model is and what a gradient of it costs."""
+    facts = operations.inspect(model, **choice)
+    if print_json:
+        sys.stdout.write(json.dumps(asdict(facts), indent=2) + "\n")
+        return
+    console = Console(highlight=False)
+    table = Table.grid(padding=(0, 2))
+    for name, value in facts.lines():
+        table.add_row(f"[bold]{name}[/bold]", value)
+    console.print(table)
+
+
+def show(console: Console, report: Report, folder: Path) -> None:
+    """The report in short."""
+    clean = report.clean
+    console.print(
+        f"\nclean accuracy [bold]{clean.accuracy:.1%}[/bold] "
+        f"({clean.correct} of {clean.total}, 95 % interval {_interval(clean.interval)})"
+    )
+    for curve in report.curves:
+        table = Table(
+            title=f"{curve.norm}, robust accuracy under these attacks (an upper bound)", title_justify="left"
+        )
+        for heading in ("eps", "robust", "95 % interval", "certified", "broken by"):
+            table.add_column(heading, justify="left" if heading == "broken by" else "right")
+        for point in curve.points:
+            certified = "-" if point.certified_accuracy is None else f"{point.certified_accuracy:.1%}"
+            finders = ", ".join(f"{name} {count}" for name, count in list(point.broken_by.items())[:3])
+            unfinished = f" ({point.unfinished} unfinished)" if point.unfinished else ""
+            table.add_row(
+                point.eps, f"{point.robust_accuracy:.1%}", _interval(point.interval), certified, finders + unfinished
+            )
+        console.print(table)
+    for check in report.diagnosis.checks:
+        if check.severity != "info":
+            console.print(f"[yellow]{check.severity}[/yellow] {check.check}: {check.message}")
+    for gate in report.gates:
+        console.print(f"gate {gate.rule}: [bold]{gate.outcome}[/bold] (95 % interval {_interval(gate.interval)})")
+    for sentence in report.not_tested:
+        console.print(f"[dim]not tested: {sentence}[/dim]")
+    console.print(f"verdict: [bold]{report.verdict}[/bold]")
+    console.print(f"report: {folder / 'report.json'}", soft_wrap=True)
+
+
+@contextmanager
+def _bar() -> Iterator[Callable[[Step], None]]:
+    """A progress bar where stderr is a terminal; silence elsewhere."""
+    columns = (TextColumn("{task.description:<32}"), BarColumn(), TextColumn("{task.completed}/{task.total} stages"))
+    with Progress(*columns, TimeElapsedColumn(), console=_errors, disable=not _errors.is_terminal) as progress:
+        task = progress.add_task("reading and probing", total=None)
+
+        def watch(step: Step) -> None:
+            name = f"{step.stage.norm} {step.stage.name}"
+            description = f"alone: {name}" if step.item.startswith("alone") else name
+            progress.update(task, total=step.total, completed=step.done, description=description)
+
+        yield watch
+
+
+def _interval(interval: Any) -> str:
+    if interval is None:
+        return "-"
+    lower, upper = interval
+    return f"{lower:.1%} to {upper:.1%}"
