@@ -1,0 +1,182 @@
+"""From outcomes to figures: clean accuracy, and per threat the curve with what is known about its truth.
+
+The classes here are sections of report.json. Unfinished examples count as standing in every upper figure and as
+broken in every lower one; they never shrink the denominator.
+"""
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict
+
+from auditor.audits.outcomes import Outcomes, Status
+from auditor.audits.statistics import (
+    Interval,
+    clopper_pearson,
+    dkw_margin,
+    lower_limit,
+    median,
+    median_interval,
+    upper_limit,
+)
+from auditor.spec import Norm, Threat, exact
+
+
+class Section(BaseModel):
+    """A part of report.json: unknown fields are skipped, since later versions may add some; numbers are finite."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore", allow_inf_nan=False)
+
+
+class Clean(Section):
+    """Accuracy on the untouched examples."""
+
+    correct: int
+    total: int
+    accuracy: float
+    interval: Interval
+
+
+class Point(Section):
+    """A curve at one eps.
+
+    robust_accuracy: share of all examples that are right when clean with no counted adversarial example within eps.
+    interval: 95 % for that share under these attacks; its lower end counts unfinished examples as broken.
+    true_interval: 95 % for the accuracy under the best attack there is, from certified to standing.
+    band: holds 95 % for all points of the curve together (DKW).
+    """
+
+    eps: str
+    value: float
+    robust_accuracy: float
+    interval: Interval
+    true_interval: Interval
+    band: Interval
+    certified_accuracy: float | None
+    broken_by: dict[str, int]
+    unfinished: int
+
+
+class ExampleRows(Section):
+    """The outcome of each example, column by column. distance: widths of the domain, 0 when wrong clean, else null."""
+
+    id: list[int]
+    status: list[Status]
+    distance: list[float | None]
+    attack: list[str | None]
+    complete: list[bool]
+    certified_radius: list[float] | None
+
+
+class MedianDistance(Section):
+    """The smallest distance within which at least half of all examples are wrong; null: beyond every one that was found."""
+
+    value: float | None
+    interval: tuple[float | None, float | None]
+
+
+class Curve(Section):
+    """One threat over its grid of eps, from one pass."""
+
+    norm: Norm
+    threat: Threat
+    points: list[Point]
+    examples: ExampleRows
+    median_distance: MedianDistance
+    remarks: list[str]
+
+
+def clean(right: np.ndarray) -> Clean:
+    """Accuracy of (n,) bool with its 95 % Clopper-Pearson interval."""
+    correct, total = int(np.sum(right)), len(right)
+    return Clean(correct=correct, total=total, accuracy=correct / total, interval=clopper_pearson(correct, total))
+
+
+def curve(outcomes: Outcomes, *, grey_levels: int | None = None) -> Curve:
+    """The whole curve of one threat. grey_levels: 255 for images that come as bytes, None where inputs have none."""
+    points = [_point(outcomes, eps) for eps in outcomes.threat.eps]
+    return Curve(
+        norm=outcomes.threat.norm,
+        threat=outcomes.threat,
+        points=points,
+        examples=_rows(outcomes),
+        median_distance=_median_distance(outcomes),
+        remarks=_remarks(outcomes, points, grey_levels),
+    )
+
+
+def outcomes_of(curve: Curve) -> Outcomes:
+    """The outcomes that a curve was made of, as far as the report keeps them."""
+    rows = curve.examples
+    return Outcomes(
+        threat=curve.threat,
+        index=np.array(rows.id, np.int64),
+        right=np.array([status != Status.WRONG for status in rows.status], bool),
+        distance=np.array([math.inf if d is None else d for d in rows.distance], np.float64),
+        attack=np.array([attack or "" for attack in rows.attack], str),
+        complete=np.array(rows.complete, bool),
+        certified_radius=None if rows.certified_radius is None else np.array(rows.certified_radius, np.float64),
+    )
+
+
+def _point(outcomes: Outcomes, eps: str) -> Point:
+    n = len(outcomes)
+    standing = int(np.sum(outcomes.standing(eps)))
+    finished = int(np.sum(outcomes.finished_standing(eps)))
+    certified = int(np.sum(outcomes.certified(eps)))
+    margin, upper = dkw_margin(n), upper_limit(standing, n)
+    return Point(
+        eps=eps,
+        value=float(exact(eps)),
+        robust_accuracy=standing / n,
+        interval=(lower_limit(finished, n), upper),
+        true_interval=(lower_limit(certified, n), upper),
+        band=(max(0.0, finished / n - margin), min(1.0, standing / n + margin)),
+        certified_accuracy=None if outcomes.certified_radius is None else certified / n,
+        broken_by=outcomes.broken_by(eps),
+        unfinished=standing - finished,
+    )
+
+
+def _rows(outcomes: Outcomes) -> ExampleRows:
+    radius = outcomes.certified_radius
+    return ExampleRows(
+        id=outcomes.index.tolist(),
+        status=outcomes.statuses(),
+        distance=[finite(distance) for distance in outcomes.distance.tolist()],
+        attack=[attack or None for attack in outcomes.attack.tolist()],
+        complete=outcomes.complete.tolist(),
+        certified_radius=None if radius is None else radius.tolist(),
+    )
+
+
+def _median_distance(outcomes: Outcomes) -> MedianDistance:
+    # an unfinished example may still be broken nearer than what is known, but no nearer than a proof allows
+    proved = np.zeros(len(outcomes)) if outcomes.certified_radius is None else outcomes.certified_radius
+    smallest = np.where(outcomes.complete, outcomes.distance, np.minimum(outcomes.distance, proved))
+    lower, upper = median_interval(smallest, outcomes.distance)
+    return MedianDistance(value=finite(median(outcomes.distance)), interval=(finite(lower), finite(upper)))
+
+
+def _remarks(outcomes: Outcomes, points: Sequence[Point], grey_levels: int | None) -> list[str]:
+    remarks = []
+    largest = points[-1]
+    if outcomes.right.any() and not largest.broken_by:
+        remarks.append(
+            f"the largest eps, {largest.eps}, breaks nothing: "
+            "the curve does not reach the budgets at which this model fails; ask for larger ones"
+        )
+    if grey_levels is not None and outcomes.threat.norm != "L0":
+        below = [p.eps for p in points if exact(p.eps) * grey_levels < 1]
+        if below:
+            remarks.append(
+                f"eps {', '.join(below)}: below one grey level (1/{grey_levels}), "
+                "so that no image stored in whole levels can hold such a change"
+            )
+    return remarks
+
+
+def finite(value: float) -> float | None:
+    """The number, or None in place of infinity, which JSON cannot write."""
+    return value if math.isfinite(value) else None
