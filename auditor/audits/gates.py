@@ -1,0 +1,235 @@
+"""Rules that decide whether a model may pass: failed, passed, or inconclusive where the evidence decides neither.
+
+A gate fails by its upper limit and passes by its lower one, so that chance alone rarely does either. What an attack
+breaks is broken, so that a failure stands even when stages are missing or gradients are masked; that nothing was
+found proves little, so that a finding of the diagnosis turns a pass into `inconclusive`.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from scipy import stats
+
+from auditor.audits.outcomes import Outcomes
+from auditor.audits.statistics import (
+    ALPHA,
+    Interval,
+    holm_levels,
+    mcnemar,
+    net_loss_limits,
+    net_loss_z,
+)
+from auditor.audits.summary import Curve, Point, Section
+from auditor.errors import SpecError
+from auditor.spec import Gate, Norm, exact
+
+Outcome = Literal["passed", "failed", "inconclusive"]
+Verdict = Literal["passed", "failed", "inconclusive", "none"]
+
+
+class GateResult(Section):
+    """robust: observed and interval are a robust accuracy; regression: a net loss against the baseline."""
+
+    rule: str
+    kind: Literal["robust", "regression"]
+    outcome: Outcome
+    observed: float
+    interval: Interval
+    message: str
+    mcnemar_p: float | None = None
+
+
+@dataclass(frozen=True)
+class Baseline:
+    """What an earlier report knows: the digests of its examples, and their outcomes per norm in the same order."""
+
+    spec_sha256: str
+    digests: tuple[str, ...]
+    outcomes: Mapping[Norm, Outcomes]
+
+
+def findings(checks: Iterable[Mapping[str, Any]]) -> list[str]:
+    """The names of the checks that make a diagnosis unclean: those above "info"."""
+    return [check["check"] for check in checks if check["severity"] != "info"]
+
+
+def verdict(results: Sequence[GateResult]) -> Verdict:
+    """The worst outcome of all gates; "none" without gates."""
+    outcomes = {result.outcome for result in results}
+    for worst in ("failed", "inconclusive", "passed"):
+        if worst in outcomes:
+            return worst
+    return "none"
+
+
+def robust_gate(gate: Gate, curves: Sequence[Curve], findings: Sequence[str]) -> GateResult:
+    """Whether robust accuracy reaches the gate's threshold t.
+
+    Failed when the upper limit of what stands lies below t; passed when its lower limit reaches t and the diagnosis
+    is clean, or when the lower limit of what is certified reaches t; else inconclusive. Each limit holds with 97.5 %.
+    SpecError when the gate's eps is not on the curve's grid.
+    """
+    point = _point(gate.norm, gate.eps, curves)
+    t, (lower, upper), assured = gate.threshold, point.interval, point.true_interval[0]
+    outcome: Outcome = "inconclusive"
+    if upper < t:
+        outcome, message = "failed", f"too weak: robust accuracy is at most {upper:.1%} (97.5 %), below {t:.1%}"
+    elif assured >= t:
+        outcome, message = "passed", f"assured: certified accuracy is at least {assured:.1%} (97.5 %)"
+    elif lower < t:
+        message = f"the interval holds {t:.1%}: {_remedy(point)}"
+    elif findings:
+        message = f"not broken, but the diagnosis doubts the attacks: {', '.join(findings)}"
+    else:
+        outcome, message = "passed", f"not broken: at least {lower:.1%} (97.5 %) stand these attacks"
+    return GateResult(
+        rule=gate.rule,
+        kind="robust",
+        outcome=outcome,
+        observed=point.robust_accuracy,
+        interval=point.interval,
+        message=message,
+    )
+
+
+def regression_gates(
+    baseline: Baseline,
+    spec_sha256: str,
+    digests: Sequence[str],
+    outcomes: Sequence[Outcomes],
+    *,
+    margin: float,
+    findings: Sequence[str] = (),
+    primary: tuple[Norm, str] | None = None,
+) -> list[GateResult]:
+    """Whether more than `margin` of the examples that stood in the baseline is lost, net of those gained.
+
+    Paired by the digests of input and label; spec_sha256, digests and outcomes are the present audit's. With a
+    primary (norm, eps) only that point is tested; without one every point is, under Holm's correction: 2.5 % for all
+    failures together and 2.5 % for all passes, and each interval is at the levels that its own test used.
+    SpecError where the two audits cannot be paired.
+    """
+    if spec_sha256 != baseline.spec_sha256:
+        raise SpecError(
+            "the baseline was made with another specification, so that a difference need not be the model's; "
+            "repeat the baseline's audit with the present options, or give its options now"
+        )
+    if not 0 <= margin < 1:
+        raise SpecError(f"a margin of {margin:g} is not a share of the examples; give one from 0 to below 1")
+    before, now = _pairs(baseline.digests, digests)
+    if not len(before):
+        raise SpecError("the baseline shares no example with this audit; give a report on the same dataset")
+    losses = [
+        _Loss.between(baseline.outcomes[theirs.threat.norm], before, theirs, now, eps)
+        for theirs in outcomes
+        for eps in theirs.threat.eps
+        if primary is None or (theirs.threat.norm == primary[0] and exact(eps) == exact(primary[1]))
+    ]
+    if not losses:
+        raise SpecError(f"the primary eps {':'.join(primary or ())} is not on the audit's grid; add it with --eps")
+    failing = holm_levels(np.array([loss.p_above(margin) for loss in losses]), ALPHA / 2)
+    passing = holm_levels(np.array([loss.p_below(margin) for loss in losses]), ALPHA / 2)
+    return [
+        _regression(loss, float(down), float(up), margin, findings)
+        for loss, down, up in zip(losses, failing, passing, strict=True)
+    ]
+
+
+@dataclass(frozen=True)
+class _Loss:
+    """Paired counts (lost, gained) out of n at one point: as observed, and as few and as many as may be true.
+
+    They differ where examples are unfinished: at best those of the present audit stand and those of the baseline
+    would have been broken, at worst the other way round.
+    """
+
+    norm: Norm
+    eps: str
+    n: int
+    observed: tuple[int, int]
+    least: tuple[int, int]
+    most: tuple[int, int]
+
+    @classmethod
+    def between(cls, first: Outcomes, before: np.ndarray, second: Outcomes, now: np.ndarray, eps: str) -> "_Loss":
+        stood, surely_stood = first.standing(eps)[before], first.finished_standing(eps)[before]
+        stands, surely_stands = second.standing(eps)[now], second.finished_standing(eps)[now]
+        return cls(
+            second.threat.norm,
+            eps,
+            len(before),
+            observed=_discordant(stood, stands),
+            least=_discordant(surely_stood, stands),
+            most=_discordant(stood, surely_stands),
+        )
+
+    def p_above(self, margin: float) -> float:
+        """p-value against a net loss of at most margin."""
+        return float(stats.norm.sf(net_loss_z(*self.least, self.n, margin)))
+
+    def p_below(self, margin: float) -> float:
+        """p-value against a net loss of at least margin."""
+        return float(stats.norm.cdf(net_loss_z(*self.most, self.n, margin)))
+
+    def limits(self, lower_level: float, upper_level: float) -> Interval:
+        lower, _ = net_loss_limits(*self.least, self.n, 2 * lower_level)
+        _, upper = net_loss_limits(*self.most, self.n, 2 * upper_level)
+        return lower, upper
+
+
+def _discordant(first: np.ndarray, second: np.ndarray) -> tuple[int, int]:
+    return int(np.sum(first & ~second)), int(np.sum(second & ~first))
+
+
+def _regression(
+    loss: _Loss, lower_level: float, upper_level: float, margin: float, findings: Sequence[str]
+) -> GateResult:
+    lost, gained = loss.observed
+    lower, upper = loss.limits(lower_level, upper_level)
+    counts = f"{lost} lost and {gained} gained of {loss.n} paired examples"
+    outcome: Outcome = "inconclusive"
+    if lower > margin:
+        outcome, message = "failed", f"{counts}: the net loss is at least {lower:.1%}, above {margin:.1%}"
+    elif upper >= margin:
+        message = f"{counts}: the interval holds {margin:.1%}; more examples would narrow it"
+    elif findings:
+        message = f"{counts}, but the diagnosis doubts the attacks: {', '.join(findings)}"
+    else:
+        outcome, message = "passed", f"{counts}: the net loss is at most {upper:.1%}, below {margin:.1%}"
+    return GateResult(
+        rule=f"{loss.norm}:{loss.eps} net loss < {margin:g}",
+        kind="regression",
+        outcome=outcome,
+        observed=(lost - gained) / loss.n,
+        interval=(lower, upper),
+        message=message,
+        mcnemar_p=mcnemar(lost, gained),
+    )
+
+
+def _pairs(first: Sequence[str], second: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+    """Positions in both of the examples that both hold; the k-th copy of an example meets the k-th."""
+    places = defaultdict(list)
+    for position, digest in enumerate(first):
+        places[digest].append(position)
+    waiting = {digest: iter(positions) for digest, positions in places.items()}
+    found = [(next(waiting.get(digest, iter(())), None), position) for position, digest in enumerate(second)]
+    matched = np.array([pair for pair in found if pair[0] is not None], np.int64).reshape(-1, 2)
+    return matched[:, 0], matched[:, 1]
+
+
+def _point(norm: Norm, eps: str, curves: Sequence[Curve]) -> Point:
+    for curve in curves:
+        for point in curve.points:
+            if curve.norm == norm and exact(point.eps) == exact(eps):
+                return point
+    raise SpecError(f"no curve of this audit has a point at {norm}:{eps}; add it with --norm {norm} --eps {eps}")
+
+
+def _remedy(point: Point) -> str:
+    if point.unfinished:
+        return f"{point.unfinished} examples are unfinished; resume the audit with a larger budget"
+    return "more examples would narrow it"
