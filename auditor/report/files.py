@@ -1,0 +1,103 @@
+"""The files of an audit: report.json, adversarial.npz and outcomes.parquet.
+
+Each is written beside its place, flushed to the disk and renamed, so that a reader sees a whole file or none. Equal
+values give equal bytes (with one version of NumPy and Arrow).
+"""
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+
+from auditor.audits.outcomes import Outcomes
+from auditor.report.schema import Report
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[BinaryIO]:
+    """A file that takes its place at `path` when the block ends well, and leaves what was there when it does not."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        with temporary.open("wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_report(path: Path, report: Report) -> None:
+    """report.json, two spaces to a level."""
+    with replacing(path) as file:
+        file.write(report.model_dump_json(indent=2).encode() + b"\n")
+
+
+def write_adversarial(path: Path, found: Mapping[str, Mapping[str, np.ndarray]], shape: tuple[int, ...]) -> None:
+    """adversarial.npz: each broken example's smallest counted adversarial example, one row per example and norm.
+
+    found: norm -> columns index, x_adv (m, *shape) float32, distance, label, predicted, attack; {} where none.
+    The file has the same columns and `norm`, (rows,) each.
+    """
+    none = {
+        "index": np.zeros(0, np.int64),
+        "x_adv": np.zeros((0, *shape), np.float32),
+        "distance": np.zeros(0, np.float64),
+        "label": np.zeros(0, np.int64),
+        "predicted": np.zeros(0, np.int64),
+        "attack": np.zeros(0, "U1"),
+    }
+    parts = [(norm, columns) for norm, columns in found.items() if columns]
+    joined = {name: np.concatenate([empty, *(part[name] for _, part in parts)]) for name, empty in none.items()}
+    norms = [norm for norm, part in parts for _ in range(len(part["index"]))]
+    with replacing(path) as file:
+        np.savez(file, norm=np.array(norms, "U4"), **joined)  # type: ignore[arg-type]
+
+
+def write_outcomes(path: Path, label: np.ndarray, predicted: np.ndarray, outcomes: Sequence[Outcomes]) -> None:
+    """outcomes.parquet: one row per example and norm.
+
+    label, predicted: (n,) int64, predicted when clean; outcomes: one per norm over the same n examples. Whether an
+    example is broken at an eps is `distance <= eps`; distance, attack and margin are null where nothing was found.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    tables = [
+        pa.table(
+            {
+                "index": pa.array(part.index, pa.int64()),
+                "norm": pa.array([part.threat.norm] * len(part), pa.string()),
+                "label": pa.array(label, pa.int64()),
+                "predicted": pa.array(predicted, pa.int64()),
+                "status": pa.array([str(status) for status in part.statuses()], pa.string()),
+                "distance": _numbers(part.distance, len(part)),
+                "attack": pa.array([attack or None for attack in part.attack.tolist()], pa.string()),
+                "complete": pa.array(part.complete, pa.bool_()),
+                "certified_radius": _numbers(part.certified_radius, len(part)),
+                "margin": _numbers(part.margin, len(part)),
+                "forwards": _counts(part.forwards, len(part)),
+                "backwards": _counts(part.backwards, len(part)),
+            }
+        )
+        for part in outcomes
+    ]
+    with replacing(path) as file:
+        pq.write_table(pa.concat_tables(tables), file, compression="zstd")
+
+
+def _numbers(values: np.ndarray | None, n: int) -> object:
+    import pyarrow as pa
+
+    if values is None:
+        return pa.nulls(n, pa.float64())
+    return pa.array(values, pa.float64(), mask=~np.isfinite(values))
+
+
+def _counts(values: np.ndarray | None, n: int) -> object:
+    import pyarrow as pa
+
+    return pa.nulls(n, pa.int64()) if values is None else pa.array(values, pa.int64())

@@ -1,0 +1,143 @@
+"""report.json as types: what other tools rely on. Fields may be added in a schema version, never changed.
+
+A reader skips fields that it does not know. No number is ever NaN or infinite: what has no finite value is null.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, Literal
+
+import numpy as np
+from pydantic import BeforeValidator
+
+from auditor.audits.gates import GateResult, Verdict
+from auditor.audits.statistics import Interval
+from auditor.audits.summary import Clean, Curve, Section
+from auditor.spec import Norm, Preset
+
+SCHEMA_VERSION: Literal["1"] = "1"
+
+
+def plain(value: Any) -> Any:
+    """The same value in JSON's own types: NumPy's become Python's, tuples lists, numbers that are not finite None."""
+    if isinstance(value, np.ndarray | np.generic):
+        return plain(value.tolist())
+    if isinstance(value, Mapping):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, Sequence) and not isinstance(value, str | bytes):
+        return [plain(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value
+
+
+Plain = Annotated[Any, BeforeValidator(plain)]
+PlainObject = Annotated[dict[str, Any], BeforeValidator(plain)]
+
+
+class Audit(Section):
+    """The audit itself: what was asked, how it was cut, where it ran. Times are ISO 8601 in UTC."""
+
+    id: str
+    seed: int
+    preset: Preset
+    spec_sha256: str
+    spec: PlainObject
+    plan: PlainObject
+    fingerprint: PlainObject
+    started_at: str
+    finished_at: str
+    device: str
+    versions: dict[str, str]
+
+
+class Model(Section):
+    """The upload. operators: how many nodes of each; input: name, type, shape, layout; gradient: access and why."""
+
+    name: str
+    sha256: str
+    opset: int
+    operators: dict[str, int]
+    parameters: int
+    classes: int
+    input: PlainObject
+    gradient: PlainObject
+
+
+class Dataset(Section):
+    """What was audited on. examples: how many the dataset holds; index, label, predicted and digest: the audited ones.
+
+    predicted is the class when clean; digest is the SHA-256 of input and label, by which two reports are paired.
+    """
+
+    name: str
+    sha256: str
+    examples: int
+    domain: tuple[float, float] | None
+    sampling: PlainObject
+    index: list[int]
+    label: list[int]
+    predicted: list[int]
+    digest: list[str]
+
+
+class OtherThreat(Section):
+    """Accuracy under a threat that has no curve."""
+
+    threat: PlainObject
+    accuracy: float
+    interval: Interval
+
+
+class Stage(Section):
+    """One attack over all slices: on how many examples it ran, how many it broke first or nearer, what it cost."""
+
+    attack: str
+    norm: Norm
+    access: str
+    tried: int
+    broken: int
+    forwards: int
+    backwards: int
+    seconds: float
+
+
+class Check(Section):
+    """One thing that the diagnosis looked at; above "info" it makes a passing verdict inconclusive."""
+
+    check: str
+    severity: Literal["info", "warning", "error"]
+    message: str
+    evidence: Plain = None
+
+
+class Diagnosis(Section):
+    """subsample: positions in the dataset; attacks: the accuracy that each attack alone leaves there, per eps."""
+
+    subsample: list[int]
+    attacks: list[PlainObject]
+    checks: list[Check]
+
+
+class Report(Section):
+    """A whole audit. results_sha256: digest of all results, without times, ids, device, versions and plan."""
+
+    schema_version: Literal["1"] = SCHEMA_VERSION
+    results_sha256: str = ""
+    audit: Audit
+    model: Model
+    dataset: Dataset
+    clean: Clean
+    curves: list[Curve]
+    other_threats: list[OtherThreat] = []
+    stages: list[Stage]
+    diagnosis: Diagnosis
+    gates: list[GateResult]
+    verdict: Verdict
+    not_tested: list[str]
+
+
+def json_schema() -> dict[str, Any]:
+    """JSON Schema (draft 2020-12) of report.json."""
+    schema = Report.model_json_schema(mode="serialization")
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema, "title": "auditor report"}
