@@ -90,7 +90,11 @@ def _parse(data: bytes) -> onnx.ModelProto:
 
 
 def _refuse_external_data(model: onnx.ModelProto) -> None:
-    names = [t.name or "(unnamed)" for t in _tensors(model) if t.data_location == onnx.TensorProto.EXTERNAL or t.external_data]
+    names = [
+        t.name or "(unnamed)"
+        for t in _tensors(model)
+        if t.data_location == onnx.TensorProto.EXTERNAL or t.external_data
+    ]
     if names:
         raise ModelError(
             f"{len(names)} tensors, such as '{names[0]}', keep their values in another file; "
@@ -150,7 +154,13 @@ def _refuse_newer_versions(model: onnx.ModelProto) -> None:
 
 def _refuse_training_mode(model: onnx.ModelProto) -> None:
     constants = {t.name: t for t in model.graph.initializer}
-    constants |= {n.output[0]: a.t for n in all_nodes(model) if n.op_type == "Constant" for a in n.attribute if a.name == "value"}
+    constants |= {
+        n.output[0]: a.t
+        for n in all_nodes(model)
+        if n.op_type == "Constant"
+        for a in n.attribute
+        if a.name == "value"
+    }
     for node in all_nodes(model):
         if node.domain in STANDARD and _trains(node, constants, default_opset(model)):
             raise ModelError(

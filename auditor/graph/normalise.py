@@ -17,7 +17,9 @@ def normalise(x: np.ndarray, normalisation: Normalisation | None, layout: Layout
     return (x - mean) / std
 
 
-def append_normalisation(op: Builder, x: ir.Value, normalisation: Normalisation | None, layout: Layout | None) -> ir.Value:
+def append_normalisation(
+    op: Builder, x: ir.Value, normalisation: Normalisation | None, layout: Layout | None
+) -> ir.Value:
     """The same as nodes behind `x`, float32 with a static shape."""
     if normalisation is None:
         return x
@@ -42,9 +44,13 @@ def _spread(name: str, values: np.ndarray, layout: Layout | None, shape: tuple[i
     if len(shape) == 2:
         axis = 1
     elif layout is None:
-        raise SpecError(f"{name} has {values.size} values, and which axis is the channels' is not known; give --layout")
+        raise SpecError(
+            f"{name} has {values.size} values, and which axis is the channels' is not known; give --layout"
+        )
     else:
         axis = 1 if layout == "NCHW" else len(shape) - 1
     if values.size != shape[axis]:
-        raise SpecError(f"{name} has {values.size} values, but the input has {shape[axis]} channels; give 1 or {shape[axis]}")
+        raise SpecError(
+            f"{name} has {values.size} values, but the input has {shape[axis]} channels; give 1 or {shape[axis]}"
+        )
     return values.reshape([-1 if i == axis else 1 for i in range(len(shape))])

@@ -62,10 +62,10 @@ class Upload:
             columns = columns.astype(np.float32)
         return np.concatenate([1 - columns, columns], axis=1) if self.binary else columns
 
-    def feed(self, x: np.ndarray) -> dict[str, np.ndarray]:
-        """Input x, (N, *shape) after normalisation, in the element type that the file wants."""
-        wanted = next(t for t in self.inputs if t.name == self.input)
-        return {self.input: np.ascontiguousarray(x, dtype=wanted.dtype)}
+    @property
+    def input_dtype(self) -> np.dtype:
+        """The element type that the attacked input wants."""
+        return next(t for t in self.inputs if t.name == self.input).dtype
 
 
 def read_upload(
@@ -130,7 +130,9 @@ def _attacked(inputs: tuple[Tensor, ...], name: str | None) -> Tensor:
         )
     attacked = inputs[0]
     if attacked.type not in FLOATS:
-        raise ModelError(f"input {listed} holds no floating-point numbers, so that a small change of it means nothing")
+        raise ModelError(
+            f"input {listed} holds no floating-point numbers, so that a small change of it means nothing"
+        )
     return attacked
 
 
@@ -155,7 +157,9 @@ def _argmax_width(node: ir.Node) -> int:
     return size if isinstance(size, int) else 0
 
 
-def _measured(session: Session, attacked: Tensor, shape: tuple[int | None, ...], declared: dict[str, int]) -> dict[str, int]:
+def _measured(
+    session: Session, attacked: Tensor, shape: tuple[int | None, ...], declared: dict[str, int]
+) -> dict[str, int]:
     """What one run gives: the scores per example of every floating-point output."""
     batch = shape[0] or 1
     x = np.random.default_rng(0).random((batch, *shape[1:])).astype(attacked.dtype)  # type: ignore[misc]
@@ -194,7 +198,9 @@ def _scores_output(
         if widths[label.name] > 1:
             return label
     if labels:
-        raise ModelError(f"the model gives only a label ({listed}), and not out of how many classes; export scores too")
+        raise ModelError(
+            f"the model gives only a label ({listed}), and not out of how many classes; export scores too"
+        )
     raise ModelError(
         f"no output is a row of class scores per example, of shape (N, classes): {listed}; "
         "cut the model behind its class scores, or give static image sizes where these depend on them"

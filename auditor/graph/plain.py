@@ -1,0 +1,180 @@
+"""A model made plain: one opset, no functions, static shapes, folded constants, logits at the end.
+
+After this every gradient rule is small. The plain graph is compared with the upload on random inputs before anything
+is built on it.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import onnx
+import onnx_ir as ir
+from onnx_ir.passes import common as passes
+
+from auditor.errors import ModelError
+from auditor.graph.build import Builder, shape_of
+from auditor.graph.equal import difference
+from auditor.graph.freeze import freeze
+from auditor.graph.head import SQUASHING, trace
+from auditor.graph.load import WORKING_OPSET, to_ir
+from auditor.graph.normalise import append_normalisation
+from auditor.graph.opset import raise_opset
+from auditor.graph.upload import Upload
+from auditor.spec import Normalisation
+
+# A share of the range of one example's scores; float32 through another order of sums stays well below.
+TOLERANCE = 1e-3
+
+
+@dataclass(frozen=True)
+class ClassifierGraph:
+    """A classifier as a graph of one opset whose every shape is static.
+
+    x: (batch, *shape) float32 in the domain's units, before normalisation. logits: (batch, classes) float32; the
+    largest decides as the upload does.
+    """
+
+    model: ir.Model
+    x: ir.Value
+    logits: ir.Value
+    classes: int
+    shape: tuple[int, ...]
+    batch: int
+
+
+def make_plain(
+    upload: Upload, *, batch: int, shape: tuple[int, ...] | None = None, normalisation: Normalisation | None = None
+) -> ClassifierGraph:
+    """The upload as a plain graph at one batch shape, its declared normalisation in front.
+
+    shape: of one example, needed where the file leaves axes open. The graph's `batch` says what was reached: a file
+    whose rows mix, or whose batch is fixed and cannot be changed, keeps its own.
+    ModelError says why the file cannot be made plain; SpecError why the normalisation does not fit.
+    """
+    shape = _example_shape(upload, shape)
+    raised = raise_opset(_scores_only(upload))
+    own = upload.fixed_batch or batch
+    return _proven(upload, freeze(raised, upload.input, (own, *shape)), normalisation)
+
+
+def _proven(upload: Upload, core: ir.Model, normalisation: Normalisation | None) -> ClassifierGraph:
+    """Assemble around the frozen core and compare with the upload."""
+    graph, squash = _assembled(upload, core, normalisation)
+    found = difference(
+        upload,
+        serialise(graph.model),
+        batch=graph.batch,
+        shape=graph.shape,
+        squash=squash,
+        normalisation=normalisation,
+    )
+    if not found <= TOLERANCE:
+        raise ModelError(
+            "the model's scores are not finite on any random input"
+            if np.isnan(found)
+            else f"raised from opset {upload.opset} to {WORKING_OPSET} at batch {graph.batch}, the model gives other "
+            f"scores (by {found:.1e} of their range); no gradient of it would be its own"
+        )
+    return graph
+
+
+def serialise(model: ir.Model) -> bytes:
+    """The model as bytes, as ONNX Runtime takes them."""
+    proto = ir.to_proto(model)
+    if proto.ByteSize() >= onnx.checker.MAXIMUM_PROTOBUF:
+        raise ModelError("the graph is larger than the 2 GB that one ONNX file can hold")
+    return proto.SerializeToString()
+
+
+def _example_shape(upload: Upload, shape: tuple[int, ...] | None) -> tuple[int, ...]:
+    declared = upload.input_shape[1:]
+    written = " x ".join("?" if d is None else str(d) for d in declared)
+    if shape is None:
+        if None in declared:
+            raise ModelError(f"the model takes examples of shape {written}; say what the open axes are")
+        return declared  # type: ignore[return-value]
+    if len(shape) != len(declared) or any(d not in (None, s) for d, s in zip(declared, shape, strict=True)):
+        raise ModelError(f"the model takes examples of shape {written}, not {' x '.join(map(str, shape))}")
+    return shape
+
+
+def _scores_only(upload: Upload) -> onnx.ModelProto:
+    """The upload down to the tensor that decides: other outputs, ZipMap and ArgMax are gone."""
+    model = to_ir(onnx.shape_inference.infer_shapes(onnx.load_from_string(upload.data)))
+    graph = model.graph
+    value = next(v for v in graph.outputs if v.name == upload.output)
+    head = trace(value)
+    for node in (*head.passed, head.node):
+        if node is not None and node.op_type in ("ZipMap", "ArgMax"):
+            value = node.inputs[0]  # type: ignore[assignment]
+    value.dtype = value.dtype or ir.DataType.FLOAT  # all that a ZipMap takes
+    graph.outputs[:] = [value]
+    graph.inputs[:] = [v for v in graph.inputs if v.name == upload.input]
+    passes.RemoveUnusedNodesPass()(model)
+    return ir.to_proto(model)
+
+
+def _assembled(
+    upload: Upload, model: ir.Model, normalisation: Normalisation | None
+) -> tuple[ClassifierGraph, str | None]:
+    """Normalisation in front, logits behind, float32 at both ends; and the operator that was left out."""
+    graph = model.graph
+    core = next(v for v in graph.inputs if v.name == upload.input)
+    batch, *shape = shape_of(core)
+    op = Builder(graph)
+    x = ir.Value(name="x", shape=ir.Shape((batch, *shape)), type=ir.TensorType(ir.DataType.FLOAT))
+    uses = list(core.uses())
+    fed = append_normalisation(op, x, normalisation, upload.layout)
+    if core.dtype != ir.DataType.FLOAT:
+        fed = op.Cast(fed, to=core.dtype)
+    for node, index in uses:
+        node.replace_input_with(index, fed)
+    graph.inputs[:] = [x]
+    logits, squash = _append_logits(op, graph.outputs[0], upload, batch)
+    graph.outputs[:] = [logits]
+    passes.RemoveUnusedNodesPass()(model)
+    graph.sort()
+    _name(graph, x, logits)
+    return ClassifierGraph(model, x, logits, upload.classes, tuple(shape), batch), squash
+
+
+def _append_logits(op: Builder, output: ir.Value, upload: Upload, batch: int) -> tuple[ir.Value, str | None]:
+    """The frozen graph's scores -> (batch, classes) float32 logits, and the operator that was left out.
+
+    Softmax, LogSoftmax and Sigmoid at the end are left out, where they work within each example; a single binary
+    logit z becomes (0, z).
+    """
+    value, node, squash = output, trace(output).node, None
+    if node is not None and node.op_type in SQUASHING and _within_rows(node, upload.classes, batch):
+        value, squash = node.inputs[0], node.op_type  # type: ignore[assignment]
+    if value.dtype != ir.DataType.FLOAT:
+        value = op.Cast(value, to=ir.DataType.FLOAT)
+    wanted = (batch, 1 if upload.binary else upload.classes)
+    columns = value if shape_of(value) == wanted else op.Reshape(value, op.ints(wanted))
+    if upload.binary:
+        columns = op.Concat(op.const(np.zeros((batch, 1), np.float32)), columns, axis=1)
+        squash = "Softmax"
+    return columns, squash
+
+
+def _within_rows(node: ir.Node, classes: int, batch: int) -> bool:
+    """Whether the node keeps the order of the scores in each row of (batch, classes)."""
+    if node.op_type == "Sigmoid":
+        return True
+    shape = shape_of(node.outputs[0])
+    axis = node.attributes["axis"].as_int() if "axis" in node.attributes else -1
+    before, after = shape[: axis % len(shape)], shape[axis % len(shape) + 1 :]
+    return shape[axis] == classes and int(np.prod(before)) == batch and int(np.prod(after)) == 1
+
+
+def _name(graph: ir.Graph, x: ir.Value, logits: ir.Value) -> None:
+    """Our own names at the ends, a prefix on every other value, so that nodes appended later cannot collide."""
+    values = [*graph.initializers.values(), *(y for node in graph for y in node.outputs)]
+    for value in values:
+        value.name = f"model/{value.name}"
+    x.name, logits.name = "x", "logits"
+    taken: set[str] = set()
+    for node in graph:
+        name = node.name or (node.outputs[0].name or "").removeprefix("model/")
+        node.name = name if name not in taken else f"{name}/{len(taken)}"
+        taken.add(node.name)
