@@ -95,6 +95,18 @@ def robust_gate(gate: Gate, curves: Sequence[Curve], findings: Sequence[str]) ->
     )
 
 
+def check_comparable(baseline: Baseline, spec_sha256: str, norms: Iterable[Norm]) -> None:
+    """SpecError where an audit with this specification could not be compared with the baseline; costs nothing."""
+    if spec_sha256 != baseline.spec_sha256:
+        raise SpecError(
+            "the baseline was made with another specification, so that a difference need not be the model's; "
+            "repeat the baseline's audit with the present options, or give its options now"
+        )
+    missing = [norm for norm in norms if norm not in baseline.outcomes]
+    if missing:
+        raise SpecError(f"the baseline has no curve for {', '.join(missing)}; give the report as it was written")
+
+
 def regression_gates(
     baseline: Baseline,
     spec_sha256: str,
@@ -112,11 +124,7 @@ def regression_gates(
     failures together and 2.5 % for all passes, and each interval is at the levels that its own test used.
     SpecError where the two audits cannot be paired.
     """
-    if spec_sha256 != baseline.spec_sha256:
-        raise SpecError(
-            "the baseline was made with another specification, so that a difference need not be the model's; "
-            "repeat the baseline's audit with the present options, or give its options now"
-        )
+    check_comparable(baseline, spec_sha256, [found.threat.norm for found in outcomes])
     if not 0 <= margin < 1:
         raise SpecError(f"a margin of {margin:g} is not a share of the examples; give one from 0 to below 1")
     before, now = _pairs(baseline.digests, digests)

@@ -189,6 +189,8 @@ def test_audits_that_cannot_be_paired_are_refused():
     outcomes = made_of(5, 5)
     with pytest.raises(SpecError, match="another specification"):
         compare(outcomes, outcomes, spec_sha256="other")
+    with pytest.raises(SpecError, match="no curve for Linf"):
+        regression_gates(Baseline("spec", ("a",), {}), "spec", ["a"], [outcomes], margin=0.02)
     with pytest.raises(SpecError, match="shares no example"):
         compare(outcomes, outcomes, digests=["x"] * 10)
     with pytest.raises(SpecError, match="not on the audit's grid"):
