@@ -13,10 +13,11 @@ from auditor.audits.summary import Clean, Curve, outcomes_of
 from auditor.errors import SpecError
 from auditor.report.schema import Report
 
-# What may differ between two runs that found the same: times, names, the machine, and how the work was cut.
+# What may differ between two runs that found the same: times, names, the machine, how the work was cut, and the
+# spec's budget (spec_sha256, which stays, covers all in the spec that can change a result).
 _CIRCUMSTANCES: dict[str, Any] = {
     "results_sha256": True,
-    "audit": {"id", "started_at", "finished_at", "device", "versions", "fingerprint", "plan"},
+    "audit": {"id", "started_at", "finished_at", "device", "versions", "fingerprint", "plan", "spec"},
     "model": {"name"},
     "dataset": {"name"},
     "stages": {"__all__": {"seconds"}},

@@ -90,13 +90,18 @@ class OtherThreat(Section):
 
 
 class Stage(Section):
-    """One attack over all slices: on how many examples it ran, how many it broke first or nearer, what it cost."""
+    """One attack over all slices: on how many examples it ran, how many it broke first or nearer, what it cost.
+
+    claims: points that it took for adversarial; refuted: those of them that the upload did not confirm.
+    """
 
     attack: str
     norm: Norm
     access: str
     tried: int
     broken: int
+    claims: int = 0
+    refuted: int = 0
     forwards: int
     backwards: int
     seconds: float

@@ -14,7 +14,7 @@ from auditor.errors import SpecError
 from auditor.report.document import baseline_of, build_report, read_report, results_sha256
 from auditor.report.files import write_report
 from auditor.report.schema import Report, json_schema
-from auditor.spec import AuditSpec, Gate, Threat
+from auditor.spec import AuditSpec, Budget, Gate, Threat
 
 SPEC = AuditSpec(threats=(Threat(norm="Linf", eps=("1/255", "8/255")),))
 
@@ -142,7 +142,7 @@ def test_a_figure_that_is_not_finite_is_refused():
         build_report(**parts(other_threats=[{"threat": {}, "accuracy": math.nan, "interval": (0, 1)}]))
 
 
-def test_times_names_and_the_machine_leave_the_digest_alone():
+def test_times_names_budget_and_the_machine_leave_the_digest_alone():
     first = parts()
     second = parts()
     second["audit"] |= {
@@ -153,6 +153,7 @@ def test_times_names_and_the_machine_leave_the_digest_alone():
         "versions": {"onnx": "2"},
         "fingerprint": {},
         "plan": {"batch": 4},
+        "spec": SPEC.model_copy(update={"budget": Budget(seconds=60)}).model_dump(mode="json"),
     }
     second["model"] |= {"name": "renamed.onnx"}
     second["dataset"] |= {"name": "renamed.npz"}
