@@ -221,6 +221,38 @@ def test_a_cast_gives_the_cotangent_back_in_the_type_of_its_input(to: int) -> No
     np.testing.assert_array_equal(g, np.ones(3))
 
 
+def test_a_cast_like_gives_the_cotangent_back_in_the_type_of_its_input() -> None:
+    there = onnx.helper.make_node("CastLike", ["x0", "single"], ["h"])
+    back = onnx.helper.make_node("Cast", ["h"], ["y0"], to=onnx.TensorProto.DOUBLE)
+    inputs = {"x0": normal(3), "single": np.zeros(1, np.int32)}
+    with pytest.raises(AssertionError, match="no cotangent"):
+        gradient(Case("to integers", (there, back), inputs, ("y0",), ("x0",)))
+    there = onnx.helper.make_node("CastLike", ["x0", "half"], ["h"])
+    inputs = {"x0": normal(3), "half": np.zeros(1, np.float16)}
+    (g,) = gradient(Case("to halves", (there, back), inputs, ("y0",), ("x0",)))
+    np.testing.assert_array_equal(g, np.ones(3))
+
+
+def test_masks_of_a_half_precision_model_are_right() -> None:
+    nodes = [onnx.helper.make_node("Cast", ["x0"], ["h"], to=onnx.TensorProto.FLOAT16)]
+    nodes += [onnx.helper.make_node(o, [a], [b]) for o, a, b in [("Relu", "h", "r"), ("Abs", "h", "a")]]
+    nodes.append(onnx.helper.make_node("Add", ["r", "a"], ["s"]))
+    nodes.append(onnx.helper.make_node("Cast", ["s"], ["y0"], to=onnx.TensorProto.DOUBLE))
+    (g,) = gradient(Case("half", tuple(nodes), {"x0": np.array([-2.0, 0, 3])}, ("y0",)))
+    np.testing.assert_array_equal(g, [-1, 0, 2])
+
+
+@pytest.mark.parametrize("bound", [1e-12, 6.0, 1e30])
+def test_a_clip_of_any_size_masks_exactly(bound: float) -> None:
+    nodes = (
+        onnx.helper.make_node("BatchNormalization", ["x0", "one", "zero", "zero", "one"], ["h"], epsilon=0.0),
+        onnx.helper.make_node("Clip", ["h", "", "high"], ["y0"]),
+    )
+    x = np.array([[0.5], [1 - 1e-6], [1], [2]]) * bound
+    inputs = {"x0": x, "one": np.ones(1), "zero": np.zeros(1), "high": np.array(bound)}
+    np.testing.assert_array_equal(gradient(Case("clip", nodes, inputs, ("y0",), ("x0",)))[0], [[1], [1], [0], [0]])
+
+
 def test_a_dropout_left_switched_on_passes_the_cotangent_through_its_own_draw() -> None:
     drop = case("Dropout", np.ones((40, 50)), np.array(0.25), np.array(True), seed=7)
     model = gradient_model(replace(drop, wrt=("x0",)), np.float32)

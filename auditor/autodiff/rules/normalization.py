@@ -9,6 +9,7 @@ import numpy as np
 import onnx_ir as ir
 
 from auditor.autodiff.rules import vjp
+from auditor.autodiff.rules.elementwise import sign
 from auditor.errors import NoGradient
 from auditor.graph.build import constant_of, shape_of
 
@@ -178,7 +179,7 @@ def lp_norm(op, g, y, x, *, axis=-1, p=2):
     """(g - n' sum(g y)) / n with n the norm and n' its slope; 0 for the zero vector, which has none."""
     axes = op.ints([axis])
     norm = op.ReduceL1(x, axes, keepdims=1) if p == 1 else op.ReduceL2(x, axes, keepdims=1)
-    slope = op.Sign(x) if p == 1 else y
+    slope = sign(op, x) if p == 1 else y
     cotangent = op.Sub(g, op.Mul(slope, op.ReduceSum(op.Mul(g, y), axes, keepdims=1)))
     positive = op.Greater(norm, 0.0)
     return op.Where(positive, op.Div(cotangent, op.Where(positive, norm, 1.0)), 0.0)

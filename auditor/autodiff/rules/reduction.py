@@ -1,6 +1,7 @@
 """Reductions and running sums."""
 
 from auditor.autodiff.rules import vjp
+from auditor.autodiff.rules.elementwise import sign
 from auditor.errors import NoGradient
 from auditor.graph.build import constant_of, shape_of
 
@@ -65,7 +66,7 @@ def reduce_prod(op, g, y, x, axes=None, *, keepdims=1, noop_with_empty_axes=0):
 
 @vjp("ReduceL1")
 def reduce_l1(op, g, y, x, axes=None, *, keepdims=1, noop_with_empty_axes=0):
-    return op.Mul(_kept(op, g, x, _reduced_axes(x, axes, noop_with_empty_axes, y)), op.Sign(x))
+    return op.Mul(_kept(op, g, x, _reduced_axes(x, axes, noop_with_empty_axes, y)), sign(op, x))
 
 
 @vjp("ReduceL2")
