@@ -15,6 +15,13 @@ def freeze(model: onnx.ModelProto, name: str, shape: tuple[int, ...]) -> ir.Mode
 
     ModelError when ONNX Runtime refuses the shape, or a shape depends on the input's values.
     """
+    reshaped(model, name, shape)
+    folded = onnx.load_from_string(runtime.fold(model.SerializeToString()))
+    return with_shapes(folded, name)
+
+
+def reshaped(model: onnx.ModelProto, name: str, shape: tuple[int, ...]) -> None:
+    """Give input `name` that shape, and forget every other shape that the file states."""
     tensor = next(i for i in model.graph.input if i.name == name).type.tensor_type
     del tensor.shape.dim[:]
     for size in shape:
@@ -22,8 +29,6 @@ def freeze(model: onnx.ModelProto, name: str, shape: tuple[int, ...]) -> ir.Mode
     del model.graph.value_info[:]
     for output in model.graph.output:
         output.type.tensor_type.ClearField("shape")
-    folded = onnx.load_from_string(runtime.fold(model.SerializeToString()))
-    return with_shapes(folded, name)
 
 
 def with_shapes(model: onnx.ModelProto, name: str) -> ir.Model:

@@ -4,7 +4,10 @@ After this every gradient rule is small. The plain graph is compared with the up
 is built on it.
 """
 
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import onnx
@@ -12,6 +15,7 @@ import onnx_ir as ir
 from onnx_ir.passes import common as passes
 
 from auditor.errors import ModelError
+from auditor.graph.batch import rebatch
 from auditor.graph.build import Builder, shape_of
 from auditor.graph.equal import difference
 from auditor.graph.freeze import freeze
@@ -53,8 +57,23 @@ def make_plain(
     """
     shape = _example_shape(upload, shape)
     raised = raise_opset(_scores_only(upload))
-    own = upload.fixed_batch or batch
-    return _proven(upload, freeze(raised, upload.input, (own, *shape)), normalisation)
+    if upload.fixed_batch is not None:
+        core = freeze(raised, upload.input, (upload.fixed_batch, *shape))
+        own = (lambda: rebatch(core, upload.input, batch), lambda: core)
+        return _first_proven(upload, own[batch == upload.fixed_batch :], normalisation)
+    sizes = (batch, 1) if batch > 1 else (1,)
+    cores = tuple(partial(freeze, raised, upload.input, (size, *shape)) for size in sizes)
+    return _first_proven(upload, cores, normalisation)
+
+
+def _first_proven(
+    upload: Upload, cores: Sequence[Callable[[], ir.Model]], normalisation: Normalisation | None
+) -> ClassifierGraph:
+    """The first that gives the upload's scores; the last one's reason when none does."""
+    for core in cores[:-1]:
+        with suppress(ModelError):
+            return _proven(upload, core(), normalisation)
+    return _proven(upload, cores[-1](), normalisation)
 
 
 def _proven(upload: Upload, core: ir.Model, normalisation: Normalisation | None) -> ClassifierGraph:
