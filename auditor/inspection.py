@@ -1,0 +1,145 @@
+"""What a model is, before anything attacks it: `auditor inspect`."""
+
+import resource
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from auditor.audits.plan import default_batch, default_threads
+from auditor.autodiff.coverage import Obstacle, obstacles
+from auditor.classifier import OnnxClassifier
+from auditor.errors import ModelError
+from auditor.graph.plain import make_plain
+from auditor.graph.upload import Upload
+from auditor.spec import Loss
+
+_SCORES = {
+    "logits": "logits",
+    "probabilities": "probabilities (the attack works on the logits before them)",
+    "label": "labels only, no scores",
+}
+
+
+@dataclass(frozen=True)
+class Cost:
+    """One pass over a batch. seconds: the least of several runs; bytes: by how much the process grew, at its peak."""
+
+    batch: int
+    forward_seconds: float
+    gradient_seconds: float
+    forward_bytes: int
+    gradient_bytes: int
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """The facts. obstacles: every node that no gradient passes; empty when the gradient is covered."""
+
+    inputs: list[str]
+    outputs: list[str]
+    opset: int
+    attacked: str
+    layout: str | None
+    fixed_batch: int | None
+    classes: int
+    scores: str
+    parameters: int
+    operators: dict[str, int]
+    obstacles: list[Obstacle]
+    cost: Cost | None
+    remark: str | None
+
+    def lines(self) -> Iterator[tuple[str, str]]:
+        """(name, value) as a person reads them."""
+        yield "inputs", "\n".join(self.inputs)
+        yield "outputs", "\n".join(self.outputs)
+        yield "attacked", self.attacked + (f", {self.layout}" if self.layout else "")
+        yield "batch", "dynamic" if self.fixed_batch is None else f"fixed to {self.fixed_batch}"
+        yield "classes", f"{self.classes}, as {_SCORES[self.scores]}"
+        yield "opset", str(self.opset)
+        yield "parameters", f"{self.parameters:,}"
+        yield "operators", ", ".join(f"{name} {count}" for name, count in self.operators.items())
+        if self.cost is None:
+            yield "gradient", self.remark or "not measured"
+            return
+        if self.obstacles:
+            yield "gradient", "not covered (attacked by its scores alone):\n" + "\n".join(map(str, self.obstacles))
+        else:
+            ratio = self.cost.gradient_seconds / self.cost.forward_seconds
+            yield "gradient", f"covered; forward + backward costs {ratio:.1f} forwards"
+        for name in ("forward", "gradient"):
+            seconds, size = getattr(self.cost, f"{name}_seconds"), getattr(self.cost, f"{name}_bytes")
+            if seconds:
+                each = seconds / self.cost.batch
+                yield (
+                    f"one {name}",
+                    f"{1e3 * each:.2f} ms per example at batch {self.cost.batch}, {size / 2**20:.0f} MiB",
+                )
+
+
+def inspect(upload: Upload, *, shape: tuple[int, ...] | None = None, batch: int | None = None) -> Inspection:
+    """Look at an upload. shape: of one example, where the file leaves axes open; batch: rows per pass."""
+    found: list[Obstacle] = []
+    cost, remark = None, None
+    wanted = shape or upload.input_shape[1:]
+    if upload.scores == "label":
+        remark = "the model gives only labels"
+    elif None in wanted:
+        remark = "not measured: the model leaves its input's shape open; give one example's with --shape"
+    else:
+        try:
+            found, cost = _measure(upload, tuple(int(d) for d in wanted), batch)  # type: ignore[arg-type]
+        except ModelError as error:
+            remark = f"not covered: {error}"
+    return Inspection(
+        inputs=[_tensor(t) for t in upload.inputs],
+        outputs=[_tensor(t) for t in upload.outputs],
+        opset=upload.opset,
+        attacked=f"{upload.input} (output '{upload.output}')",
+        layout=upload.layout,
+        fixed_batch=upload.fixed_batch,
+        classes=upload.classes,
+        scores=upload.scores,
+        parameters=upload.parameters,
+        operators=upload.operators,
+        obstacles=found,
+        cost=cost,
+        remark=remark,
+    )
+
+
+def _measure(upload: Upload, shape: tuple[int, ...], batch: int | None) -> tuple[list[Obstacle], Cost]:
+    graph = make_plain(upload, batch=batch or default_batch(shape), shape=shape)
+    found = obstacles(graph)
+    classifier = OnnxClassifier(graph, domain=None, threads=default_threads())
+    x = np.random.default_rng(0).random((graph.batch, *shape), dtype=np.float32)
+    y = np.zeros(graph.batch, dtype=np.int64)
+    forward_seconds, forward_bytes = _timed(lambda: classifier.logits(x))
+    gradient_seconds, gradient_bytes = (0.0, 0) if found else _timed(lambda: classifier.gradient(x, y, Loss.MARGIN))
+    return found, Cost(graph.batch, forward_seconds, gradient_seconds, forward_bytes, gradient_bytes)
+
+
+def _timed(run: Callable[[], Any], repeats: int = 5) -> tuple[float, int]:
+    """The least seconds of several runs after the first, and the growth of the process's peak over all."""
+    before = _peak_bytes()
+    run()
+    seconds = []
+    for _ in range(repeats):
+        started = time.perf_counter()
+        run()
+        seconds.append(time.perf_counter() - started)
+    return min(seconds), _peak_bytes() - before
+
+
+def _peak_bytes() -> int:
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024  # kilobytes everywhere but on macOS
+
+
+def _tensor(tensor: Any) -> str:
+    shape = " x ".join("?" if not isinstance(d, int) else str(d) for d in tensor.shape)
+    return f"{tensor.name}: {tensor.type}" + (f" [{shape}]" if shape else "")
