@@ -9,10 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from auditor.autodiff.rules import vjp
-from auditor.autodiff.rules.shape import spread
 from auditor.graph.build import constant_of, shape_of
 
-FEW_CHANNELS = 8
+FEW_CHANNELS = 16
 
 
 @dataclass(frozen=True)
@@ -88,34 +87,35 @@ def _shared_out(window, total, *, small_first):
 @vjp("Conv", wrt=0)
 def conv_x(op, g, y, x, w, b=None, *, group=1, **attributes):
     window = _conv_window(x, w, y, **attributes)
-    # What the last stride left of the padded input.
-    rest = [
-        size + b + e - extent - (out - 1) * s
-        for size, out, b, e, extent, s in zip(
-            shape_of(x)[2:], shape_of(y)[2:], window.begin, window.end, window.extent, window.strides, strict=True
-        )
-    ]
-    begin = [extent - 1 - b for extent, b in zip(window.extent, window.begin, strict=True)]
-    end = [
-        extent - 1 - e + r - (s - 1)
-        for extent, e, r, s in zip(window.extent, window.end, rest, window.strides, strict=True)
-    ]
     weights = constant_of(w)
-    if op.device == "cpu" and weights is not None and min(begin + end) >= 0 and _conv_is_faster(x, window, group):
+    if op.device == "cpu" and weights is not None and _conv_is_faster(x, window, group):
+        begin, end = (
+            [e - 1 - p for e, p in zip(window.extent, pads, strict=True)] for pads in (window.begin, window.end)
+        )
         flipped = op.const(_flipped(weights, group), like=x)
-        g = spread(op, g, dict(enumerate(window.strides, start=2)))
         return op.Conv(g, flipped, pads=[*begin, *end], dilations=window.dilations, group=group)
     return op.ConvTranspose(
-        g, w, strides=window.strides, dilations=window.dilations, pads=window.pads, group=group, output_padding=rest
+        g,
+        w,
+        strides=window.strides,
+        dilations=window.dilations,
+        pads=window.pads,
+        group=group,
+        output_padding=_rest(window, shape_of(x)[2:], shape_of(y)[2:]),
     )
 
 
 def _conv_is_faster(x, window, group):
-    """Whether Conv with flipped weights, on a zero-stuffed cotangent if strided, beats ConvTranspose on the CPU."""
-    channels = shape_of(x)[1]
-    if max(window.strides) > 1:
-        return group == channels
-    return group > 1 or channels >= FEW_CHANNELS
+    """Whether Conv with flipped weights beats ConvTranspose on the CPU: unless it is strided (and zeros would have to
+    be stuffed into g), has to cut g (padding longer than the kernel), or gives few channels (as the first layer)."""
+    fits = all(max(b, e) < extent for b, e, extent in zip(window.begin, window.end, window.extent, strict=True))
+    return max(window.strides) == 1 and fits and (group > 1 or shape_of(x)[1] >= FEW_CHANNELS)
+
+
+def _rest(window, size, steps):
+    """What the last step leaves of the padded input."""
+    spans = zip(size, steps, window.begin, window.end, window.extent, window.strides, strict=True)
+    return [n + b + e - extent - (m - 1) * s for n, m, b, e, extent, s in spans]
 
 
 def _flipped(w: np.ndarray, group: int) -> np.ndarray:

@@ -1,19 +1,16 @@
 """Reshaping, cutting and joining: linear maps that only move elements."""
 
-from collections.abc import Mapping
-
 import numpy as np
-import onnx_ir as ir
 
 from auditor.autodiff.rules import vjp
 from auditor.autodiff.rules.linear import along_axis, probe
 from auditor.errors import NoGradient
-from auditor.graph.build import Builder, constant_of, shape_of
+from auditor.graph.build import constant_of, shape_of
 
 INT64_MIN = np.iinfo(np.int64).min
 
 
-def spread(op: Builder, x: ir.Value, steps: Mapping[int, int]) -> ir.Value:
+def _spread(op, x, steps):
     """Put step - 1 zeros after every element along each axis of `steps` (axis -> step)."""
     steps = {axis: step for axis, step in steps.items() if step > 1}
     if not steps:
@@ -77,7 +74,7 @@ def slice_(op, g, y, x, starts, ends, axes=None, steps=None):
         ones = [-1] * len(backwards)
         g = op.Slice(g, op.ints(ones), op.ints([INT64_MIN] * len(ones)), op.ints(backwards), op.ints(ones))
         cuts |= {axis: cuts[axis][::-1] for axis in backwards}
-    g = spread(op, g, {axis: cut.step for axis, cut in cuts.items()})
+    g = _spread(op, g, {axis: cut.step for axis, cut in cuts.items()})
     return _placed(op, g, {a: (cut.start, shape[a] - cut.start - len(cut) * cut.step) for a, cut in cuts.items()})
 
 
@@ -111,7 +108,7 @@ def pad(op, g, y, x, pads, constant_value=None, axes=None, *, mode="constant"):
     amounts = constant_of(pads)
     if amounts is None:
         raise NoGradient("Pad", y.producer().name or "", "its amounts depend on the model's input")
-    chosen = range(len(shape)) if axes is None else constant_of(axes)
+    chosen = np.arange(len(shape)) if axes is None else np.asarray(constant_of(axes))
     begins, ends = np.split(amounts, 2)
     widths = {int(a) % len(shape): (int(b), int(e)) for a, b, e in zip(chosen, begins, ends, strict=True) if b or e}
     if mode == "constant":
