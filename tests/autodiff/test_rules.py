@@ -63,6 +63,7 @@ ACTIVATIONS = [
     case("Selu", normal(3, 4), alpha=-0.5, gamma=1.5),
     case("HardSwish", 4 * normal(4, 4)),
     case("Gelu", normal(3, 4), approximate="tanh"),
+    case("Mish", 8 * normal(3, 4)),
     case("Shrink", normal(3, 4), bias=0.2, lambd=0.3),
     case("Softmax", normal(2, 3, 4), axis=0),
     case("LogSoftmax", normal(2, 3, 4), axis=1),
