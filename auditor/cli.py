@@ -8,8 +8,8 @@ import sys
 from pathlib import Path
 from typing import Annotated
 
-import click
 import typer
+from typer.exceptions import TyperException
 
 from auditor import __version__
 from auditor.errors import AuditorError, InputError
@@ -69,7 +69,7 @@ def audit(
     allow_chance: Annotated[bool, Option(help="Audit even when clean accuracy is at chance.")] = False,
     out: Annotated[Path | None, Option(help="The folder for the report (default audit-MODEL).")] = None,
     json: Annotated[bool, Option("--json", help="Print the report to stdout.")] = False,
-) -> None:
+) -> int:
     """Attack MODEL on DATA and write report.json, adversarial.npz and outcomes.parquet.
 
     Says what it chose where you said nothing. The same command resumes an audit that was stopped.
@@ -78,16 +78,16 @@ def audit(
     from auditor import options as requests
     from auditor.terminal import audit_in_terminal
 
-    raise typer.Exit(audit_in_terminal(requests.request(options, spec), print_json=json))
+    return audit_in_terminal(requests.request(options, spec), print_json=json)
 
 
 @app.command()
-def demo(out: Annotated[Path, Option(help="The folder for the report.")] = Path("audit-demo")) -> None:
+def demo(out: Annotated[Path, Option(help="The folder for the report.")] = Path("audit-demo")) -> int:
     """A real audit of a small digit classifier, both shipped with the package; under a minute on two cores."""
     from auditor import options as requests
     from auditor.terminal import audit_in_terminal
 
-    raise typer.Exit(audit_in_terminal(requests.demo(out)))
+    return audit_in_terminal(requests.demo(out))
 
 
 @app.command()
@@ -103,10 +103,17 @@ def inspect(
     json: Annotated[bool, Option("--json", help="Print as JSON.")] = False,
 ) -> None:
     """Inputs, classes, operators, gradient coverage of MODEL, and what one forward and one gradient cost."""
+    from auditor.options import shape_of
     from auditor.terminal import inspect_in_terminal
 
     inspect_in_terminal(
-        model, input=input, output=output, layout=layout, shape=shape, batch_size=batch_size, print_json=json
+        model,
+        input=input,
+        output=output,
+        layout=layout,
+        shape=shape_of(shape),
+        batch=batch_size,
+        print_json=json,
     )
 
 
@@ -139,17 +146,17 @@ def main() -> None:
     """The entry point: errors become one sentence on stderr and an exit code, never a traceback."""
     try:
         code = app(standalone_mode=False)
-    except click.exceptions.Abort:
-        code = 130
-    except click.ClickException as error:
-        error.show()
-        code = InputError.exit_code
+    except (typer.Abort, KeyboardInterrupt):
+        code = _fail("interrupted", 130)
+    except TyperException as error:
+        code = _fail(f"{error.format_message()} See 'auditor --help'.", InputError.exit_code)
     except AuditorError as error:
-        print(f"auditor: {error}", file=sys.stderr)
-        code = error.exit_code
-    except KeyboardInterrupt:
-        print("auditor: interrupted", file=sys.stderr)
-        code = 130
+        code = _fail(str(error), error.exit_code)
     except BrokenPipeError:
         code = 0
     sys.exit(code or 0)
+
+
+def _fail(sentence: str, code: int) -> int:
+    print(f"auditor: {sentence}", file=sys.stderr)
+    return code

@@ -11,6 +11,7 @@ from typing import Any
 
 from auditor.audits import choices
 from auditor.audits.checkpoints import Checkpoints
+from auditor.audits.gates import Baseline, check_comparable
 from auditor.audits.plan import chosen_stages
 from auditor.audits.prepare import Prepared, prepare
 from auditor.audits.run import Engine, OutOfTime, Step, alone, run_stages, slices
@@ -22,6 +23,7 @@ from auditor.data.read import read_dataset
 from auditor.errors import ModelError
 from auditor.graph.upload import Upload, read_upload
 from auditor.report.conclude import Circumstances, conclude
+from auditor.report.document import baseline_of, read_report
 from auditor.report.schema import Report
 from auditor.spec import AuditSpec, Gate, build
 
@@ -54,6 +56,7 @@ class Asked:
 
     subject: Subject
     chosen: tuple[str, ...]
+    baseline: Baseline | None = None
 
 
 @dataclass(frozen=True)
@@ -110,7 +113,11 @@ def settle(request: Request) -> Asked:
         **settings,
     )
     chosen_stages(spec)  # unknown attacks are refused before anything is run
-    return Asked(Subject(request.model.name, upload, dataset, spec), _said(request, spec, preset, dataset))
+    baseline = None
+    if request.baseline is not None:
+        baseline = baseline_of(read_report(request.baseline))
+        check_comparable(baseline, spec.sha256, [threat.norm for threat in threats])
+    return Asked(Subject(request.model.name, upload, dataset, spec), _said(request, spec, preset, dataset), baseline)
 
 
 def audit(request: Request, asked: Asked, watch: Callable[[Step], None]) -> Finished:
@@ -143,7 +150,7 @@ def audit(request: Request, asked: Asked, watch: Callable[[Step], None]) -> Fini
         started_at=started_at,
         stopped=stopped,
         halvings=engine.halvings,
-        baseline=request.baseline,
+        baseline=asked.baseline,
         margin=request.margin,
     )
     report = conclude(subject, prepared, checkpoints, circumstances, request.out)

@@ -63,6 +63,16 @@ def demo(out: Path) -> Request:
     )
 
 
+def shape_of(text: str | None) -> tuple[int, ...] | None:
+    """One example's shape, such as 3,224,224."""
+    if text is None:
+        return None
+    numbers = _numbers(text, "--shape")
+    if any(n < 1 or n != int(n) for n in numbers):
+        raise SpecError(f"--shape {text} is not understood; write positive sizes, such as 3,224,224")
+    return tuple(int(n) for n in numbers)
+
+
 def _read_spec(path: Path | None, options: Mapping[str, Any]) -> dict[str, Any]:
     if path is None:
         return {}

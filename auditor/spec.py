@@ -36,6 +36,8 @@ def exact(text: str) -> Fraction:
 def _positive_eps(text: str) -> str:
     if exact(text) <= 0:
         raise SpecError(f"an eps of {text} allows no perturbation; give one above 0")
+    if not 1e-30 < exact(text) < 1e30:
+        raise SpecError(f"an eps of {text} is no size that an input could move by")
     return text
 
 

@@ -14,6 +14,7 @@ from rich.table import Table
 
 from auditor import operations
 from auditor.audits.run import Step
+from auditor.inspection import inspect
 from auditor.report.schema import Report
 
 EXIT_CODES = {"passed": 0, "none": 0, "failed": 2, "inconclusive": 3}
@@ -37,9 +38,11 @@ def audit_in_terminal(request: operations.Request, *, print_json: bool = False) 
     return INTERRUPTED if finished.interrupted else EXIT_CODES[report.verdict]
 
 
-def inspect_in_terminal(model: Path, *, print_json: bool, **choice: Any) -> None:
+def inspect_in_terminal(
+    model: Path, *, shape: tuple[int, ...] | None, batch: int | None, print_json: bool, **choice: str | None
+) -> None:
     """Show what a model is and what a gradient of it costs."""
-    facts = operations.inspect(model, **choice)
+    facts = inspect(operations.read_model(model, **choice), shape=shape, batch=batch)
     if print_json:
         sys.stdout.write(json.dumps(asdict(facts), indent=2) + "\n")
         return

@@ -20,13 +20,13 @@ def diagnose(
     checks = [_randomised(prepared), _gradient(prepared)]
     for threat in subject.spec.threats:
         grid = Grid(threat, subject.spec.width)
-        broken = {
-            item.stages[0]: grid.critical(finished[item.name].best[threat.norm].distance)
+        alone = [
+            (item.stages[0], grid.critical(finished[item.name].best[threat.norm].distance))
             for item in ran
             if item.stages[0].norm == threat.norm
-        }
-        white = [position for stage, position in broken.items() if stage.access == "white-box"]
-        for stage, position in broken.items():
+        ]
+        white = [position for stage, position in alone if stage.access == "white-box"]
+        for stage, position in alone:
             if stage.access != "white-box" and white:
                 checks.append(_beaten(stage.name, threat.norm, position, np.min(white, axis=0)))
     return {

@@ -103,6 +103,8 @@ def prepare(subject: Subject, *, allow_chance: bool = False) -> Prepared:
     finite on clean inputs.
     """
     dataset, spec = subject.dataset, subject.spec
+    if dataset.y is not None:
+        check_labels(dataset.y, subject.upload.classes)
     index = sample(dataset.size, spec.examples, spec.seed)
     verifier = subject.verifier()
     predicted = np.empty(len(index), dtype=np.int64)
@@ -118,7 +120,7 @@ def prepare(subject: Subject, *, allow_chance: bool = False) -> Prepared:
         predicted[row] = int(np.argmax(scores))
         if row < _PROBED:
             randomised = randomised or not np.array_equal(scores, verifier.scores(x))
-    label = predicted if dataset.y is None else check_labels(dataset.y, subject.upload.classes)[index]
+    label = predicted if dataset.y is None else dataset.y[index]
     if dataset.y is not None and not allow_chance:
         _question_chance(label, predicted, subject.upload.classes, dataset.name)
     probed = np.flatnonzero(predicted == label)[:_PROBED]

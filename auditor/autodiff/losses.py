@@ -7,8 +7,8 @@ batch, and one gradient session serves all of them: its memory for weights does 
 import numpy as np
 import onnx_ir as ir
 
-from auditor.spec import Loss
 from auditor.graph.build import Builder, shape_of
+from auditor.spec import Loss
 
 # Keeps DLR finite where the scores that it divides by coincide (Croce & Hein 2020 use the same constant).
 _TINY = 1e-12

@@ -14,13 +14,13 @@ from auditor.attacks.cascade import Progress
 from auditor.audits import finish
 from auditor.audits.checkpoints import Checkpoints
 from auditor.audits.diagnosis import diagnose
-from auditor.audits.gates import findings, regression_gates, robust_gate
+from auditor.audits.gates import Baseline, findings, regression_gates, robust_gate
 from auditor.audits.outcomes import Outcomes
 from auditor.audits.prepare import Prepared
 from auditor.audits.run import WorkItem, alone, slices
 from auditor.audits.subject import Subject
 from auditor.audits.summary import clean, curve
-from auditor.report.document import baseline_of, build_report, read_report
+from auditor.report.document import build_report
 from auditor.report.files import write_adversarial, write_outcomes, write_report
 from auditor.report.schema import Report
 
@@ -33,7 +33,7 @@ class Circumstances:
     started_at: str
     stopped: str | None = None
     halvings: int = 0
-    baseline: Path | None = None
+    baseline: Baseline | None = None
     margin: float = 0.02
 
 
@@ -53,9 +53,16 @@ def conclude(
     doubts = findings(diagnosis["checks"])
     gates = [robust_gate(gate, curves, doubts) for gate in spec.gates]
     if circumstances.baseline is not None:
-        earlier = baseline_of(read_report(circumstances.baseline))
+        # A single declared gate names the primary eps; otherwise Holm's correction covers every point.
+        only = spec.gates[0] if len(spec.gates) == 1 else None
         gates += regression_gates(
-            earlier, spec.sha256, prepared.digests, outcomes, margin=circumstances.margin, findings=doubts
+            circumstances.baseline,
+            spec.sha256,
+            prepared.digests,
+            outcomes,
+            margin=circumstances.margin,
+            findings=doubts,
+            primary=(only.norm, only.eps) if only else None,
         )
     report = build_report(
         audit=_audit(subject, prepared, circumstances),
