@@ -209,8 +209,6 @@ def _mask(y):
     """The mask output of a Dropout, asked for where the model did not."""
     node = y[0].producer()
     if len(node.outputs) == 1:
-        import onnx_ir as ir
-
         node.resize_outputs(2)
         mask = node.outputs[1]
         mask.name, mask.dtype, mask.shape = f"{y[0].name}_mask", ir.DataType.BOOL, ir.Shape(shape_of(y[0]))
