@@ -33,11 +33,12 @@ def rebatch(core: ir.Model, name: str, batch: int) -> ir.Model:
     for node in list(model.graph):
         live = [v for v in node.inputs if v in axes]
         if live:
-            lead = max(live, key=lambda v: len(shape_of(v)))  # type: ignore[arg-type]
+            lead = max(live, key=lambda v: len(shape_of(v)))
             assert lead is not None
             for index, y in enumerate(node.outputs):
-                if y.shape is not None:
-                    axes[y] = _followed(node, index, lead, axes[lead], fixed)
+                axis = _followed(node, index, lead, axes[lead], fixed) if y.shape and y.shape.is_static() else -1
+                if 0 <= axis < len(y.shape or ()):
+                    axes[y] = axis
             _rewrite(model.graph, node, axes, fixed, batch)
     proto = ir.to_proto(model)
     reshaped(proto, name, (batch, *shape))
@@ -54,7 +55,7 @@ def _followed(node: ir.Node, index: int, x: ir.Value, axis: int, fixed: int) -> 
     if node.op_type in _RECURRENT:
         return _RECURRENT[node.op_type][index]
     if node.op_type == "Gather":
-        gathered = node.attributes["axis"].as_int() % len(before) if "axis" in node.attributes else 0
+        gathered = node.attributes.get_int("axis", 0) % len(before)
         return axis + (len(after) - len(before) if gathered < axis else 0)
     if len(after) < len(before) and node.op_type.startswith(("Reduce", "Arg")):
         return axis - sum(a < axis for a in _reduced(node, len(before)))
@@ -72,7 +73,7 @@ def _after_reshape(before: Sequence[int], after: Sequence[int], axis: int, fixed
     """Where the batch's factor, outermost in its axis, goes when the elements keep their order."""
     inner = prod(before[axis:]) // fixed
     possible = [j for j in range(len(after)) if prod(after[j + 1 :]) <= inner and inner * fixed <= prod(after[j:])]
-    return axis if axis in possible else possible[0]
+    return axis if axis in possible or not possible else possible[0]
 
 
 def _rewrite(graph: ir.Graph, node: ir.Node, axes: dict[ir.Value, int], fixed: int, batch: int) -> None:
@@ -83,6 +84,8 @@ def _rewrite(graph: ir.Graph, node: ir.Node, axes: dict[ir.Value, int], fixed: i
         target = list(shape_of(node.outputs[0]))
         target[axis] = -1
         _replace(graph, node, 1, np.asarray(target, np.int64))
+    elif node.op_type == "Flatten" and axis == 0 and node.attributes.get_int("axis", 1) == 0:
+        node.attributes["axis"] = ir.AttrInt64("axis", 1)  # all into one row was right while there was one example
     elif node.op_type in _SIZES:
         position = _SIZES[node.op_type]
         sizes = constant_of(node.inputs[position]) if len(node.inputs) > position else None

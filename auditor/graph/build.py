@@ -32,7 +32,7 @@ class Builder:
         """A constant tensor; `like` lends its element type."""
         array = np.asarray(array)
         if like is not None:
-            array = array.astype(like.dtype.numpy())  # type: ignore[union-attr]
+            array = array.astype(like.dtype.numpy())
         self._constants += 1
         name = f"const_{len(self.graph.initializers)}_{self._constants}"
         return self._op.initializer(ir.tensor(array, name=name), name=name)
@@ -46,7 +46,7 @@ def shape_of(value: ir.Value) -> tuple[int, ...]:
     """The static shape; every shape is static once a model has been made plain."""
     if value.shape is None or not all(isinstance(d, int) for d in value.shape):
         raise ValueError(f"value '{value.name}' has no static shape: {value.shape}")
-    return tuple(int(d) for d in value.shape)  # type: ignore[arg-type]
+    return tuple(int(d) for d in value.shape)
 
 
 def constant_of(value: ir.Value | None) -> np.ndarray | None:

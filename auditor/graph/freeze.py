@@ -6,6 +6,7 @@ import onnx_ir as ir
 
 from auditor import runtime
 from auditor.errors import ModelError
+from auditor.graph.contrib import take_apart
 
 _FLOATS = (ir.DataType.FLOAT, ir.DataType.DOUBLE, ir.DataType.FLOAT16, ir.DataType.BFLOAT16)
 
@@ -42,6 +43,7 @@ def with_shapes(model: onnx.ModelProto, name: str) -> ir.Model:
     unknown = [y for node in result.graph for y in node.outputs if y.name and not _static(y)]
     if unknown:
         _measure(result, unknown, name)
+    take_apart(result)
     return result
 
 

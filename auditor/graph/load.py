@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import onnx
 import onnx_ir as ir
-from google.protobuf.message import DecodeError
+from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 
 from auditor.errors import ModelError
 from auditor.graph.formats import cut_short, described
@@ -92,7 +92,7 @@ def _parse(data: bytes) -> onnx.ModelProto:
 def _refuse_external_data(model: onnx.ModelProto) -> None:
     names = [
         t.name or "(unnamed)"
-        for t in _tensors(model)
+        for t in tensors_of(model)
         if t.data_location == onnx.TensorProto.EXTERNAL or t.external_data
     ]
     if names:
@@ -102,7 +102,8 @@ def _refuse_external_data(model: onnx.ModelProto) -> None:
         )
 
 
-def _tensors(model: onnx.ModelProto) -> Iterator[onnx.TensorProto]:
+def tensors_of(model: onnx.ModelProto) -> Iterator[onnx.TensorProto]:
+    """Every stored tensor: initializers, dense and sparse, and attributes, in subgraphs and functions too."""
     graphs = [model.graph, *(g for t in model.training_info for g in (t.initialization, t.algorithm))]
     attributes = [a for f in model.functions for a in f.attribute_proto]
     attributes += [a for f in model.functions for n in f.node for a in n.attribute]
@@ -115,7 +116,9 @@ def _tensors(model: onnx.ModelProto) -> Iterator[onnx.TensorProto]:
             attributes += [a for n in graph.node for a in n.attribute]
         while attributes:
             attribute = attributes.pop()
-            yield from (attribute.t, *attribute.tensors)
+            if attribute.HasField("t"):
+                yield attribute.t
+            yield from attribute.tensors
             for sparse in (attribute.sparse_tensor, *attribute.sparse_tensors):
                 yield from (sparse.values, sparse.indices)
             graphs += [attribute.g, *attribute.graphs]

@@ -24,7 +24,7 @@ def append_normalisation(
     if normalisation is None:
         return x
     assert x.shape is not None
-    mean, std = _per_channel(normalisation, layout, tuple(int(d) for d in x.shape))  # type: ignore[arg-type]
+    mean, std = _per_channel(normalisation, layout, tuple(int(d) for d in x.shape))
     return op.Div(op.Sub(x, op.const(mean)), op.const(std))
 
 

@@ -19,6 +19,8 @@ from auditor.graph.batch import rebatch
 from auditor.graph.build import Builder, shape_of
 from auditor.graph.equal import difference
 from auditor.graph.freeze import freeze
+from auditor.graph.half import TOLERANCE as HALF_TOLERANCE
+from auditor.graph.half import in_single_precision, is_half
 from auditor.graph.head import SQUASHING, trace
 from auditor.graph.load import WORKING_OPSET, to_ir
 from auditor.graph.normalise import append_normalisation
@@ -56,7 +58,7 @@ def make_plain(
     ModelError says why the file cannot be made plain; SpecError why the normalisation does not fit.
     """
     shape = _example_shape(upload, shape)
-    raised = raise_opset(_scores_only(upload))
+    raised = in_single_precision(raise_opset(_scores_only(upload)))
     if upload.fixed_batch is not None:
         core = freeze(raised, upload.input, (upload.fixed_batch, *shape))
         own = (lambda: rebatch(core, upload.input, batch), lambda: core)
@@ -87,7 +89,8 @@ def _proven(upload: Upload, core: ir.Model, normalisation: Normalisation | None)
         squash=squash,
         normalisation=normalisation,
     )
-    if not found <= TOLERANCE:
+    half = is_half(onnx.load_from_string(upload.data))
+    if not found <= (HALF_TOLERANCE if half else TOLERANCE):
         raise ModelError(
             "the model's scores are not finite on any random input"
             if np.isnan(found)
@@ -125,7 +128,7 @@ def _scores_only(upload: Upload) -> onnx.ModelProto:
     head = trace(value)
     for node in (*head.passed, head.node):
         if node is not None and node.op_type in ("ZipMap", "ArgMax"):
-            value = node.inputs[0]  # type: ignore[assignment]
+            value = node.inputs[0]
     value.dtype = value.dtype or ir.DataType.FLOAT  # all that a ZipMap takes
     graph.outputs[:] = [value]
     graph.inputs[:] = [v for v in graph.inputs if v.name == upload.input]
@@ -165,7 +168,7 @@ def _append_logits(op: Builder, output: ir.Value, upload: Upload, batch: int) ->
     """
     value, node, squash = output, trace(output).node, None
     if node is not None and node.op_type in SQUASHING and _within_rows(node, upload.classes, batch):
-        value, squash = node.inputs[0], node.op_type  # type: ignore[assignment]
+        value, squash = node.inputs[0], node.op_type
     if value.dtype != ir.DataType.FLOAT:
         value = op.Cast(value, to=ir.DataType.FLOAT)
     wanted = (batch, 1 if upload.binary else upload.classes)
@@ -181,7 +184,7 @@ def _within_rows(node: ir.Node, classes: int, batch: int) -> bool:
     if node.op_type == "Sigmoid":
         return True
     shape = shape_of(node.outputs[0])
-    axis = node.attributes["axis"].as_int() if "axis" in node.attributes else -1
+    axis = node.attributes.get_int("axis", -1)
     before, after = shape[: axis % len(shape)], shape[axis % len(shape) + 1 :]
     return shape[axis] == classes and int(np.prod(before)) == batch and int(np.prod(after)) == 1
 

@@ -89,8 +89,9 @@ def read_upload(
     graph = to_ir(onnx.shape_inference.infer_shapes(model)).graph
     heads = {value.name: trace(value) for value in graph.outputs}
     widths = {o.name: _width(o, heads[o.name]) for o in outputs}
-    if all(d is not None for d in shape[1:]):
-        widths |= _measured(session, attacked, shape, widths)
+    static = [d for d in shape[1:] if d is not None]
+    if len(static) == len(shape) - 1:
+        widths |= _measured(session, attacked, (shape[0] or 1, *static))
     scores = _scores_output(outputs, heads, widths, output)
     head, width = heads[scores.name], widths[scores.name]
     binary = width == 1 and head.operator == "Sigmoid"
@@ -152,17 +153,15 @@ def _argmax_width(node: ir.Node) -> int:
     source = node.inputs[0]
     if source is None or source.shape is None:
         return 0
-    axis = node.attributes["axis"].as_int() if "axis" in node.attributes else 0
+    axis = node.attributes.get_int("axis", 0)
     size = source.shape[axis]
     return size if isinstance(size, int) else 0
 
 
-def _measured(
-    session: Session, attacked: Tensor, shape: tuple[int | None, ...], declared: dict[str, int]
-) -> dict[str, int]:
-    """What one run gives: the scores per example of every floating-point output."""
-    batch = shape[0] or 1
-    x = np.random.default_rng(0).random((batch, *shape[1:])).astype(attacked.dtype)  # type: ignore[misc]
+def _measured(session: Session, attacked: Tensor, shape: tuple[int, ...]) -> dict[str, int]:
+    """What one run at that shape gives: the scores per example of every floating-point output."""
+    batch = shape[0]
+    x = np.random.default_rng(0).random(shape).astype(attacked.dtype)
     widths = {}
     for output, value in zip(session.outputs.values(), session.run({attacked.name: x}), strict=True):
         if output.type not in FLOATS:
