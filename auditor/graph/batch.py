@@ -51,7 +51,7 @@ def _followed(node: ir.Node, index: int, x: ir.Value, axis: int, fixed: int) -> 
     if node.op_type in _SAME_ORDER:
         return _after_reshape(before, after, axis, fixed)
     if node.op_type == "Transpose":
-        return list(node.attributes["perm"].as_ints()).index(axis)
+        return list(node.attributes.get_ints("perm", range(len(before))[::-1])).index(axis)
     if node.op_type in _RECURRENT:
         return _RECURRENT[node.op_type][index]
     if node.op_type == "Gather":

@@ -94,8 +94,8 @@ def _proven(upload: Upload, core: ir.Model, normalisation: Normalisation | None)
         raise ModelError(
             "the model's scores are not finite on any random input"
             if np.isnan(found)
-            else f"raised from opset {upload.opset} to {WORKING_OPSET} at batch {graph.batch}, the model gives other "
-            f"scores (by {found:.1e} of their range); no gradient of it would be its own"
+            else f"raised from opset {upload.opset} to {WORKING_OPSET} and run at batch {graph.batch}, the model gives "
+            f"other scores (by {found:.1e} of their range) than the file run on each example alone"
         )
     return graph
 
@@ -155,6 +155,7 @@ def _assembled(
     logits, squash = _append_logits(op, graph.outputs[0], upload, batch)
     graph.outputs[:] = [logits]
     passes.RemoveUnusedNodesPass()(model)
+    passes.RemoveUnusedOpsetsPass()(model)
     graph.sort()
     _name(graph, x, logits)
     return ClassifierGraph(model, x, logits, upload.classes, tuple(shape), batch), squash

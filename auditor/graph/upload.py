@@ -226,7 +226,7 @@ def _layout(graph: ir.Graph, name: str, shape: tuple[int | None, ...]) -> Layout
     for node, _ in value.uses():
         if node.op_type == "Conv":
             return "NCHW"
-        if node.op_type == "Transpose" and node.attributes["perm"].as_ints() == [0, 3, 1, 2]:
+        if node.op_type == "Transpose" and list(node.attributes.get_ints("perm", ())) == [0, 3, 1, 2]:
             return "NHWC"
     first, last = shape[1] in _CHANNELS, shape[3] in _CHANNELS
     if first == last:
