@@ -178,19 +178,32 @@ def test_max_pool_sends_the_cotangent_to_the_entries_that_onnxruntime_chose(case
         ((3, 2), {"strides": [1, 2], "dilations": [2, 1]}),
         ((2, 2), {"strides": [2, 2], "storage_order": 1}),
         ((2, 2), {"strides": [3, 3]}),
+        ((7, 7), {"strides": [7, 7]}),
+        ((2, 2), {"strides": [2, 2], "pads": [1, 1, 0, 0]}),
         ((2,), {}),
+        ((7,), {"strides": [7]}),
+        ((7, 1, 1), {"strides": [7, 1, 1]}),
     ],
 )
-def test_overlapping_windows_of_a_max_pool_add_up(kernel: tuple, attributes: dict, device: str) -> None:
+def test_windows_of_a_max_pool_add_up(kernel: tuple, attributes: dict, device: str) -> None:
     check_homogeneous(case("MaxPool", draw(2, 3, *[7] * len(kernel)), kernel_shape=kernel, **attributes))
 
 
-def test_max_pool_gives_a_tie_to_its_first_entry(device: str) -> None:
-    pool = case("MaxPool", np.ones((1, 1, 2, 4), np.float32), kernel_shape=[2, 2], strides=[2, 2], wrt=[0])
-    gx = run(
-        gradient_model(pool, np.float32), {"x0": pool.inputs["x0"], "g_y0": np.asarray([[[[5.0, 7.0]]]], np.float32)}
-    )
-    np.testing.assert_array_equal(gx, [[[[5, 0, 7, 0], [0, 0, 0, 0]]]])
+def max_pool_gradient(x: np.ndarray, g: np.ndarray, **attributes: object) -> np.ndarray:
+    pool = case("MaxPool", x, wrt=[0], **attributes)
+    return run(gradient_model(pool, np.float32), {"x0": x, "g_y0": g})
+
+
+def test_ties_share_the_cotangent_of_a_window_that_is_a_tile(device: str) -> None:
+    x = np.asarray([[[[3, 3, 0, 1], [3, 0, 2, 1]]]], np.float32)
+    gx = max_pool_gradient(x, np.asarray([[[[6, 7]]]], np.float32), kernel_shape=[2, 2], strides=[2, 2])
+    np.testing.assert_allclose(gx, [[[[2, 2, 0, 0], [2, 0, 7, 0]]]], rtol=1e-6)
+
+
+def test_the_first_tie_takes_the_cotangent_where_windows_overlap(device: str) -> None:
+    x = np.asarray([[[1, 1, 0, 2, 2]]], np.float32)
+    gx = max_pool_gradient(x, np.asarray([[[5, 7]]], np.float32), kernel_shape=[3], strides=[2])
+    np.testing.assert_array_equal(gx, [[[5, 0, 0, 7, 0]]])
 
 
 def test_max_pool_may_use_the_indices_that_the_model_already_asks_for(device: str) -> None:

@@ -6,29 +6,60 @@ import numpy as np
 import onnx_ir as ir
 
 from auditor.autodiff.rules import vjp
+from auditor.autodiff.rules.elementwise import STEEP
 from auditor.autodiff.rules.linear import along_axis, probe
 from auditor.graph.build import shape_of
+
+FLOATS = (ir.DataType.FLOAT, ir.DataType.DOUBLE)
 
 
 @vjp("MaxPool")
 def max_pool(op, g, y, x, *, kernel_shape, storage_order=0, **attributes):
-    """The cotangent of a window goes to its first largest entry, the one that ONNX Runtime's Indices name."""
+    """Entries that tie for the largest of a window share its cotangent evenly where the windows tile the input;
+    otherwise the first takes it all, the one that ONNX Runtime's Indices name."""
+    g, y_max = g[0], y[0]
+    if _tiles(shape_of(x)[2:], shape_of(y_max)[2:], kernel_shape, attributes) and x.dtype in FLOATS:
+        return _tiled_max(op, g, y_max, x, kernel_shape)
     indices = _indices(op, y, x, storage_order, kernel_shape=kernel_shape, **attributes)
     size, layers = prod(shape_of(x)), 1
     if op.device == "cuda":
         # Atomic additions land in any order: windows that may share an entry write to layers of their own instead.
-        layers, layer = _layers(shape_of(y[0])[2:], kernel_shape, attributes)
+        layers, layer = _layers(shape_of(y_max)[2:], kernel_shape, attributes)
         indices = op.Add(indices, op.const(layer * size)) if layers > 1 else indices
     flat = op.ScatterElements(
         op.Expand(op.const([0], like=x), op.ints([layers * size])),
         op.Reshape(indices, op.ints([-1])),
-        op.Reshape(g[0], op.ints([-1])),
+        op.Reshape(g, op.ints([-1])),
         axis=0,
         reduction="none" if op.device == "cuda" else "add",
     )
     if layers > 1:
         return op.ReduceSum(op.Reshape(flat, op.ints([layers, *shape_of(x)])), op.ints([0]), keepdims=0)
     return op.Reshape(flat, op.ints(shape_of(x)))
+
+
+def _tiles(size, out, kernel, attributes):
+    """Whether the windows cover the input without gap, overlap or padding."""
+    exact = all(n == k * m for n, m, k in zip(size, out, kernel, strict=True))
+    return exact and list(attributes.get("strides") or []) == list(kernel) and not any(attributes.get("pads") or [])
+
+
+def _tiled_max(op, g, y, x, kernel):
+    """Compares with the repeated maximum: a fourth of the time of MaxPool with Indices, whose branches no processor
+    predicts. Every operator on x's scale stays in ONNX Runtime's blocked layout (hence a Conv in the place of Neg)."""
+    channels = shape_of(x)[1]
+    negated = op.Conv(y, op.const(np.full((channels, 1, *[1] * len(kernel)), -1), like=x), group=channels)
+    largest = op.HardSigmoid(op.Add(x, _repeated(op, negated, kernel)), alpha=STEEP, beta=1.0)
+    share = op.AveragePool(largest, kernel_shape=kernel, strides=kernel)
+    g = op.Div(g, op.Mul(share, op.const(prod(kernel), like=x)))
+    return op.Mul(largest, _repeated(op, g, kernel))
+
+
+def _repeated(op, x, times):
+    """Every entry repeated along the spatial axes."""
+    scales = op.const(np.asarray([1, 1, *times], np.float32))
+    mode = {"mode": "nearest", "nearest_mode": "floor", "coordinate_transformation_mode": "asymmetric"}
+    return op.Resize(x, None, scales, **mode)
 
 
 def _indices(op, y, x, storage_order, **attributes):
@@ -60,16 +91,7 @@ def average_pool(op, g, y, x, *, kernel_shape, count_include_pad=0, **attributes
         for i, n in enumerate(shape_of(x)[2:])
     ]
     if all(_repeats(m, k) for m, k in zip(matrices, kernel_shape, strict=True)):
-        shared = op.Mul(g, op.const(1 / prod(kernel_shape), like=g))
-        scales = np.asarray([1, 1, *kernel_shape], np.float32)
-        return op.Resize(
-            shared,
-            None,
-            op.const(scales),
-            mode="nearest",
-            nearest_mode="floor",
-            coordinate_transformation_mode="asymmetric",
-        )
+        return _repeated(op, op.Mul(g, op.const(1 / prod(kernel_shape), like=g)), kernel_shape)
     for axis, matrix in enumerate(matrices, start=2):
         g = along_axis(op, g, axis, matrix)
     return g
