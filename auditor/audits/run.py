@@ -7,6 +7,7 @@ example tried by something; the results are the same in any order, for a slice d
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 
@@ -19,6 +20,8 @@ from auditor.audits.subject import Subject
 from auditor.classifier import Array, Classifier, Evaluation, OnnxClassifier
 from auditor.errors import AuditorError, OutOfMemory
 from auditor.spec import Loss
+
+T = TypeVar("T")
 
 
 class OutOfTime(AuditorError):
@@ -56,12 +59,17 @@ def slices(prepared: Prepared) -> list[WorkItem]:
 
 def alone(prepared: Prepared, seed: int) -> list[WorkItem]:
     """The diagnosis' work items: each stage by itself on one random subsample of what is right when clean."""
-    right = np.flatnonzero(prepared.right)
-    order = Random.keyed(np, seed, "diagnostic subsample", prepared.index[right]).integers(0, 1)[:, 0]
-    rows = np.sort(right[np.argsort(order, kind="stable")[:DIAGNOSIS_EXAMPLES]])
+    rows = subsample(prepared, seed)
     if not len(rows):
         return []
     return [WorkItem(f"alone-{s.norm}-{s.name}", rows, (s,)) for s in prepared.plan.stages]
+
+
+def subsample(prepared: Prepared, seed: int) -> np.ndarray:
+    """Rows of the sample that the diagnosis looks at: random ones out of what is right when clean, ascending."""
+    right = np.flatnonzero(prepared.right)
+    order = Random.keyed(np, seed, "diagnostic subsample", prepared.index[right]).integers(0, 1)[:, 0]
+    return np.sort(right[np.argsort(order, kind="stable")[:DIAGNOSIS_EXAMPLES]])
 
 
 class Engine:
@@ -69,7 +77,7 @@ class Engine:
 
     def __init__(self, subject: Subject, prepared: Prepared, *, stop_at: float | None = None) -> None:
         self._subject, self.prepared, self.spec = subject, prepared, subject.spec
-        self._verifier = subject.verifier()
+        self.verifier = subject.verifier()
         self._grids = {threat.norm: Grid(threat, self.spec.width) for threat in self.spec.threats}
         self._stop_at = stop_at
         self.halvings = 0
@@ -88,20 +96,27 @@ class Engine:
         return self.prepared.examples(self._subject.dataset, item.rows)
 
     def run(self, stage: Stage, examples: Examples, progress: Progress) -> Progress:
-        """One stage; a batch that does not fit is halved and the stage done again, which leaves bit-reproducibility."""
+        """One stage at the audit's own grid of eps."""
+        return self.fitting(
+            lambda classifier: run_stage(
+                stage,
+                examples,
+                progress,
+                classifier=classifier,
+                verifier=self.verifier,
+                grid=self._grids[stage.norm],
+                width=self.spec.width,
+                seed=self.spec.seed,
+                passes=self.spec.budget.passes,
+            )
+        )
+
+    def fitting(self, work: Callable[[Classifier], T]) -> T:
+        """work(classifier); a batch that does not fit is halved and the work done again, which leaves
+        bit-reproducibility."""
         while True:
             try:
-                return run_stage(
-                    stage,
-                    examples,
-                    progress,
-                    classifier=self.classifier,
-                    verifier=self._verifier,
-                    grid=self._grids[stage.norm],
-                    width=self.spec.width,
-                    seed=self.spec.seed,
-                    passes=self.spec.budget.passes,
-                )
+                return work(self.classifier)
             except OutOfMemory:
                 self.halvings += 1
                 batch = self.prepared.plan.batch >> self.halvings
