@@ -227,6 +227,8 @@ AVERAGES = {
     "padding counted": ((2, 3, 7, 6), {"kernel_shape": [3, 3], "pads": [1, 1, 1, 1], "count_include_pad": 1}),
     "uneven padding counted": ((2, 3, 7, 6), {"kernel_shape": [4, 2], "pads": [1, 0, 2, 1], "count_include_pad": 1}),
     "dilated": ((1, 2, 9, 9), {"kernel_shape": [3, 2], "dilations": [2, 3]}),
+    "dilated and strided": ((1, 2, 9, 9), {"kernel_shape": [3, 2], "dilations": [2, 3], "strides": [2, 1]}),
+    "padding not counted": ((2, 3, 7, 6), {"kernel_shape": [3, 3], "pads": [1, 1, 1, 1]}),
     "rounded up": ((1, 2, 8, 8), {"kernel_shape": [3, 3], "strides": [2, 2], "ceil_mode": 1}),
 }
 

@@ -84,8 +84,10 @@ def _layers(out, kernel, attributes):
 
 
 @vjp("AveragePool")
-def average_pool(op, g, y, x, *, kernel_shape, count_include_pad=0, **attributes):
-    attributes |= {"kernel_shape": kernel_shape, "count_include_pad": count_include_pad}
+def average_pool(op, g, y, x, *, kernel_shape, **attributes):
+    if _is_smoothing(attributes):
+        return _smoothing(op, g, kernel_shape, **attributes)
+    attributes["kernel_shape"] = kernel_shape
     matrices = [
         probe(op, "AveragePool", np.eye(n)[:, None, :], **_along(attributes, i, len(kernel_shape)))[:, 0, :]
         for i, n in enumerate(shape_of(x)[2:])
@@ -95,6 +97,22 @@ def average_pool(op, g, y, x, *, kernel_shape, count_include_pad=0, **attributes
     for axis, matrix in enumerate(matrices, start=2):
         g = along_axis(op, g, axis, matrix)
     return g
+
+
+def _is_smoothing(attributes):
+    """Whether every window has the same weights and the next begins one entry on: then so it is for the adjoint.
+
+    ONNX Runtime refuses the adjoint's padding where windows are dilated.
+    """
+    counted = attributes.get("count_include_pad") or not any(attributes.get("pads") or [])
+    steps = [*(attributes.get("strides") or []), *(attributes.get("dilations") or [])]
+    return counted and all(s == 1 for s in steps) and attributes.get("auto_pad", "NOTSET") in ("NOTSET", "VALID")
+
+
+def _smoothing(op, g, kernel, pads=None, **attributes):
+    both = [*kernel, *kernel]
+    pads = [k - 1 - p for k, p in zip(both, pads or [0] * len(both), strict=True)]
+    return op.AveragePool(g, kernel_shape=kernel, pads=pads, count_include_pad=1)
 
 
 def _along(attributes, axis, rank):
