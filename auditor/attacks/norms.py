@@ -1,0 +1,206 @@
+"""What an attacker may do, as geometry: distances, balls inside the domain, steepest directions.
+
+Everything acts on each example alone: no reduction crosses rows, and there is no BLAS, so that an example's
+result does not depend on its neighbours.
+"""
+
+from copy import copy
+from typing import Any
+
+import numpy as np
+
+from auditor.attacks.random import Random
+from auditor.classifier import Array
+from auditor.spec import Norm
+
+DUAL: dict[Norm, Norm] = {"Linf": "L1", "L2": "L2", "L1": "Linf"}
+
+
+def per_row(values: Array, like: Array) -> Array:
+    """(n,) -> (n, 1, ...), to broadcast over the examples of `like`."""
+    return values.reshape((-1,) + (1,) * (like.ndim - 1))
+
+
+def length(xp: Any, delta: Array, norm: Norm) -> Array:
+    """The norm of each row. (n, *shape) -> (n,) float64"""
+    flat = xp.abs(delta.reshape((delta.shape[0], -1)).astype(xp.float64))
+    if norm == "Linf":
+        return xp.max(flat, axis=1)
+    return xp.sqrt(xp.sum(flat * flat, axis=1)) if norm == "L2" else xp.sum(flat, axis=1)
+
+
+def distance(xp: Any, x_adv: Array, x: Array, norm: Norm) -> Array:
+    """How far each row of x_adv lies from x, in float64. (n, *shape) float32, twice -> (n,) float64"""
+    return length(xp, x_adv.astype(xp.float64) - x.astype(xp.float64), norm)
+
+
+def dual_length(xp: Any, g: Array, norm: Norm) -> Array:
+    """max <g, delta> over the unit ball of `norm`, per row: (n, *shape) -> (n,) float64"""
+    return length(xp, g, DUAL[norm])
+
+
+def steepest(xp: Any, g: Array, norm: Norm, density: Array | float = 0.05) -> Array:
+    """The direction of unit length along which a step gains most; zero where g is zero or not finite.
+
+    Linf: the sign; L2: g over its length; L1: the signs of the `density` share (one number, or one per row) of
+    coordinates with the largest |g|, evenly: a single coordinate would be steeper, but moves one pixel per step
+    (Tramer & Boneh 2019; Croce & Hein 2021).
+    """
+    g = xp.where(xp.isfinite(g), g, xp.zeros_like(g))
+    if norm == "Linf":
+        return xp.sign(g)
+    if norm == "L2":
+        size = length(xp, g, norm)
+        scale = xp.where(size > 0, 1.0 / xp.where(size > 0, size, 1.0), 0.0)
+        return (g * per_row(scale, g)).astype(xp.float32)
+    flat = xp.abs(g.reshape((g.shape[0], -1)))
+    d = flat.shape[1]
+    kept = xp.clip(xp.broadcast_to(xp.asarray(density) * d, (flat.shape[0],)).astype(xp.int64), 1, d)
+    threshold = xp.take_along_axis(xp.sort(flat, axis=1), (d - kept)[:, None], axis=1)
+    signs = xp.where(flat >= threshold, xp.sign(g.reshape(flat.shape)), xp.float32(0))
+    count = xp.maximum(xp.sum(xp.abs(signs), axis=1), xp.float32(1))
+    return (signs / count[:, None]).reshape(g.shape)
+
+
+class Ball:
+    """The points within eps of x, inside the domain, each row with its own radius.
+
+    `project` rounds inward: whatever it gives, `distance(...) <= eps` holds without tolerance and the point lies
+    in the domain, provided that x does. For L2 and L1 this costs a few parts in a million of the radius.
+
+    x: (n, *shape) float32; eps: (n,) float64, in the model's input units, may be inf.
+    """
+
+    def __init__(self, xp: Any, x: Array, eps: Array, norm: Norm, domain: tuple[float, float] | None) -> None:
+        self.xp, self.x, self.domain = xp, x, domain
+        self.norm: Norm = norm
+        self._size = None if norm == "Linf" else length(xp, x, norm)
+        self._resize(eps)
+
+    def resized(self, eps: Array) -> "Ball":
+        """The balls of other radii around the same points. eps: (n,) float64"""
+        other = copy(self)
+        other._resize(eps)
+        return other
+
+    def _resize(self, eps: Array) -> None:
+        xp, x = self.xp, self.x
+        self.eps = xp.broadcast_to(xp.asarray(eps, dtype=xp.float64), (x.shape[0],))
+        lower, upper = _inward(self.domain)
+        if self.norm == "Linf":
+            exact, radius = x.astype(xp.float64), per_row(self.eps, x)
+            down, up = (exact - radius).astype(xp.float32), (exact + radius).astype(xp.float32)
+            down = xp.where(exact - down > radius, xp.nextafter(down, xp.float32(xp.inf)), down)
+            up = xp.where(up - exact > radius, xp.nextafter(up, xp.float32(-xp.inf)), up)
+            self.lower, self.upper = xp.maximum(down, lower), xp.minimum(up, upper)
+        else:
+            self.lower, self.upper = lower, upper
+            # x + delta is rounded to float32, by at most half a unit in the last place of each coordinate.
+            slack = 2.0**-23 * (self._size + xp.where(xp.isfinite(self.eps), self.eps, 0.0))
+            self.reach = xp.maximum(self.eps * (1 - 2.0**-20) - slack, xp.zeros_like(slack))
+
+    def project(self, x_adv: Array) -> Array:
+        """The point of the ball nearest to x_adv in the Euclidean sense (for L2 with a domain: nearly)."""
+        xp = self.xp
+        if self.norm == "Linf":
+            return xp.clip(x_adv, self.lower, self.upper)
+        delta = x_adv - self.x
+        delta = self._scaled(delta) if self.norm == "L2" else self._shrunk(delta)
+        size = length(xp, delta, self.norm)
+        scale = xp.where(size > self.reach, self.reach / xp.where(size > 0, size, 1.0), 1.0)
+        return xp.clip(self.x + delta * per_row(scale, delta).astype(xp.float32), self.lower, self.upper)
+
+    def uphill(self, x_adv: Array, g: Array, density: Array | float = 0.05) -> Array:
+        """The steepest direction at x_adv among coordinates that the domain lets move that way."""
+        xp = self.xp
+        if self.norm != "Linf" and self.domain is not None:
+            g = xp.where(xp.where(g > 0, x_adv < self.upper, x_adv > self.lower), g, xp.float32(0))
+        return steepest(xp, g, self.norm, density)
+
+    def random(self, rng: Random, step: int = 0) -> Array:
+        """A random start: uniform in the box for Linf, a random direction to the surface for L2, projected normal
+        noise for L1 (as in AutoAttack)."""
+        xp, shape = self.xp, self.x.shape[1:]
+        if self.norm == "Linf":
+            share = rng.uniform(step, shape)
+            return xp.clip(self.lower + share * (self.upper - self.lower), self.lower, self.upper)
+        noise = rng.normal(step, shape)
+        if self.norm == "L2":
+            noise = noise * per_row((self.eps / length(xp, noise, "L2")).astype(xp.float32), noise)
+        return self.project(self.x + noise)
+
+    def vertex(self, g: Array) -> Array:
+        """The point that maximises <g, .> over the ball (for L2 with a domain: the projection of that point)."""
+        xp = self.xp
+        g = xp.where(xp.isfinite(g), g, xp.zeros_like(g))
+        if self.norm == "Linf":
+            return xp.where(g > 0, self.upper, xp.where(g < 0, self.lower, self.x))
+        if self.norm == "L2":
+            return self.project(self.x + steepest(xp, g, "L2") * per_row(self.eps, g).astype(xp.float32))
+        room = xp.where(g > 0, self.upper - self.x, self.x - self.lower).reshape((g.shape[0], -1))
+        flat = g.reshape(room.shape)
+        room = xp.where(flat == 0, xp.float32(0), room).astype(xp.float64)
+        order = xp.argsort(-xp.abs(flat), axis=1, stable=True)
+        ordered = xp.minimum(xp.take_along_axis(room, order, axis=1), self.reach[:, None])
+        spent = xp.cumulative_sum(ordered, axis=1) - ordered
+        used = xp.minimum(ordered, xp.maximum(self.reach[:, None] - spent, xp.zeros_like(spent)))
+        used = xp.take_along_axis(used, xp.argsort(order, axis=1), axis=1)
+        delta = (xp.sign(flat) * used).astype(xp.float32).reshape(g.shape)
+        return xp.clip(self.x + delta, self.lower, self.upper)
+
+    def _scaled(self, delta: Array) -> Array:
+        """L2: clip(s * delta) with the scale s at which it has length `reach`, found by fixed-point iteration:
+        a clipped coordinate keeps its value while the others take up the length that it leaves."""
+        xp = self.xp
+        low, high = self.lower - self.x, self.upper - self.x
+        size = length(xp, delta, "L2")
+        outside = size > self.reach
+        scale = xp.where(outside, self.reach / xp.where(size > 0, size, 1.0), 1.0)
+        moved = delta * per_row(scale, delta).astype(xp.float32)
+        clipped = xp.clip(moved, low, high)
+        free = xp.where(clipped == moved, delta, xp.float32(0))
+        free_size = length(xp, free, "L2")
+        fixed = length(xp, xp.where(clipped == moved, xp.float32(0), clipped), "L2")
+        left = xp.sqrt(xp.maximum(self.reach**2 - fixed**2, xp.zeros_like(fixed)))
+        wider = xp.where(free_size > 0, left / xp.where(free_size > 0, free_size, 1.0), scale)
+        scale = xp.where(outside, xp.minimum(xp.maximum(scale, wider), xp.ones_like(scale)), scale)
+        return xp.clip(delta * per_row(scale, delta).astype(xp.float32), low, high)
+
+    def _shrunk(self, delta: Array) -> Array:
+        """L1: sign(delta) * clip(|delta| - shift, 0, room) with the smallest shift >= 0 at which it has length
+        `reach` (Croce & Hein 2021, "Mind the box", proposition 1), found by sorting the 2 d breakpoints.
+
+        The length is a piecewise linear function of the shift: |delta| is where a coordinate starts to count,
+        |delta| - room where it is full.
+        """
+        xp = self.xp
+        flat = delta.reshape((delta.shape[0], -1))
+        room = xp.where(delta > 0, self.upper - self.x, self.x - self.lower).reshape(flat.shape)
+        size = xp.abs(flat)
+        points = xp.maximum(xp.concat([size, size - room], axis=1), xp.zeros((), dtype=xp.float32))
+        order = xp.argsort(-points, axis=1, stable=True)
+        points = xp.take_along_axis(points, order, axis=1).astype(xp.float64)
+        slope = xp.cumulative_sum(xp.where(order < size.shape[1], 1.0, -1.0), axis=1)
+        gained = xp.cumulative_sum(slope[:, :-1] * (points[:, :-1] - points[:, 1:]), axis=1)
+        reach = self.reach[:, None]
+        passed = gained > reach
+        at = xp.argmax(passed, axis=1)[:, None]
+        over = xp.take_along_axis(gained, at, axis=1) - reach
+        shift = xp.take_along_axis(points[:, 1:], at, axis=1) + over / xp.maximum(
+            xp.take_along_axis(slope, at, axis=1), xp.ones_like(over)
+        )
+        shift = xp.where(xp.any(passed, axis=1)[:, None], shift, 0.0)
+        kept = xp.clip(size.astype(xp.float64) - shift, 0.0, room.astype(xp.float64))
+        return (xp.sign(flat) * kept).astype(xp.float32).reshape(delta.shape)
+
+
+def _inward(domain: tuple[float, float] | None) -> tuple[np.float32, np.float32]:
+    """The domain's bounds as float32 numbers inside it."""
+    if domain is None:
+        return np.float32(-np.inf), np.float32(np.inf)
+    lower, upper = np.float32(domain[0]), np.float32(domain[1])
+    if float(lower) < domain[0]:
+        lower = np.nextafter(lower, np.float32(np.inf))
+    if float(upper) > domain[1]:
+        upper = np.nextafter(upper, np.float32(-np.inf))
+    return lower, upper
