@@ -1,0 +1,186 @@
+"""Auto-PGD: gradient ascent that halves its own step size where it stops paying.
+
+Croce & Hein 2020, "Reliable evaluation of adversarial robustness with an ensemble of diverse parameter-free
+attacks", algorithm 1; for L1 the sparse steps of Croce & Hein 2021, "Mind the box: l1-APGD for sparse adversarial
+attacks on image classifiers", section 3.
+"""
+
+from dataclasses import dataclass
+from math import ceil
+
+from auditor.attacks.attempt import Attempt, Strongest
+from auditor.attacks.losses import ascent, runners_up
+from auditor.attacks.norms import Ball, per_row
+from auditor.attacks.random import Random
+from auditor.classifier import Array, Classifier
+from auditor.spec import Loss, Norm
+
+MOMENTUM = 0.75
+ENOUGH = 0.75  # share of steps since the last checkpoint that must have raised the loss (the paper's rho)
+
+
+def checkpoints(steps: int) -> list[int]:
+    """The steps after which the step size is looked at: 0.22, 0.41, 0.57, ... of the budget."""
+    shares = [0.0, 0.22]
+    while shares[-1] < 1:
+        shares.append(shares[-1] + max(shares[-1] - shares[-2] - 0.03, 0.06))
+    return sorted({ceil(round(share * steps, 6)) for share in shares[1:] if share <= 1})
+
+
+def apgd(
+    classifier: Classifier,
+    x: Array,
+    y: Array,
+    *,
+    eps: Array,
+    norm: Norm,
+    rng: Random,
+    active: Array | None = None,
+    steps: int = 100,
+    restarts: int = 1,
+    loss: Loss = Loss.CROSS_ENTROPY,
+    target: Array | None = None,
+    start: Array | None = None,
+) -> Attempt:
+    """x: (n, *shape) float32, y: (n,) int64, eps: (n,) float64 in input units, target: (n,) for targeted losses;
+    start: (n, *shape), where the first restart begins (projected), a random point unless given.
+
+    An example that is safely broken costs nothing more. At most restarts * steps forwards and backwards per
+    example. Every point given lies in the ball and in the domain.
+    """
+    xp = classifier.xp
+    active = xp.ones(x.shape[0], dtype=bool) if active is None else active
+    ball = Ball(xp, x, eps, norm, classifier.domain)
+    best = Strongest(classifier, x, y)
+    climb = _climb_sparse if norm == "L1" else _climb
+    for restart in range(restarts):
+        first = start is not None and restart == 0
+        x_start = ball.project(start) if first else ball.random(rng.split(f"restart {restart}"))
+        climb(_Run(classifier, y, loss, target, active, best), ball, x_start, steps)
+    return best.attempt(x)
+
+
+def apgd_targeted(
+    classifier: Classifier,
+    x: Array,
+    y: Array,
+    *,
+    eps: Array,
+    norm: Norm,
+    rng: Random,
+    active: Array | None = None,
+    steps: int = 100,
+    targets: int = 9,
+    loss: Loss = Loss.TARGETED_DLR,
+    start: Array | None = None,
+) -> Attempt:
+    """APGD towards each of the `targets` classes with the largest scores at x beside the label, one after another.
+
+    One forward and at most targets * steps forwards and backwards per example; otherwise as `apgd`.
+    """
+    xp = classifier.xp
+    active = xp.ones(x.shape[0], dtype=bool) if active is None else active
+    ball = Ball(xp, x, eps, norm, classifier.domain)
+    best = Strongest(classifier, x, y)
+    climb = _climb_sparse if norm == "L1" else _climb
+    ranked = runners_up(xp, classifier.logits(x, active=active), y, min(targets, classifier.classes - 1))
+    for place in range(ranked.shape[1]):
+        x_start = ball.random(rng.split(f"target {place}")) if start is None else ball.project(start)
+        climb(_Run(classifier, y, loss, ranked[:, place], active, best), ball, x_start, steps)
+    return best.attempt(x)
+
+
+@dataclass(frozen=True)
+class _Run:
+    """One ascent's loss, and where its finds go."""
+
+    classifier: Classifier
+    y: Array
+    loss: Loss
+    target: Array | None
+    active: Array
+    best: Strongest
+
+    @property
+    def alive(self) -> Array:
+        return self.active & ~self.best.done
+
+    def at(self, x_adv: Array, alive: Array) -> tuple[Array, Array]:
+        """The loss and its gradient; the point is shown to `best`."""
+        here = self.classifier.gradient(x_adv, self.y, self.loss, target=self.target, active=alive)
+        self.best.see(x_adv, here.logits, alive)
+        return ascent(self.classifier.xp, here.loss), here.g
+
+
+def _climb(run: _Run, ball: Ball, x_start: Array, steps: int) -> None:
+    """Algorithm 1, from x_start, for Linf and L2."""
+    xp, eps = ball.xp, ball.eps
+    n = x_start.shape[0]
+    alive = run.alive
+    if not xp.any(alive):
+        return
+    x, x_before = x_start, x_start
+    f, g = run.at(x, alive)
+    x_best, f_best, g_best = x, f, g
+    eta = 2.0 * eps
+    raised = xp.zeros(n, dtype=xp.int64)
+    halved, f_checked = xp.ones(n, dtype=bool), f_best
+    looks, last_look = set(checkpoints(steps)), 0
+    for k in range(1, steps):
+        alive = run.alive
+        if not xp.any(alive):
+            return
+        z = ball.project(x + per_row(eta, x).astype(xp.float32) * ball.uphill(x, g))
+        share = MOMENTUM if k > 1 else 1.0
+        x, x_before = ball.project(x + share * (z - x) + (1 - share) * (x - x_before)), x
+        f_before = f
+        f, g = run.at(x, alive)
+        raised = raised + (f > f_before)
+        better = f > f_best
+        f_best = xp.where(better, f, f_best)
+        x_best = xp.where(per_row(better, x), x, x_best)
+        g_best = xp.where(per_row(better, x), g, g_best)
+        if k in looks:
+            rarely = raised < ENOUGH * (k - last_look)
+            stuck = ~halved & (f_best <= f_checked)
+            halved, f_checked = rarely | stuck, f_best
+            eta = xp.where(halved, eta / 2, eta)
+            x = xp.where(per_row(halved, x), x_best, x)
+            g = xp.where(per_row(halved, x), g_best, g)
+            f = xp.where(halved, f_best, f)
+            raised, last_look = xp.zeros_like(raised), k
+
+
+def _climb_sparse(run: _Run, ball: Ball, x_start: Array, steps: int) -> None:
+    """l1-APGD from x_start: the steps' sparsity follows that of the best point, and the step size starts anew
+    whenever it has changed much."""
+    xp, eps = ball.xp, ball.eps
+    d = x_start[0, ...].size
+    alive = run.alive
+    if not xp.any(alive):
+        return
+    x = x_start
+    f, g = run.at(x, alive)
+    x_best, f_best, g_best = x, f, g
+    eta = eps
+    density = xp.full(x.shape[0], 0.2)
+    changed_before = xp.full(x.shape[0], float(d))
+    period = max(int(0.04 * steps), 1)
+    for k in range(1, steps):
+        alive = run.alive
+        if not xp.any(alive):
+            return
+        x = ball.project(x + per_row(eta, x).astype(xp.float32) * ball.uphill(x, g, density))
+        f, g = run.at(x, alive)
+        better = f > f_best
+        f_best = xp.where(better, f, f_best)
+        x_best = xp.where(per_row(better, x), x, x_best)
+        g_best = xp.where(per_row(better, x), g, g_best)
+        if k % period == 0:
+            changed = xp.sum((x_best != ball.x).reshape((x.shape[0], -1)), axis=1).astype(xp.float64)
+            sparser = changed < 0.95 * changed_before
+            eta = xp.where(sparser, eps, xp.maximum(eta / 1.5, eps / 10))
+            density = xp.maximum(changed, xp.ones_like(changed)) / (1.5 * d)
+            x = xp.where(per_row(sparser, x), x_best, x)
+            g = xp.where(per_row(sparser, x), g_best, g)
+            changed_before = changed

@@ -1,0 +1,203 @@
+"""Square: random search over square patches, by class scores alone.
+
+Andriushchenko et al. 2020, "Square attack: a query-efficient black-box adversarial attack via random search",
+algorithms 1 to 3; L1 as in Croce & Hein 2021, "Mind the box", section 4. It needs no gradient, and so shows where
+gradients mislead.
+
+An input of any rank is looked at as (channels, height, width): images by `layout`, anything else as one channel of
+width 1, so that a square is a run of neighbouring features.
+"""
+
+from math import ceil, isqrt
+from typing import Any
+
+import numpy as np
+
+from auditor.attacks.attempt import Attempt, Strongest, margin
+from auditor.attacks.norms import Ball, length, per_row
+from auditor.attacks.random import Random
+from auditor.classifier import Array, Classifier
+from auditor.spec import Layout, Norm
+
+# The share of the image that a patch covers halves at these shares of the budget (the paper's schedule).
+HALVINGS = (0.001, 0.005, 0.02, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8)
+
+
+def square(
+    classifier: Classifier,
+    x: Array,
+    y: Array,
+    *,
+    eps: Array,
+    norm: Norm,
+    rng: Random,
+    active: Array | None = None,
+    queries: int = 5000,
+    share: float = 0.8,
+    layout: Layout = "NCHW",
+) -> Attempt:
+    """x: (n, *shape) float32, y: (n,) int64, eps: (n,) float64 in input units.
+
+    share: the share of the image that the first patches cover. At most `queries` forwards per example, none once it
+    is safely broken. Every point given lies in the ball and in the domain.
+    """
+    xp = classifier.xp
+    active = xp.ones(x.shape[0], dtype=bool) if active is None else active
+    view = _View(xp, x.shape[1:], layout)
+    planes = view.planes(x)
+    ball = Ball(xp, planes, eps, norm, classifier.domain)
+    best = Strongest(classifier, x, y)
+    propose = _linf_patch if norm == "Linf" else _moved_mass
+    draw = _Draw(rng)
+    current = ball.project(_stripes(draw, ball) if norm == "Linf" else _tiles(draw, ball))
+    largest = xp.full(x.shape[0], -xp.inf, dtype=xp.float32)
+    for query in range(queries):
+        alive = active & ~best.done
+        if not xp.any(alive):
+            break
+        trial = current if query == 0 else ball.project(propose(draw, ball, current, patch(query / queries, share)))
+        back = view.restored(trial)
+        logits = classifier.logits(back, active=alive)
+        best.see(back, logits, alive)
+        gap = margin(xp, logits, y)
+        better = alive & (gap > largest)
+        largest = xp.where(better, gap, largest)
+        current = xp.where(per_row(better, current), trial, current)
+    return best.attempt(x)
+
+
+def patch(progress: float, share: float) -> float:
+    """The share of the image that a patch covers when `progress` of the budget is spent."""
+    return share / 2 ** sum(progress > mark for mark in HALVINGS)
+
+
+class _View:
+    """An example's shape as (channels, height, width) and back."""
+
+    def __init__(self, xp: Any, shape: tuple[int, ...], layout: Layout) -> None:
+        self.xp, self.shape = xp, shape
+        self.last = len(shape) == 3 and layout == "NHWC"
+        self.image = len(shape) == 3 and 1 not in shape[:2] if self.last else len(shape) == 3
+
+    def planes(self, x: Array) -> Array:
+        if not self.image:
+            return x.reshape((x.shape[0], 1, -1, 1))
+        return self.xp.ascontiguousarray(self.xp.permute_dims(x, (0, 3, 1, 2))) if self.last else x
+
+    def restored(self, planes: Array) -> Array:
+        if not self.image:
+            return planes.reshape((planes.shape[0], *self.shape))
+        return self.xp.ascontiguousarray(self.xp.permute_dims(planes, (0, 2, 3, 1))) if self.last else planes
+
+
+class _Draw:
+    """Random numbers by name of the draw: each call takes the next step of the stream."""
+
+    def __init__(self, rng: Random) -> None:
+        self.rng, self.step = rng, 0
+
+    def signs(self, shape: tuple[int, ...]) -> Array:
+        self.step += 1
+        return self.rng.xp.where(self.rng.uniform(self.step, shape) < 0.5, np.float32(-1), np.float32(1))
+
+    def below(self, bound: int) -> Array:
+        """(n,) int64 in [0, bound)"""
+        self.step += 1
+        return (self.rng.uniform(self.step, ()) * bound).astype(self.rng.xp.int64)
+
+
+def _stripes(draw: _Draw, ball: Ball) -> Array:
+    """Vertical stripes one pixel wide, +eps or -eps: where convolutional networks are weak (section 3.2)."""
+    xp, (_, c, h, w) = ball.xp, ball.x.shape
+    up = draw.signs((c, 1, w) if w > 1 else (c, h, 1)) > 0
+    return xp.where(up, ball.upper, ball.lower)
+
+
+def _linf_patch(draw: _Draw, ball: Ball, current: Array, share: float) -> Array:
+    """Algorithm 2: one square, +eps or -eps in each channel."""
+    xp, (_, c, h, w) = ball.xp, ball.x.shape
+    rows, columns = _window(share, h, w)
+    inside = _at(xp, draw.below(h - rows + 1), rows, h)[:, None, :, None]
+    inside = inside & _at(xp, draw.below(w - columns + 1), columns, w)[:, None, None, :]
+    up = draw.signs((c, 1, 1)) > 0
+    return xp.where(inside, xp.where(up, ball.upper, ball.lower), current)
+
+
+def _tiles(draw: _Draw, ball: Ball) -> Array:
+    """Bumps on a grid of five by five windows, each of one sign per channel."""
+    xp, (n, c, h, w) = ball.xp, ball.x.shape
+    side, across = max(h // 5, 1), max(w // 5, 1)
+    tile = xp.asarray(_bump(side, across))
+    down, right = -(-h // side), -(-w // across)
+    signs = draw.signs((c, down, right))
+    pattern = signs[:, :, :, None, :, None] * tile[None, None, None, :, None, :]
+    pattern = pattern.reshape((n, c, down * side, right * across))[:, :, :h, :w]
+    return ball.x + _of_length(xp, pattern, ball.eps, ball.norm)
+
+
+def _moved_mass(draw: _Draw, ball: Ball, current: Array, share: float) -> Array:
+    """Algorithm 3: a bump is added in one window, and pays with the budget left over and that of a second window."""
+    xp, norm, (n, c, h, w) = ball.xp, ball.norm, ball.x.shape
+    rows, columns = _window(share, h, w)
+    rows, columns = max(rows, min(3, h)), max(columns, min(3, w))
+    delta = current - ball.x
+    masks, corner = [], (xp.zeros(n, dtype=xp.int64), xp.zeros(n, dtype=xp.int64))
+    for _ in range(2):
+        corner_here = (draw.below(h - rows + 1), draw.below(w - columns + 1))
+        inside = _at(xp, corner_here[0], rows, h)[:, None, :, None]
+        masks.append(inside & _at(xp, corner_here[1], columns, w)[:, None, None, :])
+        corner = corner_here if len(masks) == 1 else corner
+    first, second = masks
+    zero = xp.float32(0)
+    power = 1 if norm == "L1" else 2
+    paid = xp.where(first | second, delta, zero)
+    spare = xp.maximum(ball.eps**power - length(xp, delta, norm) ** power, xp.zeros_like(ball.eps))
+    budget = (length(xp, paid, norm) ** power + spare) ** (1 / power)
+
+    i, j = xp.arange(rows), xp.arange(columns)
+    at = (xp.arange(n)[:, None, None], corner[0][:, None, None] + i[None, :, None], corner[1][:, None, None] + j)
+    upright, turned = xp.asarray(_bump(rows, columns)), xp.asarray(_bump(columns, rows).T.copy())
+    bump = xp.where(draw.signs((1, 1)) > 0, upright, turned)
+    placed = xp.zeros((n, h, w), dtype=xp.float32)
+    placed[at] = bump
+    old = _of_length(xp, xp.where(first, delta, zero), xp.ones_like(ball.eps), norm)
+    new = placed[:, None, :, :] * draw.signs((c, 1, 1)) + old
+    new = _of_length(xp, new, budget, norm)
+    moved = xp.where(first | second, zero, delta) + xp.where(first, new, zero)
+    return ball.x + _of_length(xp, moved, ball.eps, norm)
+
+
+def _bump(rows: int, columns: int) -> np.ndarray:
+    """Two pyramids of opposite sign, one below the other, of unit Euclidean length (the paper's eta)."""
+    top = _pyramid(max(rows // 2, 1), columns)
+    bottom = _pyramid(rows - rows // 2, columns) if rows > 1 else top[:0]
+    bump = np.concatenate([top, -bottom])
+    return (bump / np.linalg.norm(bump)).astype(np.float32)
+
+
+def _pyramid(rows: int, columns: int) -> np.ndarray:
+    """Nested rectangles around the middle, each weighing 1 / k^2."""
+    i, j = np.ogrid[:rows, :columns]
+    ring = np.maximum(np.abs(i - rows // 2), np.abs(j - columns // 2)) + 1
+    largest = max(rows, columns) // 2 + 1
+    return np.sum([(ring <= k) / k**2 for k in range(1, largest + 1)], axis=0)
+
+
+def _window(share: float, h: int, w: int) -> tuple[int, int]:
+    """Rows and columns of a patch that covers `share` of the image; a run of rows where the width is 1."""
+    if w == 1:
+        return min(max(ceil(share * h), 1), h), 1
+    side = max(isqrt(round(share * h * w)), 1)
+    return min(side, h), min(side, w)
+
+
+def _at(xp: Any, start: Array, count: int, size: int) -> Array:
+    """(n, size) bool: positions start to start + count."""
+    position = xp.arange(size)[None, :]
+    return (position >= start[:, None]) & (position < start[:, None] + count)
+
+
+def _of_length(xp: Any, delta: Array, wanted: Array, norm: Norm) -> Array:
+    size = length(xp, delta, norm)
+    scale = xp.where(size > 0, wanted / xp.where(size > 0, size, 1.0), 0.0)
+    return delta * per_row(scale, delta).astype(xp.float32)

@@ -1,0 +1,183 @@
+"""Attacks that are given an eps, on classifiers whose exact distance is known."""
+
+import numpy as np
+import pytest
+
+from auditor.attacks.apgd import apgd, apgd_targeted, checkpoints
+from auditor.attacks.fgsm import fgsm
+from auditor.attacks.norms import distance
+from auditor.attacks.pgd import pgd
+from auditor.attacks.random import Random
+from auditor.attacks.square import square
+from auditor.spec import Loss
+from tests.zoo import Affine, Cross, Masked, Undefined
+
+NORMS = ("Linf", "L2", "L1")
+
+
+def _pgd(*args, **kwargs):
+    return pgd(*args, loss=Loss.MARGIN, momentum=0.5, **kwargs)
+
+
+def _dlr(*args, **kwargs):
+    return apgd(*args, loss=Loss.DLR, **kwargs)
+
+
+def _square(*args, **kwargs):
+    return square(*args, queries=300, **kwargs)
+
+
+def _fgsm(*args, **kwargs):
+    return fgsm(*args, loss=Loss.MARGIN, **kwargs)
+
+
+WHITE_BOX = {"fgsm": _fgsm, "pgd": _pgd, "apgd": apgd, "apgd-dlr": _dlr, "apgd-targeted": apgd_targeted}
+EVERY = {**WHITE_BOX, "square": _square}
+
+
+def _clean(classifier, n, seed=0):
+    x = np.random.default_rng(seed).standard_normal((n, *classifier.shape)).astype(np.float32)
+    return x, classifier.logits(x).argmax(axis=1)
+
+
+@pytest.mark.parametrize("shape", [(7,), (3, 5, 4)])
+@pytest.mark.parametrize("norm", NORMS)
+@pytest.mark.parametrize("name", WHITE_BOX)
+def test_two_classes_are_broken_just_above_the_exact_distance(name, norm, shape, rng):
+    classifier = Affine(shape, 2)
+    x, y = _clean(classifier, 8)
+    eps = 1.1 * classifier.exact(x, y, norm)
+    attempt = WHITE_BOX[name](classifier, x, y, eps=eps, norm=norm, rng=rng(8))
+    assert attempt.found.all()
+    assert np.array_equal(classifier.logits(attempt.x_adv).argmax(axis=1) != y, attempt.found)
+
+
+@pytest.mark.parametrize("n", [1, 3, 8])
+@pytest.mark.parametrize("classes", [3, 10])
+@pytest.mark.parametrize("norm", NORMS)
+def test_targeted_apgd_finds_the_nearest_of_many_classes(norm, classes, n, rng):
+    classifier = Affine((3, 5, 4), classes)
+    x, y = _clean(classifier, n)
+    eps = 1.1 * classifier.exact(x, y, norm)
+    assert apgd_targeted(classifier, x, y, eps=eps, norm=norm, rng=rng(n), steps=60).found.all()
+
+
+@pytest.mark.parametrize("norm", NORMS)
+@pytest.mark.parametrize("classes", [2, 3, 10])
+@pytest.mark.parametrize("name", EVERY)
+def test_no_attack_breaks_below_the_exact_distance_or_leaves_the_ball(name, classes, norm, rng):
+    classifier = Affine((3, 2, 4), classes)
+    x, y = _clean(classifier, 4)
+    eps = classifier.exact(x, y, norm)
+    for factor in (0.99, 1.4):
+        attempt = EVERY[name](classifier, x, y, eps=factor * eps, norm=norm, rng=rng(4))
+        assert np.all(distance(np, attempt.x_adv, x, norm) <= factor * eps)
+        assert not (factor < 1 and attempt.found.any())
+
+
+@pytest.mark.parametrize("norm", NORMS)
+@pytest.mark.parametrize("name", EVERY)
+def test_points_stay_inside_the_domain(name, norm, rng):
+    classifier = Affine((3, 6), 3, domain=(0.0, 1.0))
+    x = np.random.default_rng(1).integers(0, 2, (5, 3, 6)).astype(np.float32)
+    y = classifier.logits(x).argmax(axis=1)
+    attempt = EVERY[name](classifier, x, y, eps=np.full(5, 0.3), norm=norm, rng=rng(5))
+    assert attempt.x_adv.min() >= 0
+    assert attempt.x_adv.max() <= 1
+
+
+@pytest.mark.parametrize("norm", NORMS)
+@pytest.mark.parametrize("name", ["pgd", "apgd", "apgd-dlr"])
+def test_a_boundary_with_a_kink_is_crossed(name, norm, rng):
+    classifier = Cross(6)
+    x = np.random.default_rng(2).uniform(-0.3, 0.3, (8, 6)).astype(np.float32)
+    x[:, 2] = 0.8
+    y = np.zeros(8, np.int64)
+    attempt = EVERY[name](classifier, x, y, eps=1.25 * classifier.exact(x), norm=norm, rng=rng(8))
+    assert attempt.found.all()
+
+
+@pytest.mark.parametrize("norm", NORMS)
+def test_square_needs_no_gradient(norm, rng):
+    classifier = Masked((7,), 3)
+    x, y = _clean(classifier, 8)
+    eps = 1.5 * classifier.exact(x, y, norm)
+    assert square(classifier, x, y, eps=eps, norm=norm, rng=rng(8), queries=500).found.all()
+    assert classifier.backwards == 0
+
+
+@pytest.mark.parametrize("norm", NORMS)
+def test_square_patches_follow_the_layout(norm, rng):
+    """The same picture, channels first and last, is attacked by the same queries."""
+    first = Affine((2, 6, 5), 3, seed=3)
+    last = Affine((6, 5, 2), 3, seed=3)
+    last.W = np.ascontiguousarray(first.W.reshape(3, 2, 6, 5).transpose(0, 2, 3, 1)).reshape(3, -1)
+    x, y = _clean(first, 4)
+    eps = 0.5 * first.exact(x, y, norm)
+    a = square(first, x, y, eps=eps, norm=norm, rng=rng(4), queries=40, layout="NCHW")
+    b = square(last, np.ascontiguousarray(x.transpose(0, 2, 3, 1)), y, eps=eps, norm=norm, rng=rng(4), queries=40,
+               layout="NHWC")  # fmt: skip
+    assert a.loss == pytest.approx(b.loss, rel=1e-4)
+
+
+@pytest.mark.parametrize("norm", NORMS)
+@pytest.mark.parametrize("name", EVERY)
+def test_a_rows_result_is_the_same_bits_whatever_its_neighbours(name, norm, rng):
+    classifier = Affine((3, 4, 4), 4, domain=(-9.0, 9.0))
+    x, y = _clean(classifier, 8)
+    eps = 1.02 * classifier.exact(x, y, norm)
+    together = EVERY[name](classifier, x, y, eps=eps, norm=norm, rng=rng(8))
+    order = np.array([5, 2, 7])
+    apart = EVERY[name](
+        classifier, x[order], y[order], eps=eps[order], norm=norm, rng=Random.keyed(np, 0, "test", order)
+    )
+    assert np.array_equal(apart.x_adv, together.x_adv[order])
+    assert np.array_equal(apart.found, together.found[order])
+    assert np.array_equal(apart.loss, together.loss[order])
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_rows_that_are_not_active_cost_nothing_and_are_left_alone(name, rng):
+    classifier = Affine((6,), 4)
+    x, y = _clean(classifier, 6)
+    active = np.arange(6) % 2 == 0
+    counted = []
+    classifier.logits = lambda x, *, active, own=classifier.logits: counted.append(active) or own(x, active=active)
+    attempt = EVERY[name](classifier, x, y, eps=np.full(6, 5.0), norm="L2", rng=rng(6), active=active)
+    assert counted
+    assert not np.any([a & ~active for a in counted])
+    assert attempt.found[active].all()
+    assert not attempt.found[~active].any()
+    assert np.array_equal(attempt.x_adv[~active], x[~active])
+
+
+@pytest.mark.parametrize("name", ["pgd", "apgd", "apgd-targeted", "square"])
+def test_a_broken_row_stops_costing_passes(name, rng):
+    classifier = Affine((6,), 4)
+    x, y = _clean(classifier, 4)
+    EVERY[name](classifier, x, y, eps=np.full(4, 100.0), norm="Linf", rng=rng(4))
+    assert classifier.forwards <= 4 + 4 * 20
+
+
+@pytest.mark.parametrize("norm", NORMS)
+@pytest.mark.parametrize("name", EVERY)
+def test_scores_that_are_not_finite_never_count(name, norm, rng):
+    classifier = Undefined((5,), 3, edge=-np.inf)
+    x = np.zeros((3, 5), np.float32)
+    y = np.zeros(3, np.int64)
+    attempt = EVERY[name](classifier, x, y, eps=np.full(3, 1.0), norm=norm, rng=rng(3))
+    assert not attempt.found.any()
+    assert np.isfinite(attempt.x_adv).all()
+
+
+@pytest.mark.parametrize("norm", NORMS)
+@pytest.mark.parametrize("name", WHITE_BOX)
+def test_a_zero_gradient_gives_no_point_that_is_not_finite(name, norm, rng):
+    classifier = Masked((5,), 3)
+    x, y = _clean(classifier, 3)
+    attempt = WHITE_BOX[name](classifier, x, y, eps=np.full(3, 1e-3), norm=norm, rng=rng(3))
+    assert np.isfinite(attempt.x_adv).all()
+
+
+def test_checkpoints_are_those_of_the_paper():
+    assert checkpoints(100) == [22, 41, 57, 70, 80, 87, 93, 99]
