@@ -1,0 +1,136 @@
+"""Attacks that look for the nearest point, on classifiers whose exact distance is known."""
+
+import numpy as np
+import pytest
+
+from auditor.attacks.attempt import safely_broken
+from auditor.attacks.ddn import ddn
+from auditor.attacks.minimal_apgd import minimal_apgd, minimal_apgd_targeted
+from auditor.attacks.norms import distance
+from auditor.attacks.random import Random
+from auditor.spec import Loss
+from tests.zoo import Affine, Cross, Masked, Undefined
+
+NORMS = ("Linf", "L2", "L1")
+CASES = [
+    *((name, norm) for name in ("minimal-apgd", "minimal-apgd-targeted") for norm in NORMS),
+    ("ddn", "L2"),
+]
+ATTACKS = {"minimal-apgd": minimal_apgd, "minimal-apgd-targeted": minimal_apgd_targeted, "ddn": ddn}
+
+
+def _clean(classifier, n, seed=0):
+    x = np.random.default_rng(seed).standard_normal((n, *classifier.shape)).astype(np.float32)
+    return x, classifier.logits(x).argmax(axis=1)
+
+
+def _none(n):
+    return np.full(n, np.inf)
+
+
+@pytest.mark.parametrize("n", [1, 3, 8])
+@pytest.mark.parametrize("shape", [(7,), (3, 5, 4)])
+@pytest.mark.parametrize(("name", "norm"), CASES)
+def test_the_distance_to_the_only_other_class_is_nearly_exact(name, norm, shape, n, rng):
+    classifier = Affine(shape, 2)
+    x, y = _clean(classifier, n)
+    exact = classifier.exact(x, y, norm)
+    attempt = ATTACKS[name](classifier, x, y, norm=norm, rng=rng(n), ceiling=_none(n))
+    assert attempt.found.all()
+    assert np.all(safely_broken(np, classifier.logits(attempt.x_adv), y))
+    ratio = distance(np, attempt.x_adv, x, norm) / exact
+    assert ratio.min() >= 1
+    assert ratio.max() <= (1.1 if name == "ddn" else 1.05)
+
+
+@pytest.mark.parametrize("classes", [3, 10])
+@pytest.mark.parametrize("norm", NORMS)
+def test_untargeted_then_targeted_finds_the_nearest_of_many_classes(norm, classes, rng):
+    classifier = Affine((3, 5, 4), classes)
+    x, y = _clean(classifier, 8)
+    first = minimal_apgd(classifier, x, y, norm=norm, rng=rng(8), ceiling=_none(8))
+    ceiling = np.where(first.found, distance(np, first.x_adv, x, norm), np.inf)
+    then = minimal_apgd_targeted(classifier, x, y, norm=norm, rng=rng(8), ceiling=ceiling)
+    nearest = np.where(then.found, distance(np, then.x_adv, x, norm), ceiling)
+    assert np.max(nearest / classifier.exact(x, y, norm)) <= 1.05
+
+
+@pytest.mark.parametrize(("name", "norm"), CASES)
+def test_a_boundary_with_a_kink_is_found(name, norm, rng):
+    classifier = Cross(6)
+    x = np.random.default_rng(2).uniform(-0.9, 0.9, (8, 6)).astype(np.float32)
+    attempt = ATTACKS[name](classifier, x, np.zeros(8, np.int64), norm=norm, rng=rng(8), ceiling=_none(8))
+    assert attempt.found.all()
+    assert np.all(distance(np, attempt.x_adv, x, norm) <= 1.25 * classifier.exact(x) + 1e-3)
+
+
+@pytest.mark.parametrize(
+    "options", [{}, {"fresh": True}, {"random_start": True}, {"fresh": True, "random_start": True}]
+)
+@pytest.mark.parametrize("norm", NORMS)
+def test_only_points_nearer_than_the_ceiling_are_given(norm, options, rng):
+    classifier = Affine((6,), 2)
+    x, y = _clean(classifier, 4)
+    exact = classifier.exact(x, y, norm)
+    ceiling = exact * np.array([0.9, 0.999, 1.2, 3.0])
+    attempt = minimal_apgd(classifier, x, y, norm=norm, rng=rng(4), ceiling=ceiling, **options)
+    assert attempt.found.tolist() == [False, False, True, True]
+    apart = distance(np, attempt.x_adv, x, norm)
+    assert np.all(apart < ceiling)
+    assert np.array_equal(attempt.x_adv[:2], x[:2])
+
+
+@pytest.mark.parametrize(("name", "norm"), CASES)
+def test_points_stay_inside_the_domain(name, norm, rng):
+    classifier = Affine((3, 6), 3, domain=(0.0, 1.0))
+    x = np.random.default_rng(1).integers(0, 2, (5, 3, 6)).astype(np.float32)
+    y = classifier.logits(x).argmax(axis=1)
+    attempt = ATTACKS[name](classifier, x, y, norm=norm, rng=rng(5), ceiling=_none(5))
+    assert attempt.found.any()
+    assert attempt.x_adv.min() >= 0
+    assert attempt.x_adv.max() <= 1
+
+
+@pytest.mark.parametrize(("name", "norm"), CASES)
+def test_a_rows_result_is_the_same_bits_whatever_its_neighbours(name, norm, rng):
+    classifier = Affine((3, 4, 4), 4, domain=(-9.0, 9.0))
+    x, y = _clean(classifier, 8)
+    together = ATTACKS[name](classifier, x, y, norm=norm, rng=rng(8), ceiling=_none(8))
+    order = np.array([5, 2, 7])
+    apart = ATTACKS[name](
+        classifier, x[order], y[order], norm=norm, rng=Random.keyed(np, 0, "test", order), ceiling=_none(3)
+    )
+    assert np.array_equal(apart.x_adv, together.x_adv[order])
+    assert np.array_equal(apart.found, together.found[order])
+
+
+@pytest.mark.parametrize(("name", "norm"), CASES)
+def test_rows_that_are_not_active_cost_nothing_and_are_left_alone(name, norm, rng):
+    classifier = Affine((6,), 4)
+    x, y = _clean(classifier, 6)
+    active = np.arange(6) % 2 == 0
+    counted = []
+    classifier.logits = lambda x, *, active, own=classifier.logits: counted.append(active) or own(x, active=active)
+    attempt = ATTACKS[name](classifier, x, y, norm=norm, rng=rng(6), ceiling=_none(6), active=active)
+    assert not np.any([a & ~active for a in counted])
+    assert attempt.found[active].all()
+    assert not attempt.found[~active].any()
+
+
+@pytest.mark.parametrize(("name", "norm"), CASES)
+@pytest.mark.parametrize("broken", [Masked((5,), 3), Undefined((5,), 3, edge=-np.inf)])
+def test_no_gradient_or_no_score_gives_no_find_and_no_point_that_is_not_finite(broken, name, norm, rng):
+    x = np.full((3, 5), 0.01, np.float32)
+    y = np.nan_to_num(Affine((5,), 3).scores(x)).argmax(axis=1)
+    attempt = ATTACKS[name](broken, x, y, norm=norm, rng=rng(3), ceiling=np.full(3, 1e-3))
+    assert not attempt.found.any()
+    assert np.isfinite(attempt.x_adv).all()
+
+
+def test_an_example_that_is_wrong_when_clean_is_found_at_distance_zero(rng):
+    classifier = Affine((6,), 3)
+    x, y = _clean(classifier, 2)
+    attempt = minimal_apgd(classifier, x, (y + 1) % 3, norm="L2", rng=rng(2), ceiling=_none(2), loss=Loss.MARGIN)
+    assert attempt.found.all()
+    assert np.array_equal(attempt.x_adv, x)
+    assert classifier.forwards == 2 + 2
