@@ -14,6 +14,7 @@ from auditor.audits.checkpoints import Checkpoints
 from auditor.audits.gates import Baseline, check_comparable
 from auditor.audits.plan import chosen_stages
 from auditor.audits.prepare import Prepared, prepare
+from auditor.audits.probes import run_probes
 from auditor.audits.run import Engine, OutOfTime, Step, alone, run_stages, slices
 from auditor.audits.subject import Subject
 from auditor.data.dataset import Dataset
@@ -128,9 +129,9 @@ def audit(request: Request, asked: Asked, watch: Callable[[Step], None]) -> Fini
     """
     subject = asked.subject
     started_at = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-    seconds = subject.spec.budget.seconds
-    stop_at = None if seconds is None else time.monotonic() + seconds
-    checkpoints = Checkpoints(request.out / ".auditor" / subject.sha256)
+    budget = subject.spec.budget
+    checkpoints = Checkpoints(request.out / ".auditor" / subject.sha256, passes=budget.passes)
+    stop_at = None if budget.seconds is None else time.monotonic() + budget.seconds
     prepared = Prepared.load(checkpoints)
     if prepared is None:
         prepared = prepare(subject, allow_chance=request.allow_chance)
@@ -141,6 +142,8 @@ def audit(request: Request, asked: Asked, watch: Callable[[Step], None]) -> Fini
         for items in (slices(prepared), alone(prepared, subject.spec.seed)):
             for step in run_stages(engine, items, checkpoints):
                 watch(step)
+        for step in run_probes(engine, checkpoints):
+            watch(step)
     except OutOfTime as error:
         stopped = str(error)
     except KeyboardInterrupt:
@@ -149,7 +152,6 @@ def audit(request: Request, asked: Asked, watch: Callable[[Step], None]) -> Fini
         id=str(uuid.uuid4()),
         started_at=started_at,
         stopped=stopped,
-        halvings=engine.halvings,
         baseline=asked.baseline,
         margin=request.margin,
     )

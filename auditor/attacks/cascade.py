@@ -78,7 +78,10 @@ class Best:
 
 @dataclass(frozen=True)
 class StageRow:
-    """What a stage did on a slice: examples tried and newly broken or brought nearer, what it cost."""
+    """What a stage did on a slice: examples tried and newly broken or brought nearer, what it cost.
+
+    halvings: how often the plan's batch was halved to fit into memory.
+    """
 
     stage: str
     tried: int
@@ -87,23 +90,30 @@ class StageRow:
     refuted: int
     forwards: int
     backwards: int
+    halvings: int = 0
 
 
 @dataclass(frozen=True)
 class Progress:
-    """Where a slice stands. forwards, backwards: (n,) int64; skipped: (n,) bool, rows that a budget kept a stage from."""
+    """Where a slice stands. forwards, backwards: (n,) int64; skipped: per norm (n,) bool, the rows that a budget kept
+    one of the norm's stages from."""
 
     best: Mapping[Norm, Best]
     forwards: np.ndarray
     backwards: np.ndarray
-    skipped: np.ndarray
+    skipped: Mapping[Norm, np.ndarray]
     rows: tuple[StageRow, ...] = ()
+
+    @property
+    def cut(self) -> bool:
+        """Whether a budget kept a stage from any row."""
+        return any(skipped.any() for skipped in self.skipped.values())
 
     @classmethod
     def start(cls, examples: Examples, norms: Sequence[Norm]) -> "Progress":
         n = len(examples.index)
-        zeros = np.zeros(n, dtype=np.int64)
-        return cls({norm: Best.none(examples) for norm in norms}, zeros, zeros, np.zeros(n, dtype=bool))
+        zeros, nobody = np.zeros(n, dtype=np.int64), np.zeros(n, dtype=bool)
+        return cls({norm: Best.none(examples) for norm in norms}, zeros, zeros, dict.fromkeys(norms, nobody))
 
 
 class Grid:
@@ -237,7 +247,7 @@ class _StageRun:
             best=self.best,
             forwards=self.before.forwards + forwards,
             backwards=self.before.backwards + backwards,
-            skipped=self.before.skipped | skipped,
+            skipped={**self.before.skipped, norm: self.before.skipped[norm] | skipped},
             rows=(*self.before.rows, row),
         )
 

@@ -36,7 +36,7 @@ def _under(
         distance[rows] = np.where(right, best.distance, 0.0)
         attack[rows], margin[rows] = best.attack, best.margin
         forwards[rows], backwards[rows] = progress.forwards, progress.backwards
-        complete[rows] |= ~progress.skipped & _all_ran(norm, item, progress)
+        complete[rows] |= ~progress.skipped[norm] & _all_ran(norm, item, progress)
     return Outcomes(
         threat=threat,
         index=prepared.index,

@@ -4,6 +4,7 @@ Stages run over all slices before the next stage begins, so that a budget that c
 example tried by something; the results are the same in any order, for a slice depends on nothing but itself.
 """
 
+import dataclasses
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -80,7 +81,7 @@ class Engine:
         self.verifier = subject.verifier()
         self._grids = {threat.norm: Grid(threat, self.spec.width) for threat in self.spec.threats}
         self._stop_at = stop_at
-        self.halvings = 0
+        self._halvings = 0
         self.classifier = self._build(prepared.plan.batch)
 
     def _build(self, batch: int) -> Classifier:
@@ -97,7 +98,7 @@ class Engine:
 
     def run(self, stage: Stage, examples: Examples, progress: Progress) -> Progress:
         """One stage at the audit's own grid of eps."""
-        return self.fitting(
+        done = self.fitting(
             lambda classifier: run_stage(
                 stage,
                 examples,
@@ -110,6 +111,8 @@ class Engine:
                 passes=self.spec.budget.passes,
             )
         )
+        row = dataclasses.replace(done.rows[-1], halvings=self._halvings)
+        return dataclasses.replace(done, rows=(*done.rows[:-1], row))
 
     def fitting(self, work: Callable[[Classifier], T]) -> T:
         """work(classifier); a batch that does not fit is halved and the work done again, which leaves
@@ -118,10 +121,11 @@ class Engine:
             try:
                 return work(self.classifier)
             except OutOfMemory:
-                self.halvings += 1
-                batch = self.prepared.plan.batch >> self.halvings
+                self._halvings += 1
+                batch = self.prepared.plan.batch >> self._halvings
                 if batch < 1:
                     raise
+                del self.classifier  # its sessions make room before the next are built
                 self.classifier = self._build(batch)
 
 

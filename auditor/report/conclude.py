@@ -32,7 +32,6 @@ class Circumstances:
     id: str
     started_at: str
     stopped: str | None = None
-    halvings: int = 0
     baseline: Baseline | None = None
     margin: float = 0.02
 
@@ -49,7 +48,7 @@ def conclude(
     outcomes = finish.outcomes(prepared, spec, items, finished)
     levels = 255 if subject.dataset.implied_domain is not None else None
     curves = [curve(found, grey_levels=levels) for found in outcomes]
-    diagnosis = diagnose(subject, prepared, apart, finished)
+    diagnosis = diagnose(subject, prepared, checkpoints, finished, outcomes)
     doubts = findings(diagnosis["checks"])
     gates = [robust_gate(gate, curves, doubts) for gate in spec.gates]
     if circumstances.baseline is not None:
@@ -182,10 +181,10 @@ def _not_tested(
             said.append(f"{found.threat.norm}: not every planned stage ran on {unfinished} of {len(found)} examples")
     if prepared.gradient.access != "white-box":
         said.append(f"white-box attacks: {prepared.gradient.why}")
-    if circumstances.halvings:
+    halvings = max((row.halvings for progress in finished.values() for row in progress.rows), default=0)
+    if halvings:
         said.append(
-            f"memory ran out and the batch was halved {circumstances.halvings} times: "
-            "this run is not bit-reproducible by another"
+            f"memory ran out and the batch was halved {halvings} times: this run is not bit-reproducible by another"
         )
     said.append("no lower bound was proved: certificates are not part of this audit")
     said.append("decision-based and transfer attacks, natural corruptions, patches, rotations")
