@@ -7,6 +7,7 @@ scores are shown to be the upload's.
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from math import prod
 
 import numpy as np
@@ -15,10 +16,18 @@ import onnx_ir as ir
 from auditor.graph.build import constant_of, shape_of
 from auditor.graph.freeze import reshaped, with_shapes
 
-_SAME_ORDER = ("Reshape", "Flatten", "Squeeze", "Unsqueeze")
 _RECURRENT = {"GRU": (2, 1), "LSTM": (2, 1, 1), "RNN": (2, 1)}
+_ELEMENTWISE = {"Add", "Sub", "Mul", "Div", "Pow", "Where", "Min", "Max", "Sum", "Mean", "PRelu"}
 # Inputs that hold a size per axis of the output, by position.
 _SIZES = {"Expand": 1, "Resize": 3}
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where the batch is in a value: `axis` has outer * batch * inner entries, in this order of nesting."""
+
+    axis: int
+    outer: int = 1
 
 
 def rebatch(core: ir.Model, name: str, batch: int) -> ir.Model:
@@ -29,57 +38,68 @@ def rebatch(core: ir.Model, name: str, batch: int) -> ir.Model:
     model = core.clone()
     x = next(v for v in model.graph.inputs if v.name == name)
     fixed, *shape = shape_of(x)
-    axes: dict[ir.Value, int] = {x: 0}
+    places = {x: Place(0)}
     for node in list(model.graph):
-        live = [v for v in node.inputs if v in axes]
+        live = [v for v in node.inputs if v is not None and v in places]
         if live:
             lead = max(live, key=lambda v: len(shape_of(v)))
-            assert lead is not None
             for index, y in enumerate(node.outputs):
-                axis = _followed(node, index, lead, axes[lead], fixed) if y.shape and y.shape.is_static() else -1
-                if 0 <= axis < len(y.shape or ()):
-                    axes[y] = axis
-            _rewrite(model.graph, node, axes, fixed, batch)
+                place = _followed(node, index, lead, places[lead], fixed) if y.shape and y.shape.is_static() else None
+                if place is not None and 0 <= place.axis < len(shape_of(y)):
+                    places[y] = place
+            if node.outputs[0] in places:
+                _rewrite(model.graph, node, places[node.outputs[0]].axis, fixed, batch)
     proto = ir.to_proto(model)
     reshaped(proto, name, (batch, *shape))
     return with_shapes(proto, name)
 
 
-def _followed(node: ir.Node, index: int, x: ir.Value, axis: int, fixed: int) -> int:
-    """The axis of output `index` that carries the batch, given that of input `x`."""
+def _followed(node: ir.Node, index: int, x: ir.Value, place: Place, fixed: int) -> Place | None:
+    """The place of the batch in output `index`, given that in input `x`."""
     before, after = shape_of(x), shape_of(node.outputs[index])
-    if node.op_type in _SAME_ORDER:
-        return _after_reshape(before, after, axis, fixed)
+    axis, rank = place.axis, len(before)
+    if node.op_type in ("Reshape", "Flatten"):
+        return _after_reshape(before, after, place, fixed)
     if node.op_type == "Transpose":
-        return list(node.attributes.get_ints("perm", range(len(before))[::-1])).index(axis)
-    if node.op_type in _RECURRENT:
-        return _RECURRENT[node.op_type][index]
-    if node.op_type == "Gather":
-        gathered = node.attributes.get_int("axis", 0) % len(before)
-        return axis + (len(after) - len(before) if gathered < axis else 0)
-    if len(after) < len(before) and node.op_type.startswith(("Reduce", "Arg")):
-        return axis - sum(a < axis for a in _reduced(node, len(before)))
-    return axis + len(after) - len(before)
+        axis = list(node.attributes.get_ints("perm", range(rank)[::-1])).index(axis)
+    elif node.op_type in _RECURRENT:
+        axis = _RECURRENT[node.op_type][index]
+    elif node.op_type == "Unsqueeze":
+        new = _axes(node, len(after))
+        axis = [a for a in range(len(after)) if a not in new][axis]
+    elif node.op_type == "Gather":
+        axis += len(after) - rank if node.attributes.get_int("axis", 0) % rank < axis else 0
+    elif node.op_type == "Squeeze" or (len(after) < rank and node.op_type.startswith(("Reduce", "Arg"))):
+        axis -= sum(a < axis for a in _axes(node, rank))
+    else:
+        axis += len(after) - rank
+    return Place(axis, place.outer)
 
 
-def _reduced(node: ir.Node, rank: int) -> list[int]:
+def _axes(node: ir.Node, rank: int) -> list[int]:
     if "axis" in node.attributes:
         return [node.attributes["axis"].as_int() % rank]
     axes = constant_of(node.inputs[1]) if len(node.inputs) > 1 else None
     return [] if axes is None else [int(a) % rank for a in axes]
 
 
-def _after_reshape(before: Sequence[int], after: Sequence[int], axis: int, fixed: int) -> int:
-    """Where the batch's factor, outermost in its axis, goes when the elements keep their order."""
-    inner = prod(before[axis:]) // fixed
-    possible = [j for j in range(len(after)) if prod(after[j + 1 :]) <= inner and inner * fixed <= prod(after[j:])]
-    return axis if axis in possible or not possible else possible[0]
+def _after_reshape(before: Sequence[int], after: Sequence[int], place: Place, fixed: int) -> Place | None:
+    """Where the batch goes when the elements keep their order.
+
+    Its step in memory leaves several axes possible when the batch is 1. An axis of its own is the likeliest, then the
+    same axis as before; the last holds features.
+    """
+    step = prod(before[place.axis :]) // (place.outer * fixed)
+    inside = [prod(after[j + 1 :]) for j in range(len(after))]
+    possible = [j for j, n in enumerate(inside) if n and step % n == 0 and n * after[j] % (step * fixed) == 0]
+    if not possible:
+        return None
+    last = len(after) - 1
+    axis = min(possible, key=lambda j: (after[j] != fixed or inside[j] != step, j == last, j != place.axis))
+    return Place(axis, inside[axis] * after[axis] // (step * fixed))
 
 
-def _rewrite(graph: ir.Graph, node: ir.Node, axes: dict[ir.Value, int], fixed: int, batch: int) -> None:
-    axis = axes.get(node.outputs[0])
-    if axis is None:
-        return
+def _rewrite(graph: ir.Graph, node: ir.Node, axis: int, fixed: int, batch: int) -> None:
     if node.op_type == "Reshape":
         target = list(shape_of(node.outputs[0]))
         target[axis] = -1
@@ -93,17 +113,23 @@ def _rewrite(graph: ir.Graph, node: ir.Node, axes: dict[ir.Value, int], fixed: i
             scaled = sizes.copy()
             scaled[axis] = sizes[axis] * batch // fixed
             _replace(graph, node, position, scaled)
-    elif node.op_type == "Concat" or node.op_type in _RECURRENT:
-        _widen(graph, node, 1 if node.op_type in _RECURRENT else axis, fixed, batch)
+    elif node.op_type in _RECURRENT:
+        _widen(graph, node, range(5, len(node.inputs)), -2, fixed, batch)
+    elif node.op_type == "Concat" or (node.op_type in _ELEMENTWISE and shape_of(node.outputs[0])[axis] > 1):
+        _widen(graph, node, range(len(node.inputs)), axis - len(shape_of(node.outputs[0])), fixed, batch)
 
 
-def _widen(graph: ir.Graph, node: ir.Node, axis: int, fixed: int, batch: int) -> None:
-    """Repeat constants that have one row per example: a class token, an initial state."""
-    first = 5 if node.op_type in _RECURRENT else 0
-    for index, value in enumerate(node.inputs):
-        array = constant_of(value)
-        if index >= first and array is not None and array.ndim > axis and array.shape[axis] == fixed:
-            _replace(graph, node, index, np.repeat(array, batch // fixed or 1, axis=axis))
+def _widen(graph: ir.Graph, node: ir.Node, inputs: Sequence[int], axis: int, fixed: int, batch: int) -> None:
+    """Repeat constants that have rows per example: a class token, an initial state, a mask per window.
+
+    axis: counted from the end, negative.
+    """
+    for index in inputs:
+        array = constant_of(node.inputs[index])
+        if array is not None and array.ndim >= -axis and (rows := array.shape[axis]) >= fixed and rows % fixed == 0:
+            if rows == 1 and node.op_type in _ELEMENTWISE:
+                continue
+            _replace(graph, node, index, np.take(array, np.arange(rows // fixed * batch) % rows, axis))
 
 
 def _replace(graph: ir.Graph, node: ir.Node, index: int, array: np.ndarray) -> None:
