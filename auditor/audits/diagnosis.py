@@ -1,90 +1,187 @@
-"""When not to trust the number: every attack alone on one random subsample, and what that says about the attacks."""
+"""When not to trust the number: every attack alone on one random subsample, probes, and what both say.
 
-from collections.abc import Mapping, Sequence
+Carlini et al. 2019, "On evaluating adversarial robustness"; Croce & Hein 2020 (AutoAttack's checks); Pintor et al.
+2022, "Indicators of attack failure". docs/diagnosis.md says of each check what it means and what to do.
+"""
+
+import inspect
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from auditor.attacks.cascade import Grid, Progress
+from auditor.attacks.cascade import Grid, Progress, Stage
+from auditor.attacks.catalogue import CATALOGUE
+from auditor.attacks.diagnosis import Slopes
+from auditor.audits import checks
+from auditor.audits.checkpoints import Checkpoints
+from auditor.audits.checks import Check
+from auditor.audits.outcomes import Outcomes
 from auditor.audits.prepare import Prepared
-from auditor.audits.run import WorkItem
+from auditor.audits.probes import (
+    HALF_DOMAIN,
+    Probed,
+    load_probed,
+    load_slopes,
+    nearest_by_gradients,
+    probes,
+)
+from auditor.audits.run import alone, subsample
 from auditor.audits.subject import Subject
+from auditor.spec import AuditSpec, Loss, Threat
 
 
 def diagnose(
-    subject: Subject, prepared: Prepared, items: Sequence[WorkItem], finished: Mapping[str, Progress]
+    subject: Subject,
+    prepared: Prepared,
+    checkpoints: Checkpoints,
+    finished: Mapping[str, Progress],
+    outcomes: Sequence[Outcomes],
 ) -> dict[str, Any]:
-    """The report's diagnosis: subsample (dataset positions), accuracy of each attack alone per eps, checks."""
-    ran = [item for item in items if item.name in finished]
-    rows = items[0].rows if items else np.zeros(0, dtype=np.int64)
-    checks = [_randomised(prepared), _gradient(prepared)]
-    for threat in subject.spec.threats:
-        grid = Grid(threat, subject.spec.width)
-        alone = [
-            (item.stages[0], grid.critical(finished[item.name].best[threat.norm].distance))
-            for item in ran
-            if item.stages[0].norm == threat.norm
+    """The report's diagnosis: subsample (dataset positions), the accuracy that each attack alone leaves on it per
+    eps, the same for each probe at its one eps, checks. finished: progress by work item name."""
+    return _Diagnosis(subject, prepared, checkpoints, finished, outcomes).as_json()
+
+
+class _Diagnosis:
+    def __init__(
+        self,
+        subject: Subject,
+        prepared: Prepared,
+        checkpoints: Checkpoints,
+        finished: Mapping[str, Progress],
+        outcomes: Sequence[Outcomes],
+    ) -> None:
+        self.subject, self.prepared, self.finished, self.outcomes = subject, prepared, finished, outcomes
+        self.spec: AuditSpec = subject.spec
+        self.rows = subsample(prepared, self.spec.seed)
+        self.items = alone(prepared, self.spec.seed)
+        self.apart = {item.name: finished[item.name] for item in self.items if item.name in finished}
+        self.todo = probes(prepared, self.spec, self.apart)
+        self.slopes: Slopes | None = load_slopes(checkpoints)
+        self.probed = load_probed(self.todo, checkpoints)
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "subsample": self.prepared.index[self.rows].tolist(),
+            "attacks": [self._alone(i.stages[0], self.apart[i.name]) for i in self.items if i.name in self.apart],
+            "probes": [_probe(probed) for probed in self.probed.values()],
+            "checks": [check.as_json() for check in self.checks()],
+        }
+
+    def checks(self) -> Iterator[Check]:
+        gradient = self.prepared.gradient
+        yield checks.unfinished(self._missing())
+        yield checks.randomised_output(self.prepared.randomised)
+        yield checks.gradient_agrees(gradient.access, gradient.why, gradient.error, gradient.nonzero)
+        yield checks.gives_probabilities(self.subject.upload.scores, self.slopes)
+        yield self._claims()
+        yield from self._about_gradients()
+        for outcomes in self.outcomes:
+            yield from self._about_threat(outcomes)
+
+    def _missing(self) -> list[str]:
+        names = [item.name for item in self.items if item.name not in self.apart]
+        return names + [p.item.name for p in self.todo if p.stage.name not in self.probed]
+
+    def _claims(self) -> Check:
+        rows = [row for progress in self.finished.values() for row in progress.rows]
+        return checks.claims_refuted(sum(r.claims for r in rows), sum(r.refuted for r in rows))
+
+    def _about_gradients(self) -> Iterator[Check]:
+        reason = self._no_probes()
+        if self.slopes is None:
+            yield checks.not_made("vanishing-gradient", reason)
+            yield checks.not_made("saturated-softmax", reason)
+        else:
+            yield checks.gradient_vanishes(self.slopes)
+            yield checks.softmax_saturates(self.slopes, self._only_cross_entropy())
+        yield self._half_domain(reason)
+        if not {"fgsm", "pgd-20", "pgd-40"} <= self.probed.keys():
+            for name in ("pgd-weaker-than-fgsm", "doubling-steps", "loss-not-converged"):
+                yield checks.not_made(name, reason)
+            return
+        single, fewer, more = (self.probed[name] for name in ("fgsm", "pgd-20", "pgd-40"))
+        at = more.threat.eps[0], more.threat.norm
+        yield checks.one_step_wins(*at, single.broken, more.broken)
+        yield checks.more_steps_help(*at, fewer.broken, more.broken)
+        yield checks.loss_still_rises(*at, more.late_rise[~more.broken])
+
+    def _no_probes(self) -> str:
+        if self.prepared.gradient.access != "white-box":
+            return f"there is no gradient to follow ({self.prepared.gradient.why})"
+        return "the audit ended before it" if len(self.rows) else "no example is right when clean"
+
+    def _half_domain(self, reason: str) -> Check:
+        name = "half-domain-accuracy"
+        if self.todo and self.spec.domain is None:
+            return checks.not_made(name, "the inputs have no domain, so that nothing lies half of it away")
+        if HALF_DOMAIN not in self.probed:
+            return checks.not_made(name, reason)
+        broken = self.probed[HALF_DOMAIN].broken
+        nearest = nearest_by_gradients(self.prepared, self.spec, self.apart, "Linf")
+        if nearest is not None:
+            broken = broken | (nearest <= 0.5)
+        return checks.stands_at_half_domain(broken, self.prepared.label[self.rows])
+
+    def _only_cross_entropy(self) -> list[str]:
+        """Norms in which every white-box stage ascends the cross-entropy."""
+        losses: dict[str, set[Loss]] = {}
+        for stage in self.prepared.plan.stages:
+            if stage.access == "white-box":
+                losses.setdefault(stage.norm, set()).add(_loss(stage))
+        return [norm for norm, used in losses.items() if used == {Loss.CROSS_ENTROPY}]
+
+    def _about_threat(self, outcomes: Outcomes) -> Iterator[Check]:
+        """Attacks alone against each other and against the cascade, over one threat's whole grid."""
+        threat = outcomes.threat
+        grid = Grid(threat, self.spec.width)
+        stood = [
+            (item.stages[0], grid.critical(self.apart[item.name].best[threat.norm].distance))
+            for item in self.items
+            if item.name in self.apart and item.stages[0].norm == threat.norm
         ]
-        white = [position for stage, position in alone if stage.access == "white-box"]
-        for stage, position in alone:
-            if stage.access != "white-box" and white:
-                checks.append(_beaten(stage.name, threat.norm, position, np.min(white, axis=0)))
-    return {
-        "subsample": prepared.index[rows].tolist(),
-        "attacks": [_alone(subject, item, finished[item.name]) for item in ran],
-        "checks": checks,
-    }
+        white = [(stage.name, position) for stage, position in stood if stage.access == "white-box"]
+        blind = [(stage.name, position) for stage, position in stood if stage.access != "white-box"]
+        if not (white and blind):
+            lacking = "attack that needs no gradient" if white else "white-box attack"
+            yield checks.not_made("black-box-beats-white-box", f"no {lacking} ran alone in {threat.norm}")
+        else:
+            together = np.min([position for _, position in white], axis=0)
+            for name, position in blind:
+                yield checks.beats_gradients(name, threat.norm, threat.eps, position, together)
+        complete = outcomes.complete[self.rows]
+        cascade = grid.critical(outcomes.distance[self.rows])
+        for name, position in white:
+            yield checks.beats_cascade(name, threat.norm, threat.eps, position[complete], cascade[complete])
+
+    def _alone(self, stage: Stage, progress: Progress) -> dict[str, Any]:
+        """The accuracy that one attack alone leaves on the subsample, per eps of its norm."""
+        threat = next(t for t in self.spec.threats if t.norm == stage.norm)
+        position = Grid(threat, self.spec.width).critical(progress.best[stage.norm].distance)
+        accuracy = [float(np.mean(position >= level)) for level in range(len(threat.eps))]
+        row = progress.rows[0]
+        return _row(stage, threat, accuracy, row.forwards, row.backwards)
 
 
-def _alone(subject: Subject, item: WorkItem, progress: Progress) -> dict[str, Any]:
-    """The accuracy that one attack alone leaves on the subsample, per eps of its norm."""
-    stage = item.stages[0]
-    threat = next(t for t in subject.spec.threats if t.norm == stage.norm)
-    position = Grid(threat, subject.spec.width).critical(progress.best[stage.norm].distance)
-    row = progress.rows[0]
+def _probe(probed: Probed) -> dict[str, Any]:
+    accuracy = [float(np.mean(~probed.broken))]
+    return _row(probed.stage, probed.threat, accuracy, probed.forwards, probed.backwards)
+
+
+def _row(stage: Stage, threat: Threat, accuracy: list[float], forwards: int, backwards: int) -> dict[str, Any]:
     return {
         "attack": stage.name,
         "norm": stage.norm,
         "access": stage.access,
         "eps": list(threat.eps),
-        "accuracy": [float(np.mean(position >= level)) for level in range(len(threat.eps))],
-        "forwards": row.forwards,
-        "backwards": row.backwards,
+        "accuracy": accuracy,
+        "forwards": forwards,
+        "backwards": backwards,
     }
 
 
-def _randomised(prepared: Prepared) -> dict[str, Any]:
-    if prepared.randomised:
-        return _check(
-            "randomised-output",
-            "error",
-            "the model gives different scores for the same input: a single draw says little, and gradients need "
-            "averaging over many",
-        )
-    return _check("randomised-output", "info", "the same input gives the same scores")
-
-
-def _gradient(prepared: Prepared) -> dict[str, Any]:
-    gradient = prepared.gradient
-    evidence = {"error": gradient.error, "nonzero": gradient.nonzero}
-    severity = "info" if gradient.access == "white-box" else "warning"
-    return _check("gradient", severity, gradient.why, evidence)
-
-
-def _beaten(attack: str, norm: str, position: np.ndarray, white: np.ndarray) -> dict[str, Any]:
-    """Whether an attack that sees only scores broke what no white-box attack did (Carlini et al. 2019, section 3)."""
-    only = int(np.sum(position < white))
-    evidence = {"attack": attack, "norm": norm, "examples": only, "of": len(position)}
-    if only > max(1, 0.02 * len(position)):
-        return _check(
-            "black-box-beats-white-box",
-            "warning",
-            f"{attack} ({norm}) breaks {only} of {len(position)} examples nearer than any white-box attack alone: "
-            "gradients may be masked",
-            evidence,
-        )
-    return _check("black-box-beats-white-box", "info", f"{attack} ({norm}) is no stronger than gradients", evidence)
-
-
-def _check(name: str, severity: str, message: str, evidence: object = None) -> dict[str, Any]:
-    return {"check": name, "severity": severity, "message": message, "evidence": evidence}
+def _loss(stage: Stage) -> Loss:
+    """The loss that a stage ascends: its parameter, or its attack's default."""
+    default = inspect.signature(CATALOGUE[stage.attack].function).parameters["loss"].default
+    return stage.parameters.get("loss", default)

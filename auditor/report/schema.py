@@ -117,10 +117,12 @@ class Check(Section):
 
 
 class Diagnosis(Section):
-    """subsample: positions in the dataset; attacks: the accuracy that each attack alone leaves there, per eps."""
+    """subsample: positions in the dataset; attacks: the accuracy that each attack alone leaves there, per eps; probes:
+    the same for attacks that only serve the checks, each at its own eps."""
 
     subsample: list[int]
     attacks: list[PlainObject]
+    probes: list[PlainObject] = []
     checks: list[Check]
 
 

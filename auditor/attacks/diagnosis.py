@@ -1,0 +1,77 @@
+"""Measurements of whether gradients lead an attack anywhere: what they are at the clean example, how far they climb."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from auditor import runtime
+from auditor.classifier import Array, Classifier, Evaluation
+from auditor.spec import Loss
+
+PASSES = 2  # forwards, and backwards, that `slopes` takes per example
+_ROUNDING = 1e-5  # by how much float32 probabilities may miss a sum of 1, as in AutoAttack's check
+
+
+@dataclass(frozen=True)
+class Slopes:
+    """Gradients at the clean examples, one row each, all (n,) bool.
+
+    zero, zero_cross_entropy: no entry of the margin's or of the cross-entropy's gradient differs from 0.
+    finite: every entry of both is finite. probabilities: the scores lie in [0, 1] and sum to 1.
+    """
+
+    zero: np.ndarray
+    zero_cross_entropy: np.ndarray
+    finite: np.ndarray
+    probabilities: np.ndarray
+
+
+def slopes(classifier: Classifier, x: np.ndarray, y: np.ndarray) -> Slopes:
+    """x: (n, *shape) float32, y: (n,) int64. PASSES forwards and backwards per example."""
+    xp = classifier.xp
+    inputs, labels = xp.asarray(x), xp.asarray(y)
+    margin, cross_entropy = (classifier.gradient(inputs, labels, loss) for loss in (Loss.MARGIN, Loss.CROSS_ENTROPY))
+    g, g_cross_entropy = (runtime.to_host(e.g).reshape(len(x), -1) for e in (margin, cross_entropy))
+    scores = runtime.to_host(margin.logits).astype(np.float64)
+    return Slopes(
+        zero=np.all(g == 0, axis=1),
+        zero_cross_entropy=np.all(g_cross_entropy == 0, axis=1),
+        finite=np.isfinite(g).all(axis=1) & np.isfinite(g_cross_entropy).all(axis=1),
+        probabilities=np.all((scores >= 0) & (scores <= 1), axis=1) & (np.abs(scores.sum(axis=1) - 1) <= _ROUNDING),
+    )
+
+
+class Traced:
+    """A classifier that remembers the loss at every step of an attack; every call must be about the same rows."""
+
+    def __init__(self, classifier: Classifier) -> None:
+        self._classifier = classifier
+        self.xp, self.shape, self.classes = classifier.xp, classifier.shape, classifier.classes
+        self.domain = classifier.domain
+        self._losses: list[np.ndarray] = []
+
+    def logits(self, x: Array, *, active: Array | None = None) -> Array:
+        return self._classifier.logits(x, active=active)
+
+    def gradient(
+        self, x: Array, y: Array, loss: Loss | Array, *, target: Array | None = None, active: Array | None = None
+    ) -> Evaluation:
+        here = self._classifier.gradient(x, y, loss, target=target, active=active)
+        seen = here.loss if active is None else self.xp.where(active, here.loss, self.xp.float32(np.nan))
+        self._losses.append(runtime.to_host(seen).astype(np.float64))
+        return here
+
+    def late_rise(self, n: int) -> np.ndarray:
+        """How much of its whole range the best loss still gained in the last quarter of the steps.
+
+        (n,) float64 from 0 to 1; NaN for rows that did not go all the way or met a loss that is not finite. The
+        indicator "incomplete optimisation" of Pintor et al. 2022, "Indicators of attack failure".
+        """
+        if not self._losses:
+            return np.full(n, np.nan)
+        losses = np.stack(self._losses)
+        highest = np.maximum.accumulate(losses, axis=0)
+        span = losses.max(axis=0) - losses.min(axis=0)
+        late = highest[-1] - highest[(3 * len(losses)) // 4 - 1]
+        with np.errstate(invalid="ignore"):
+            return np.where(span == 0, 0.0, late / np.where(span == 0, 1.0, span))

@@ -1,0 +1,274 @@
+"""The diagnosis' checks as functions of values: what would make a robustness figure doubtful, and does it?
+
+Severities: "info" is harmless; "warning" makes a passing gate inconclusive; "error" says not to trust the figure.
+The subsample is random, so a count of doubtful examples is read as a draw: a check fires when the lower 97.5 %
+limit of the share it estimates lies above what is harmless, Bonferroni-corrected where several eps are looked at,
+and never for a single example.
+"""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+import numpy as np
+from scipy import stats
+
+from auditor.attacks.diagnosis import Slopes
+from auditor.audits.statistics import ALPHA, lower_limit
+
+Severity = Literal["info", "warning", "error"]
+
+RARE = 0.002  # the share of examples that AutoAttack's authors let Square alone break (Croce & Hein 2020)
+CHANGED = 0.02  # more examples than this broken by doubling the steps is much
+REFUTED = 0.01
+CLIMBING = 0.05  # of the loss's range, gained in the last quarter of the steps
+STRONGER = 0.01  # an attack alone above the cascade by more than this share is no accident of random starts
+
+
+@dataclass(frozen=True)
+class Check:
+    """One thing looked at. message: what was found and, above "info", what to do; evidence: the numbers."""
+
+    check: str
+    severity: Severity
+    message: str
+    evidence: dict[str, Any] | None = None
+
+    def as_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def surely_above(k: int, n: int, share: float, *, looks: int = 1) -> bool:
+    """Whether k of n examples (at least 2) show a true share above `share` at 97.5 %, over `looks` such questions."""
+    return k >= 2 and lower_limit(k, n, ALPHA / 2 / looks) > share
+
+
+def not_made(check: str, why: str) -> Check:
+    return Check(check, "info", f"not made: {why}")
+
+
+def randomised_output(randomised: bool) -> Check:
+    if randomised:
+        return Check(
+            "randomised-output",
+            "error",
+            "the model gives different scores for the same input, so that what broke it once need not break it again; "
+            "export it without its random nodes (dropout in training mode is the usual reason)",
+        )
+    return Check("randomised-output", "info", "the same input gives the same scores")
+
+
+def gradient_agrees(access: str, why: str, error: float | None, nonzero: float | None) -> Check:
+    """What the probe before the audit said of the gradient. access: "white-box" or "score"."""
+    evidence = {"error": error, "nonzero": nonzero}
+    if access == "white-box":
+        return Check("gradient", "info", why, evidence)
+    advice = "only attacks that need no gradient were run: read the figures as upper bounds of a weak attacker"
+    return Check("gradient", "warning", f"{why}; {advice}", evidence)
+
+
+def gradient_vanishes(slopes: Slopes) -> Check:
+    """Whether examples have a gradient at all: where it is zero or not finite, a gradient attack walks blindly."""
+    n, zero, broken = len(slopes.zero), int(np.sum(slopes.zero)), int(np.sum(~slopes.finite))
+    evidence = {"examples": n, "zero": zero, "not_finite": broken}
+    if broken:
+        return Check(
+            "vanishing-gradient",
+            "error" if 2 * broken >= n else "warning",
+            f"the gradient is not finite on {broken} of {n} examples: look for divisions, logarithms or roots at 0 "
+            "inside the model, and judge it by the attacks that need no gradient",
+            evidence,
+        )
+    if surely_above(zero, n, RARE):
+        return Check(
+            "vanishing-gradient",
+            "error" if 2 * zero >= n else "warning",
+            f"the gradient of the margin is zero on {zero} of {n} examples: look for rounding, thresholds or saturated "
+            "activations inside the model, and judge it by the attacks that need no gradient",
+            evidence,
+        )
+    return Check("vanishing-gradient", "info", f"zero on {zero} of {n} examples, finite on all", evidence)
+
+
+def softmax_saturates(slopes: Slopes, only_cross_entropy: Sequence[str]) -> Check:
+    """only_cross_entropy: norms in which every gradient attack of the audit ascends the cross-entropy."""
+    lost = int(np.sum(slopes.zero_cross_entropy & ~slopes.zero))
+    n = len(slopes.zero)
+    evidence = {"examples": n, "saturated": lost, "norms": list(only_cross_entropy)}
+    if not surely_above(lost, n, RARE):
+        return Check("saturated-softmax", "info", f"the cross-entropy lost its gradient on {lost} of {n}", evidence)
+    finding = f"the softmax is so sure that the cross-entropy has no gradient on {lost} of {n} examples"
+    if only_cross_entropy:
+        return Check(
+            "saturated-softmax",
+            "warning",
+            f"{finding}, and in {', '.join(only_cross_entropy)} no attack ascends another loss; add one that does "
+            "(--preset standard)",
+            evidence,
+        )
+    return Check("saturated-softmax", "info", f"{finding}; attacks on the margin are not touched by that", evidence)
+
+
+def gives_probabilities(scores: str, slopes: Slopes | None) -> Check:
+    """scores: what the upload gives, "logits" or "probabilities"."""
+    left = slopes is not None and bool(slopes.probabilities.all())
+    evidence = {"scores": scores, "attacked": "probabilities" if left else "logits" if slopes else None}
+    if left:
+        return Check(
+            "probabilities",
+            "info",
+            "the attacked scores are probabilities, and no logits were found behind them: gradients lose precision "
+            "where the model is sure; export the model without its softmax",
+            evidence,
+        )
+    if scores == "probabilities":
+        found = "they were traced back to logits, which are attacked" if slopes else "only scores are attacked"
+        return Check("probabilities", "info", f"the model gives probabilities; {found}", evidence)
+    return Check("probabilities", "info", "the model gives logits", evidence)
+
+
+def beats_gradients(attack: str, norm: str, eps: Sequence[str], position: np.ndarray, white: np.ndarray) -> Check:
+    """Whether an attack that sees only scores breaks what no gradient attack does (Carlini et al. 2019).
+
+    position, white: (n,) position in the grid of the largest eps that each example stands, under this attack alone
+    and under all white-box attacks together; -1 where it stands none.
+    """
+    n = len(position)
+    only = [int(np.sum((position < level) & (white >= level))) for level in range(len(eps))]
+    most = int(np.argmax(only))
+    evidence = {"attack": attack, "norm": norm, "examples": n, "eps": eps[most], "only_it": only[most]}
+    if not only[most]:
+        finding = f"whatever {attack} ({norm}) alone breaks, white-box attacks alone break too"
+        return Check("black-box-beats-white-box", "info", finding, evidence)
+    finding = f"{attack} ({norm}) breaks {only[most]} of {n} examples at {eps[most]} that no white-box attack breaks"
+    if surely_above(only[most], n, RARE, looks=len(eps)):
+        return Check(
+            "black-box-beats-white-box",
+            "warning",
+            f"{finding}: gradients mislead here; read the figures as upper bounds that a better attack may lower much",
+            evidence,
+        )
+    return Check("black-box-beats-white-box", "info", finding, evidence)
+
+
+def stands_at_half_domain(broken: np.ndarray, labels: np.ndarray) -> Check:
+    """broken: (n,) bool, by any gradient attack within half the domain in Linf; labels: (n,).
+
+    There every input can become the same grey image, which has one class: no more examples than those of the
+    largest class can stand the strongest attack (Carlini et al. 2019).
+    """
+    n, standing = len(broken), int(np.sum(~broken))
+    possible = int(np.unique(labels, return_counts=True)[1].max())
+    evidence = {"examples": n, "standing": standing, "possible": possible}
+    finding = f"{standing} of {n} examples stand an eps of half the domain, where at most {possible} can"
+    if surely_above(standing - possible, n, RARE):
+        return Check(
+            "half-domain-accuracy",
+            "warning",
+            f"{finding}: gradient attacks miss what a grey image would find; judge the model by the attacks that need "
+            "no gradient",
+            evidence,
+        )
+    return Check("half-domain-accuracy", "info", f"{standing} of {n} stand half the domain; {possible} may", evidence)
+
+
+def one_step_wins(eps: str, norm: str, single: np.ndarray, iterated: np.ndarray) -> Check:
+    """Whether FGSM breaks more than PGD at one eps; single, iterated: (n,) bool, broken. One-sided sign test."""
+    only_single, only_iterated = int(np.sum(single & ~iterated)), int(np.sum(iterated & ~single))
+    evidence = {"norm": norm, "eps": eps, "examples": len(single)}
+    evidence |= {"fgsm": int(np.sum(single)), "pgd": int(np.sum(iterated)), "only_fgsm": only_single}
+    finding = (
+        f"at {norm} {eps} one step breaks {evidence['fgsm']} and 40 steps break {evidence['pgd']} of {len(single)}"
+    )
+    pairs = only_single + only_iterated
+    if pairs and stats.binomtest(only_single, pairs, alternative="greater").pvalue <= ALPHA / 2:
+        return Check(
+            "pgd-weaker-than-fgsm",
+            "warning",
+            f"{finding}: the loss is so rough that following its gradient loses the way; judge the model by the "
+            "attacks that need no gradient",
+            evidence,
+        )
+    return Check("pgd-weaker-than-fgsm", "info", finding, evidence)
+
+
+def more_steps_help(eps: str, norm: str, fewer: np.ndarray, more: np.ndarray) -> Check:
+    """Whether doubling PGD's steps still breaks much more; fewer, more: (n,) bool, broken with 20 and 40 steps."""
+    n, gained, lost = len(fewer), int(np.sum(more & ~fewer)), int(np.sum(fewer & ~more))
+    evidence = {"norm": norm, "eps": eps, "examples": n, "only_40_steps": gained, "only_20_steps": lost}
+    finding = f"at {norm} {eps} doubling PGD's steps breaks {gained} more of {n} examples and {lost} fewer"
+    if surely_above(max(gained - lost, 0), n, CHANGED):
+        return Check(
+            "doubling-steps",
+            "warning",
+            f"{finding}: gradient attacks had not come to their end; repeat with more steps (--preset standard)",
+            evidence,
+        )
+    return Check("doubling-steps", "info", finding, evidence)
+
+
+def loss_still_rises(eps: str, norm: str, late_rise: np.ndarray) -> Check:
+    """late_rise: (m,) of the examples that stand PGD-40, see `Traced.late_rise`; NaN rows are left out."""
+    known = late_rise[np.isfinite(late_rise)]
+    rising = int(np.sum(known > CLIMBING))
+    evidence = {"norm": norm, "eps": eps, "examples": len(known), "rising": rising}
+    evidence["median_rise"] = float(np.median(known)) if len(known) else None
+    finding = f"at {norm} {eps} PGD's loss still rose at the end on {rising} of {len(known)} examples that it left"
+    if len(known) and surely_above(rising, len(known), 0.5):
+        return Check(
+            "loss-not-converged",
+            "warning",
+            f"{finding}: gradient attacks had not come to their end; repeat with more steps (--preset standard)",
+            evidence,
+        )
+    return Check("loss-not-converged", "info", finding, evidence)
+
+
+def claims_refuted(claims: int, refuted: int) -> Check:
+    """How many points that the attacks took for adversarial the upload did not confirm."""
+    evidence = {"claims": claims, "refuted": refuted}
+    finding = f"{refuted} of {claims} points that attacks took for adversarial were refuted by the upload"
+    if claims and surely_above(refuted, claims, REFUTED):
+        return Check(
+            "refuted-claims",
+            "warning",
+            f"{finding}: the attacked graph and the upload decide differently near the boundary, and examples may "
+            "stand only for that; look for low precision or random nodes in the model",
+            evidence,
+        )
+    return Check("refuted-claims", "info", finding, evidence)
+
+
+def beats_cascade(attack: str, norm: str, eps: Sequence[str], position: np.ndarray, cascade: np.ndarray) -> Check:
+    """Whether a white-box attack alone breaks examples that the whole cascade, itself included, left standing.
+
+    position, cascade: (n,) as in `beats_gradients`, of the examples on which the cascade is complete.
+    """
+    n = len(position)
+    only = [int(np.sum((position < level) & (cascade >= level))) for level in range(len(eps))]
+    most = int(np.argmax(only))
+    evidence = {"attack": attack, "norm": norm, "examples": n, "eps": eps[most], "only_it": only[most]}
+    if not only[most]:
+        finding = f"whatever {attack} ({norm}) alone breaks, the cascade breaks too"
+        return Check("alone-beats-cascade", "info", finding, evidence)
+    finding = f"{attack} ({norm}) alone breaks {only[most]} of {n} examples at {eps[most]} that the cascade left"
+    if surely_above(only[most], n, STRONGER, looks=len(eps)):
+        return Check(
+            "alone-beats-cascade",
+            "error",
+            f"{finding}, more than random starts explain: this may be a fault of this tool, please report it",
+            evidence,
+        )
+    return Check("alone-beats-cascade", "info", finding, evidence)
+
+
+def unfinished(missing: Sequence[str]) -> Check:
+    """missing: names of diagnostic work items that did not run."""
+    if missing:
+        return Check(
+            "unfinished-diagnosis",
+            "warning",
+            f"the audit ended before {len(missing)} parts of its diagnosis; repeat the command to resume it",
+            {"missing": list(missing)},
+        )
+    return Check("unfinished-diagnosis", "info", "every part of the diagnosis ran")

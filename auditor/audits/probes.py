@@ -1,0 +1,172 @@
+"""The diagnosis' own attacks: they answer questions about the attacks, and count for no figure of the report.
+
+All run on the diagnostic subsample, in one norm: one gradient step, and PGD with 20 and with 40 steps, at the eps at
+which the audit's white-box attacks leave nearest to half; PGD within half the domain; the gradients themselves.
+They ascend the margin, which does not saturate as the cross-entropy does.
+"""
+
+import dataclasses
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from auditor.attacks.cascade import Grid, Progress, Stage, run_stage
+from auditor.attacks.diagnosis import Slopes, Traced, slopes
+from auditor.audits.checkpoints import Checkpoints
+from auditor.audits.prepare import Prepared
+from auditor.audits.run import Engine, Step, WorkItem, alone, subsample
+from auditor.spec import AuditSpec, Loss, Norm, Threat
+
+HALF_DOMAIN = "pgd-half-domain"
+_SLOPES = "probe-gradients"
+
+
+@dataclass(frozen=True)
+class Probe:
+    """One attack at one eps on the subsample."""
+
+    item: WorkItem
+    threat: Threat
+
+    @property
+    def stage(self) -> Stage:
+        return self.item.stages[0]
+
+
+@dataclass(frozen=True)
+class Probed:
+    """What a probe found, one row per example of the subsample.
+
+    broken: (n,) bool, a counted adversarial example lies within eps. late_rise: (n,) float64, see Traced.
+    """
+
+    threat: Threat
+    stage: Stage
+    broken: np.ndarray
+    late_rise: np.ndarray
+    forwards: int
+    backwards: int
+
+
+def probes(prepared: Prepared, spec: AuditSpec, apart: Mapping[str, Progress]) -> list[Probe]:
+    """What is to run, given what the attacks alone left (by work item name); nothing where there is no gradient."""
+    rows = subsample(prepared, spec.seed)
+    if prepared.gradient.access != "white-box" or not len(rows):
+        return []
+    threat = next((t for t in spec.threats if t.norm == "Linf"), spec.threats[0])
+    one = Threat(norm=threat.norm, eps=(steepest_eps(threat, spec, prepared, apart),))
+    found = [
+        _probe(rows, one, "fgsm", "fgsm"),
+        _probe(rows, one, "pgd-20", "pgd", steps=20),
+        _probe(rows, one, "pgd-40", "pgd", steps=40),
+    ]
+    if spec.domain is not None:
+        found.append(_probe(rows, Threat(norm="Linf", eps=("1/2",)), HALF_DOMAIN, "pgd", steps=20))
+    return found
+
+
+def _probe(rows: np.ndarray, threat: Threat, name: str, attack: str, **parameters: object) -> Probe:
+    stage = Stage(name, attack, threat.norm, {"loss": Loss.MARGIN, **parameters})
+    eps = threat.eps[0].replace("/", "_")  # stored results are those of one eps
+    return Probe(WorkItem(f"probe-{threat.norm}-{eps}-{name}", rows, (stage,)), threat)
+
+
+def steepest_eps(threat: Threat, spec: AuditSpec, prepared: Prepared, apart: Mapping[str, Progress]) -> str:
+    """The eps of the grid at which the white-box attacks together leave nearest to half of the subsample, the
+    smaller of equals: there a stronger attack shows most. The middle of the grid where none of them ran."""
+    grid = Grid(threat, spec.width)
+    nearest = nearest_by_gradients(prepared, spec, apart, threat.norm)
+    if nearest is None:
+        return threat.eps[len(threat.eps) // 2]
+    position = grid.critical(nearest)
+    left = [float(np.mean(position >= level)) for level in range(len(threat.eps))]
+    return threat.eps[int(np.argmin(np.abs(np.array(left) - 0.5)))]
+
+
+def nearest_by_gradients(
+    prepared: Prepared, spec: AuditSpec, apart: Mapping[str, Progress], norm: Norm
+) -> np.ndarray | None:
+    """(n,) smallest counted distance in widths by any white-box attack alone, of whatever norm; None if none ran."""
+    distances = [
+        apart[item.name].best[norm].distance
+        for item in alone(prepared, spec.seed)
+        if item.stages[0].access == "white-box" and item.name in apart and norm in apart[item.name].best
+    ]
+    return np.min(distances, axis=0) if distances else None
+
+
+def run_probes(engine: Engine, checkpoints: Checkpoints) -> Iterator[Step]:
+    """Run what is missing, saving each; yields every finished probe, those found finished included. Comes after the
+    attacks alone, whose results choose the eps."""
+    prepared, spec = engine.prepared, engine.spec
+    stored = {item.name: checkpoints.load(item.name) for item in alone(prepared, spec.seed)}
+    todo = probes(prepared, spec, {name: found[0] for name, found in stored.items() if found is not None})
+    if todo:
+        _measure_slopes(engine, todo[0].item, checkpoints)
+    for done, probe in enumerate(todo, start=1):
+        found = checkpoints.load(probe.item.name)
+        if found is None:
+            found = _run(engine, probe, checkpoints)
+        yield Step(probe.item.name, probe.stage, *found, done, len(todo))
+
+
+def _run(engine: Engine, probe: Probe, checkpoints: Checkpoints) -> tuple[Progress, list[float]]:
+    examples, started = engine.examples(probe.item), time.monotonic()
+    traces: list[Traced] = []
+
+    def attack(classifier: object) -> Progress:
+        traces.append(Traced(classifier))  # type: ignore[arg-type]
+        return run_stage(
+            probe.stage,
+            examples,
+            Progress.start(examples, [probe.threat.norm]),
+            classifier=traces[-1],
+            verifier=engine.verifier,
+            grid=Grid(probe.threat, engine.spec.width),
+            width=engine.spec.width,
+            seed=engine.spec.seed,
+        )
+
+    progress = engine.fitting(attack)
+    rise = traces[-1].late_rise(len(examples.index))
+    checkpoints.save_facts(_trace(probe), {}, late_rise=rise)  # first, so that a saved probe always has its trace
+    found = progress, [time.monotonic() - started]
+    checkpoints.save(probe.item.name, *found)
+    return found
+
+
+def _trace(probe: Probe) -> str:
+    return f"{probe.item.name}-trace"
+
+
+def _measure_slopes(engine: Engine, item: WorkItem, checkpoints: Checkpoints) -> None:
+    if checkpoints.load_facts(_SLOPES) is None:
+        examples = engine.examples(item)
+        found = engine.fitting(lambda classifier: slopes(classifier, examples.x, examples.y))
+        checkpoints.save_facts(_SLOPES, {}, **dataclasses.asdict(found))
+
+
+def load_slopes(checkpoints: Checkpoints) -> Slopes | None:
+    """What was measured, or None."""
+    stored = checkpoints.load_facts(_SLOPES)
+    return None if stored is None else Slopes(**stored[0])
+
+
+def load_probed(todo: list[Probe], checkpoints: Checkpoints) -> dict[str, Probed]:
+    """What the finished ones of these probes found, by the stage's name."""
+    found = {}
+    for probe in todo:
+        stored, trace = checkpoints.load(probe.item.name), checkpoints.load_facts(_trace(probe))
+        if stored is not None and trace is not None:
+            progress, _ = stored
+            found[probe.stage.name] = Probed(
+                threat=probe.threat,
+                stage=probe.stage,
+                broken=np.isfinite(progress.best[probe.threat.norm].distance),
+                late_rise=trace[0]["late_rise"],
+                forwards=progress.rows[0].forwards,
+                backwards=progress.rows[0].backwards,
+            )
+    return found
