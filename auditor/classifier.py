@@ -7,6 +7,7 @@ into full batches of the plan's one batch shape and counts what each example cos
 
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
@@ -14,8 +15,10 @@ import numpy as np
 from auditor import runtime
 from auditor.autodiff import compile as compiler
 from auditor.autodiff.losses import available
-from auditor.graph.plain import ClassifierGraph
-from auditor.spec import Loss
+from auditor.graph.file import read_file
+from auditor.graph.plain import ClassifierGraph, make_plain
+from auditor.graph.upload import read_upload
+from auditor.spec import Loss, Normalisation
 
 Array = Any  # numpy.ndarray on the CPU, cupy.ndarray on CUDA: arrays of the array-API standard
 
@@ -74,7 +77,7 @@ class OnnxClassifier:
         self.xp = runtime.array_namespace(device)
         self.graph, self.domain, self.device, self.threads = graph, domain, device, threads
         self.shape, self.classes, self.batch = graph.shape, graph.classes, graph.batch
-        self._computed = np.array([available(graph.classes)[loss] for loss in Loss], dtype=np.int64)
+        self._computed = self.xp.asarray([available(graph.classes)[loss] for loss in Loss], dtype=np.int64)
         self._x = self.xp.zeros((self.batch, *self.shape), dtype=np.float32)
         self._logits = self.xp.zeros((self.batch, self.classes), dtype=np.float32)
 
@@ -120,7 +123,7 @@ class OnnxClassifier:
     ) -> Evaluation:
         """See Classifier.gradient."""
         xp, n = self.xp, x.shape[0]
-        chosen = xp.asarray(self._computed)[xp.broadcast_to(xp.asarray(loss), (n,))]
+        chosen = self._computed[xp.broadcast_to(xp.asarray(loss), (n,))]
         per_row = {compiler.LABEL: y, compiler.TARGET: y if target is None else target, compiler.CHOICE: chosen}
         result = Evaluation(
             logits=xp.zeros((n, self.classes), dtype=np.float32),
@@ -148,6 +151,27 @@ class OnnxClassifier:
         buffer[: len(rows)] = values[rows]
         if len(rows) < self.batch:
             buffer[len(rows) :] = values[rows[-1]]
+
+
+def load_classifier(
+    model: str | Path | bytes,
+    *,
+    domain: tuple[float, float] | None,
+    batch: int = 32,
+    shape: tuple[int, ...] | None = None,
+    normalisation: Normalisation | None = None,
+    device: runtime.Device = "cpu",
+    threads: int | None = None,
+) -> OnnxClassifier:
+    """An ONNX file, by its path or its bytes, as a classifier that attacks can call.
+
+    domain: the box that inputs live in, None for no limits. batch: rows per pass. shape: of one example, needed where
+    the file leaves axes open. normalisation: applied between the domain and the file. threads: all processors unless
+    given. Raises ModelError for a file that cannot be attacked, DeviceError for a device that is not there.
+    """
+    upload = read_upload(model if isinstance(model, bytes) else read_file(Path(model)))
+    graph = make_plain(upload, batch=batch, shape=shape, normalisation=normalisation)
+    return OnnxClassifier(graph, domain=domain, device=device, threads=threads or runtime.processors())
 
 
 class Counted:

@@ -1,6 +1,5 @@
 """What a model is, before anything attacks it: `auditor inspect`."""
 
-import resource
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -136,6 +135,11 @@ def _timed(run: Callable[[], Any], repeats: int = 5) -> tuple[float, int]:
 
 
 def _peak_bytes() -> int:
+    """The most memory that this process has held; 0 where the system does not say (Windows)."""
+    try:
+        import resource
+    except ImportError:
+        return 0
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024  # kilobytes everywhere but on macOS
 

@@ -121,6 +121,26 @@ def fold(model: bytes) -> bytes:
             return file.read()
 
 
+def require(device: Device) -> None:
+    """Raises DeviceError unless the device's array package, ONNX Runtime provider and, for CUDA, a GPU are there."""
+    if device == "cpu":
+        return
+    if "CUDAExecutionProvider" not in _onnxruntime().get_available_providers():
+        raise DeviceError(
+            "CUDA was asked for, but this ONNX Runtime was built without it; "
+            "pip install 'onnx-auditor[cuda]', or use --device cpu"
+        )
+    array_namespace(device)
+    import cupy
+
+    try:
+        cupy.cuda.runtime.getDeviceProperties(0)
+    except cupy.cuda.runtime.CUDARuntimeError as error:
+        raise DeviceError(
+            f"CUDA was asked for, but no GPU answers ({error}); see 'nvidia-smi', or use --device cpu"
+        ) from error
+
+
 def array_namespace(device: Device) -> Any:
     """NumPy or CuPy, in the array-API standard's clothes."""
     if device == "cpu":
@@ -129,13 +149,20 @@ def array_namespace(device: Device) -> Any:
         try:
             import array_api_compat.cupy as xp
         except ImportError as error:
-            raise DeviceError("CUDA needs CuPy; install the extra: pip install 'onnx-auditor[cuda]'") from error
+            raise DeviceError(
+                "CUDA was asked for, but CuPy is not installed; pip install 'onnx-auditor[cuda]', or use --device cpu"
+            ) from error
     return xp
 
 
 def to_host(array: Array) -> np.ndarray:
     """The array as NumPy, copied from the device where it lives on one."""
     return array if isinstance(array, np.ndarray) else array.get()
+
+
+def processors() -> int:
+    """How many processors this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def fingerprint(device: Device) -> dict[str, str]:
@@ -149,6 +176,18 @@ def fingerprint(device: Device) -> dict[str, str]:
         "machine": platform.machine(),
         "cpu": ",".join(sorted(f for f in _cpu_features() if f.startswith(("avx", "amx", "fma", "sse4", "asimd")))),
         "device": device,
+    } | (_gpu() if device == "cuda" else {})
+
+
+def _gpu() -> dict[str, str]:
+    import cupy
+
+    runtime = cupy.cuda.runtime
+    return {
+        "gpu": runtime.getDeviceProperties(0)["name"].decode(),
+        "cuda": str(runtime.runtimeGetVersion()),
+        "driver": str(runtime.driverGetVersion()),
+        "cupy": cupy.__version__,
     }
 
 
@@ -180,11 +219,8 @@ def _onnxruntime() -> Any:
 def _providers(device: Device) -> list[Any]:
     if device == "cpu":
         return ["CPUExecutionProvider"]
+    require(device)
     ort = _onnxruntime()
-    if "CUDAExecutionProvider" not in ort.get_available_providers():
-        raise DeviceError(
-            "CUDA was asked for, but this ONNX Runtime was built without it; pip install 'onnx-auditor[cuda]'"
-        )
     import cupy
 
     ort.preload_dlls(directory="")
@@ -209,6 +245,9 @@ def _address(array: Array) -> int:
     return array.ctypes.data if isinstance(array, np.ndarray) else array.data.ptr
 
 
+_TOO_LARGE = "a batch did not fit into memory; give a smaller --batch-size, or free memory"
+
+
 @contextmanager
 def _translated() -> Iterator[None]:
     """ONNX Runtime's exceptions as ours."""
@@ -217,11 +256,11 @@ def _translated() -> Iterator[None]:
     except DeviceError:
         raise
     except MemoryError as error:
-        raise OutOfMemory("the batch did not fit into memory") from error
+        raise OutOfMemory(_TOO_LARGE) from error
     except Exception as error:
         text = str(error)
         if "allocate memory" in text or "bad_alloc" in text or "out of memory" in text.lower():
-            raise OutOfMemory("the batch did not fit into memory") from error
+            raise OutOfMemory(_TOO_LARGE) from error
         if type(error).__module__.startswith("onnxruntime"):
             raise ModelError(f"ONNX Runtime cannot run the model: {text.strip().splitlines()[0][:400]}") from error
         raise

@@ -2,12 +2,12 @@
 device class, never of workers, free memory or the clock; so results do not depend on circumstances.
 """
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from math import prod
 from typing import Any
 
+from auditor import runtime
 from auditor.attacks.cascade import Stage
 from auditor.attacks.catalogue import CATALOGUE
 from auditor.errors import SpecError
@@ -120,4 +120,4 @@ def default_batch(shape: tuple[int, ...]) -> int:
 
 def default_threads() -> int:
     """The processors that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return runtime.processors()
