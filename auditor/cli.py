@@ -4,6 +4,7 @@ Exit codes: 0 done and no gate failed; 1 the audit could not be done; 2 a gate f
 or unacceptable input; 130 interrupted (what is known so far is written).
 """
 
+import os
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -154,6 +155,15 @@ def main() -> None:
         code = _fail(str(error), error.exit_code)
     except BrokenPipeError:
         code = 0
+    except Exception as error:
+        if os.environ.get("AUDITOR_DEBUG") == "1":
+            raise
+        code = _fail(
+            f"an error that was not foreseen, {type(error).__name__}: {' '.join(str(error).split())[:400]}. "
+            "This is a fault of auditor: please report it to its maintainers, with the traceback that the same "
+            "command prints under AUDITOR_DEBUG=1",
+            AuditorError.exit_code,
+        )
     sys.exit(code or 0)
 
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 import datetime
+import os
 import time
 import uuid
 from collections.abc import Callable
@@ -9,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from auditor import runtime
 from auditor.audits import choices
 from auditor.audits.checkpoints import Checkpoints
 from auditor.audits.gates import Baseline, check_comparable
@@ -21,7 +23,8 @@ from auditor.data.dataset import Dataset
 from auditor.data.domain import UNDECLARED, Domain
 from auditor.data.preprocessing import Preprocessing
 from auditor.data.read import read_dataset
-from auditor.errors import ModelError
+from auditor.errors import ModelError, SpecError
+from auditor.graph.file import read_file
 from auditor.graph.upload import Upload, read_upload
 from auditor.report.conclude import Circumstances, conclude
 from auditor.report.document import baseline_of, read_report
@@ -71,20 +74,16 @@ class Finished:
 
 def read_model(path: Path, **choice: Any) -> Upload:
     """The upload at `path`; ModelError when there is none."""
-    if path.is_dir():
-        raise ModelError(f"{path} is a folder; give the path of an ONNX file")
-    try:
-        data = path.read_bytes()
-    except FileNotFoundError:
-        raise ModelError(f"there is no model at {path}; check the path") from None
-    except OSError as error:
-        raise ModelError(f"the model at {path} cannot be read: {error.strerror}") from error
-    return read_upload(data, **choice)
+    return read_upload(read_file(path), **choice)
 
 
 def settle(request: Request) -> Asked:
-    """Read model and data and settle everything that was left open. Raises InputError."""
+    """Read model and data and settle everything that was left open.
+
+    Raises InputError, and DeviceError for a device that is not there. Writes nothing.
+    """
     settings = request.settings
+    _refuse_unwritable(request.out)
     upload = read_model(
         request.model, input=settings.get("input"), output=settings.get("output"), layout=request.layout
     )
@@ -114,6 +113,7 @@ def settle(request: Request) -> Asked:
         **settings,
     )
     chosen_stages(spec)  # unknown attacks are refused before anything is run
+    runtime.require(spec.device)
     baseline = None
     if request.baseline is not None:
         baseline = baseline_of(read_report(request.baseline))
@@ -157,6 +157,15 @@ def audit(request: Request, asked: Asked, watch: Callable[[Step], None]) -> Fini
     )
     report = conclude(subject, prepared, checkpoints, circumstances, request.out)
     return Finished(report, request.out, interrupted)
+
+
+def _refuse_unwritable(out: Path) -> None:
+    """SpecError where a report could not be written in the end."""
+    nearest = next(folder for folder in (out, *out.absolute().parents) if folder.exists())
+    if not nearest.is_dir():
+        raise SpecError(f"--out {out} cannot be made: {nearest} is a file; give a folder")
+    if not os.access(nearest, os.W_OK | os.X_OK):
+        raise SpecError(f"--out {out} cannot be made: {nearest} is not writable; give another folder")
 
 
 def _said(request: Request, spec: AuditSpec, preset: str, dataset: Dataset) -> tuple[str, ...]:

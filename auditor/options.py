@@ -42,7 +42,7 @@ def request(options: Mapping[str, Any], spec: Path | None = None) -> Request:
         label_column=words.get("label_column"),
         preprocessing=_preprocessing(words),
         baseline=_path(words.get("baseline")),
-        margin=float(words.get("margin", 0.02)),
+        margin=_margin(words.get("margin", 0.02)),
         allow_chance=bool(words.get("allow_chance", False)),
         settings=settings,
     )
@@ -68,7 +68,7 @@ def shape_of(text: str | None) -> tuple[int, ...] | None:
     if text is None:
         return None
     numbers = _numbers(text, "--shape")
-    if any(n < 1 or n != int(n) for n in numbers):
+    if not all(n >= 1 and n.is_integer() for n in numbers):
         raise SpecError(f"--shape {text} is not understood; write positive sizes, such as 3,224,224")
     return tuple(int(n) for n in numbers)
 
@@ -82,18 +82,26 @@ def _read_spec(path: Path | None, options: Mapping[str, Any]) -> dict[str, Any]:
         words = yaml.safe_load(path.read_text())
     except OSError as error:
         raise SpecError(f"the specification {path} cannot be read: {error.strerror}") from error
-    except yaml.YAMLError as error:
-        raise SpecError(f"the specification {path} is not YAML: {error}") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise SpecError(f"the specification {path} is not YAML: {' '.join(str(error).split())}") from error
     if not isinstance(words, dict):
         raise SpecError(f"the specification {path} must be a list of NAME: VALUE lines")
-    words = {str(key).replace("-", "_"): value for key, value in words.items()}
+    words = {str(key).replace("-", "_"): value for key, value in words.items() if value is not None}
     unknown = sorted(set(words) - set(options))
     if unknown:
-        raise SpecError(f"the specification {path} has unknown entries: {', '.join(unknown)}")
+        known = ", ".join(sorted(options))
+        raise SpecError(f"the specification {path} has unknown entries: {', '.join(unknown)}; known are {known}")
     for key in ("norm", "eps", "attack", "fail_under"):
         if key in words and not isinstance(words[key], list):
             words[key] = [words[key]]
     return words
+
+
+def _margin(text: object) -> float:
+    margin = exact(str(text))
+    if margin > 1:
+        raise SpecError(f"--margin {text} is no share of the examples; give one between 0 and 1, such as 0.02")
+    return float(margin)
 
 
 def _domain(text: object) -> Domain:
@@ -127,7 +135,7 @@ def _numbers(text: object, option: str) -> tuple[float, ...]:
     parts = text if isinstance(text, list | tuple) else str(text).split(",")
     try:
         return tuple(float(part) for part in parts)
-    except ValueError:
+    except (TypeError, ValueError):
         raise SpecError(
             f"{option} {text} is not understood; write numbers with commas, such as 0.5,0.5,0.5"
         ) from None
@@ -135,7 +143,7 @@ def _numbers(text: object, option: str) -> tuple[float, ...]:
 
 def _size(text: object, option: str, *, square: bool) -> int | tuple[int, int]:
     numbers = _numbers(text, option)
-    if len(numbers) not in (1, 2) or any(n != int(n) for n in numbers):
+    if len(numbers) not in (1, 2) or not all(n.is_integer() for n in numbers):
         raise SpecError(f"{option} {text} is not understood; write SIDE or HEIGHT,WIDTH in pixels")
     sides = tuple(int(n) for n in numbers)
     if len(sides) == 2:

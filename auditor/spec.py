@@ -20,13 +20,13 @@ Layout = Literal["NCHW", "NHWC"]
 Preset = Literal["quick", "standard"]
 
 NORMS: tuple[Norm, ...] = ("Linf", "L2", "L1")
-_NUMBER = re.compile(r"\d+(\.\d+)?([eE][+-]?\d+)?(/\d+(\.\d+)?)?")
+_NUMBER = re.compile(r"\d{1,30}(\.\d{1,30})?([eE][+-]?\d{1,3})?(/\d{1,30}(\.\d{1,30})?)?")
 
 
 def exact(text: str) -> Fraction:
     """The rational number that `text` writes, such as 8/255, 0.03 or 0.5/255; SpecError for anything else."""
     if not _NUMBER.fullmatch(text):
-        raise SpecError(f"'{text}' is not a number; write it like 8/255 or 0.03")
+        raise SpecError(f"'{text}' is not a number from 0 on; write it like 8/255 or 0.03")
     top, _, bottom = text.partition("/")
     if bottom and Fraction(bottom) == 0:
         raise SpecError(f"'{text}' divides by zero")
@@ -92,13 +92,12 @@ class Budget(Frozen):
     @classmethod
     def parse(cls, text: str) -> "Budget":
         """'500passes', '90s', '10m' or '2h'."""
-        match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(passes|s|m|h)", text.strip())
-        if match is None or float(match[1]) <= 0:
+        match = re.fullmatch(r"(\d{1,9})\s*passes|(\d{1,9}(?:\.\d{1,9})?)\s*(s|m|h)", text.strip())
+        if match is None or float(match[1] or match[2]) <= 0:
             raise SpecError(f"budget '{text}' is not understood; write it like 500passes, 90s, 10m or 2h")
-        amount = float(match[1])
-        if match[2] == "passes":
-            return cls(passes=int(amount))
-        return cls(seconds=amount * {"s": 1, "m": 60, "h": 3600}[match[2]])
+        if match[1]:
+            return cls(passes=int(match[1]))
+        return cls(seconds=float(match[2]) * {"s": 1, "m": 60, "h": 3600}[match[3]])
 
 
 class Gate(Frozen):
@@ -116,10 +115,10 @@ class Gate(Frozen):
                 f"gate '{text}' is not understood; write NORM:EPS=ACCURACY, such as Linf:8/255=0.40, "
                 f"with a norm out of {', '.join(NORMS)}"
             )
-        threshold = float(exact(match[3].strip()))
+        threshold = exact(match[3].strip())
         if threshold > 1:
-            raise SpecError(f"gate '{text}' asks for an accuracy of {threshold:g}; give one between 0 and 1")
-        return build(cls, norm=match[1], eps=match[2].strip(), threshold=threshold)
+            raise SpecError(f"gate '{text}' asks for an accuracy of {match[3]}; give one between 0 and 1")
+        return build(cls, norm=match[1], eps=match[2].strip(), threshold=float(threshold))
 
     @property
     def rule(self) -> str:
@@ -140,8 +139,8 @@ class AuditSpec(Frozen):
     examples: int = Field(default=1000, ge=1)
     seed: int = Field(default=0, ge=0)
     device: Literal["cpu", "cuda"] = "cpu"
-    batch_size: int | None = Field(default=None, ge=1)
-    threads: int | None = Field(default=None, ge=1)
+    batch_size: int | None = Field(default=None, ge=1, le=65_536)
+    threads: int | None = Field(default=None, ge=1, le=1024)
     budget: Budget = Budget()
     gates: tuple[Gate, ...] = ()
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
@@ -27,7 +28,7 @@ def audit_in_terminal(request: operations.Request, *, print_json: bool = False) 
     """Run an audit, show it, write its files; gives the exit code."""
     asked = operations.settle(request)
     for sentence in asked.chosen:
-        _errors.print(f"[dim]chosen:[/dim] {sentence}")
+        _errors.print(f"[dim]chosen:[/dim] {escape(sentence)}", soft_wrap=True)
     with _bar() as watch:
         finished = operations.audit(request, asked, watch)
     report = finished.report
@@ -49,7 +50,7 @@ def inspect_in_terminal(
     console = Console(highlight=False)
     table = Table.grid(padding=(0, 2))
     for name, value in facts.lines():
-        table.add_row(f"[bold]{name}[/bold]", value)
+        table.add_row(f"[bold]{name}[/bold]", escape(value))
     console.print(table)
 
 
@@ -76,13 +77,13 @@ def show(console: Console, report: Report, folder: Path) -> None:
         console.print(table)
     for check in report.diagnosis.checks:
         if check.severity != "info":
-            console.print(f"[yellow]{check.severity}[/yellow] {check.check}: {check.message}")
+            console.print(f"[yellow]{check.severity}[/yellow] {check.check}: {escape(check.message)}", soft_wrap=True)
     for gate in report.gates:
         console.print(f"gate {gate.rule}: [bold]{gate.outcome}[/bold] (95 % interval {_interval(gate.interval)})")
     for sentence in report.not_tested:
-        console.print(f"[dim]not tested: {sentence}[/dim]")
+        console.print(f"[dim]not tested: {escape(sentence)}[/dim]", soft_wrap=True)
     console.print(f"verdict: [bold]{report.verdict}[/bold]")
-    console.print(f"report: {folder / 'report.json'}", soft_wrap=True)
+    console.print(f"report: {escape(str(folder / 'report.json'))}", soft_wrap=True)
 
 
 @contextmanager
