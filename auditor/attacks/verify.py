@@ -61,8 +61,8 @@ class Verifier:
         """Whether one point counts as adversarial for label y, by everything but its distance."""
         inside = bool(np.isfinite(x_adv).all())
         if self.domain is not None:
-            lower, upper = (np.float32(bound) for bound in self.domain)
-            inside = inside and bool((x_adv >= lower).all() and (x_adv <= upper).all())
+            exact = x_adv.astype(np.float64)  # so that the bounds are not rounded to float32
+            inside = inside and bool((exact >= self.domain[0]).all() and (exact <= self.domain[1]).all())
         if not inside:
             return Verdict(False, -1, -np.inf)
         default, plain = (self.scores(x_adv, optimised=optimised) for optimised in (True, False))
