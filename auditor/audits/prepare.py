@@ -18,7 +18,7 @@ from auditor.classifier import OnnxClassifier
 from auditor.data.dataset import Dataset
 from auditor.data.labels import check_labels
 from auditor.data.sampling import sample
-from auditor.errors import DatasetError, ModelError, NoGradient
+from auditor.errors import DatasetError, ModelError, NoGradient, OutOfMemory
 from auditor.graph.plain import ClassifierGraph
 
 _PROBED = 16  # examples that the probes look at
@@ -47,7 +47,8 @@ class Prepared:
     """What an audit knows before its first attack. All arrays have one row per sampled example.
 
     index: positions in the dataset; label; predicted: the upload's class; digests pair audits of the same examples.
-    randomised: whether the upload gave other scores for the same input.
+    randomised: whether the upload gave other scores for the same input. halvings: how often the usual batch was
+    halved to fit into memory.
     """
 
     index: np.ndarray
@@ -58,6 +59,7 @@ class Prepared:
     gradient: Gradient
     randomised: bool
     labelled: bool
+    halvings: int = 0
 
     @property
     def right(self) -> np.ndarray:
@@ -71,6 +73,7 @@ class Prepared:
             "gradient": self.gradient.as_json(),
             "randomised": self.randomised,
             "labelled": self.labelled,
+            "halvings": self.halvings,
         }
         arrays = {"index": self.index, "label": self.label, "predicted": self.predicted}
         checkpoints.save_facts("prepared", facts, **arrays)
@@ -89,6 +92,7 @@ class Prepared:
             gradient=Gradient.from_json(facts["gradient"]),
             randomised=facts["randomised"],
             labelled=facts["labelled"],
+            halvings=facts["halvings"],
         )
 
     def examples(self, dataset: Dataset, rows: np.ndarray) -> Examples:
@@ -124,19 +128,31 @@ def prepare(subject: Subject, *, allow_chance: bool = False) -> Prepared:
     if dataset.y is not None and not allow_chance:
         _question_chance(label, predicted, subject.upload.classes, dataset.name)
     probed = np.flatnonzero(predicted == label)[:_PROBED]
-    graph, gradient = _gradient(subject, index[probed], label[probed])
+    graph, gradient, halvings = _fitting(subject, index[probed], label[probed])
     plan = make_plan(spec, len(index), batch=graph.batch, gradient=gradient.access == "white-box")
     digests = tuple(
         digest
         for row in range(len(index))
         for digest in example_digests(dataset.fetch(index[row : row + 1]), label[row : row + 1])
     )
-    return Prepared(index, label, predicted, digests, plan, gradient, randomised, dataset.y is not None)
+    return Prepared(index, label, predicted, digests, plan, gradient, randomised, dataset.y is not None, halvings)
 
 
-def _gradient(subject: Subject, index: np.ndarray, label: np.ndarray) -> tuple[ClassifierGraph, Gradient]:
+def _fitting(subject: Subject, index: np.ndarray, label: np.ndarray) -> tuple[ClassifierGraph, Gradient, int]:
+    """The plain graph at the largest batch that fits into memory, its gradient, and how often the batch was halved."""
+    batch, halvings = subject.spec.batch_size or default_batch(subject.dataset.shape), 0
+    while True:
+        try:
+            return *_gradient(subject, index, label, batch >> halvings), halvings
+        except (OutOfMemory, MemoryError) as error:
+            halvings += 1
+            if batch >> halvings < 1:
+                raise OutOfMemory("not even one example fits into memory; free some") from error
+
+
+def _gradient(subject: Subject, index: np.ndarray, label: np.ndarray, batch: int) -> tuple[ClassifierGraph, Gradient]:
     dataset, spec = subject.dataset, subject.spec
-    graph = subject.plain_graph(spec.batch_size or default_batch(dataset.shape))
+    graph = subject.plain_graph(batch)
     in_the_way = tuple(obstacles(graph))
     if in_the_way:
         return graph, Gradient("score", str(in_the_way[0]), obstacles=in_the_way)

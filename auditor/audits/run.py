@@ -120,11 +120,11 @@ class Engine:
         while True:
             try:
                 return work(self.classifier)
-            except OutOfMemory:
+            except (OutOfMemory, MemoryError) as error:
                 self._halvings += 1
                 batch = self.prepared.plan.batch >> self._halvings
                 if batch < 1:
-                    raise
+                    raise OutOfMemory("not even one example fits into memory; free some") from error
                 del self.classifier  # its sessions make room before the next are built
                 self.classifier = self._build(batch)
 

@@ -75,8 +75,8 @@ def conclude(
         not_tested=_not_tested(prepared, outcomes, finished, circumstances),
     )
     folder.mkdir(parents=True, exist_ok=True)
-    found = {t.norm: finish.adversarial(prepared, t.norm, items, finished) for t in spec.threats}
-    write_adversarial(folder / "adversarial.npz", found, subject.dataset.shape)
+    adversarial = {t.norm: finish.adversarial(prepared, t.norm, items, finished) for t in spec.threats}
+    write_adversarial(folder / "adversarial.npz", adversarial, subject.dataset.shape)
     write_outcomes(folder / "outcomes.parquet", prepared.label, prepared.predicted, outcomes)
     write_report(folder / "report.json", report)
     return report
@@ -181,7 +181,7 @@ def _not_tested(
             said.append(f"{found.threat.norm}: not every planned stage ran on {unfinished} of {len(found)} examples")
     if prepared.gradient.access != "white-box":
         said.append(f"white-box attacks: {prepared.gradient.why}")
-    halvings = max((row.halvings for progress in finished.values() for row in progress.rows), default=0)
+    halvings = prepared.halvings + max((row.halvings for p in finished.values() for row in p.rows), default=0)
     if halvings:
         said.append(
             f"memory ran out and the batch was halved {halvings} times: this run is not bit-reproducible by another"
