@@ -75,7 +75,9 @@ def conclude(
         not_tested=_not_tested(prepared, outcomes, finished, circumstances),
     )
     folder.mkdir(parents=True, exist_ok=True)
-    adversarial = {t.norm: finish.adversarial(prepared, t.norm, items, finished) for t in spec.threats}
+    adversarial: dict[str, dict[str, np.ndarray]] = {
+        t.norm: finish.adversarial(prepared, t.norm, items, finished) for t in spec.threats
+    }
     write_adversarial(folder / "adversarial.npz", adversarial, subject.dataset.shape)
     write_outcomes(folder / "outcomes.parquet", prepared.label, prepared.predicted, outcomes)
     write_report(folder / "report.json", report)
