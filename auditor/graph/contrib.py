@@ -1,19 +1,21 @@
-"""ONNX Runtime's own fused operators, taken apart into standard ones.
+"""Operators outside the standard, taken apart into standard ones.
 
-Its optimiser and its transformer tools write them into files. Those with a short exact meaning are rewritten, so that
-the gradient rules need not know them; the others stay, and coverage names them.
+ONNX Runtime's optimiser and its transformer tools write fused operators into files; scikit-learn's converter writes
+those of ai.onnx.ml. Those with a short exact meaning are rewritten, so that the gradient rules need not know them; the
+others stay, and coverage names them.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
 import onnx_ir as ir
 
 from auditor.graph.build import Builder, shape_of
 
-Rewrite = Callable[..., Any]  # (op, *inputs, **attributes) -> the first output, or None to leave the node
+Rewrite = Callable[..., Any]  # (op, *inputs, **attributes) -> the one output in use, or None to leave the node
 
-_REWRITES: dict[tuple[str, str], Rewrite] = {}
+_REWRITES: dict[tuple[str, str, int], Rewrite] = {}  # domain, operator, which output
 
 
 def take_apart(model: ir.Model) -> None:
@@ -21,21 +23,21 @@ def take_apart(model: ir.Model) -> None:
     op = Builder(model.graph)
     replaced = []
     for node in list(model.graph):
-        rewrite = _REWRITES.get((node.domain, node.op_type))
-        used = [y for y in node.outputs if y.uses() or y.is_graph_output()]
-        if rewrite is None or used != [node.outputs[0]]:
+        used = [i for i, y in enumerate(node.outputs) if y.uses() or y.is_graph_output()]
+        rewrite = _REWRITES.get((node.domain, node.op_type, used[0])) if len(used) == 1 else None
+        if rewrite is None:
             continue
         value = rewrite(op, *node.inputs, **{a.name: a.value for a in node.attributes.values()})
         if value is not None:
-            ir.convenience.replace_all_uses_with(node.outputs[0], value, replace_graph_outputs=True)
+            ir.convenience.replace_all_uses_with(node.outputs[used[0]], value, replace_graph_outputs=True)
             replaced.append(node)
     model.graph.remove(replaced, safe=True)
     model.graph.sort()
 
 
-def _rewrites(operator: str, domain: str = "com.microsoft") -> Callable[[Rewrite], Rewrite]:
+def _rewrites(operator: str, domain: str = "com.microsoft", output: int = 0) -> Callable[[Rewrite], Rewrite]:
     def register(rewrite: Rewrite) -> Rewrite:
-        _REWRITES[domain, operator] = rewrite
+        _REWRITES[domain, operator, output] = rewrite
         return rewrite
 
     return register
@@ -132,6 +134,35 @@ def _simplified_layer_normalization(
     op: Builder, x: ir.Value, scale: ir.Value, *, axis: int = -1, epsilon: float = 1e-5, stash_type: int = 1
 ) -> ir.Value | None:
     return op.RMSNormalization(x, scale, axis=axis, epsilon=epsilon, stash_type=stash_type)
+
+
+@_rewrites("Scaler", domain="ai.onnx.ml")
+def _scaler(
+    op: Builder, x: ir.Value, *, offset: Sequence[float] = (0.0,), scale: Sequence[float] = (1.0,)
+) -> ir.Value | None:
+    if x.dtype != ir.DataType.FLOAT:
+        return None
+    return op.Mul(op.Sub(x, op.const(np.asarray(offset, np.float32))), op.const(np.asarray(scale, np.float32)))
+
+
+@_rewrites("LinearClassifier", domain="ai.onnx.ml", output=1)
+def _linear_classifier(
+    op: Builder,
+    x: ir.Value,
+    *,
+    coefficients: Sequence[float],
+    intercepts: Sequence[float] = (),
+    post_transform: str = "NONE",
+    classlabels_ints: Sequence[int] = (),
+    classlabels_strings: Sequence[str] = (),
+    multi_class: int = 0,
+) -> ir.Value | None:
+    classes = len(classlabels_ints or classlabels_strings)
+    weight = np.asarray(coefficients, np.float32).reshape(-1, shape_of(x)[1])
+    after = {"NONE": op.Identity, "SOFTMAX": op.Softmax, "LOGISTIC": op.Sigmoid}.get(post_transform)
+    if x.dtype != ir.DataType.FLOAT or len(weight) != classes or after is None:
+        return None
+    return after(op.Gemm(x, op.const(weight), op.const(np.asarray(intercepts or [0.0], np.float32)), transB=1))
 
 
 def _transposed(op: Builder, x: ir.Value) -> ir.Value:

@@ -31,6 +31,12 @@ class Head:
     passed: tuple[ir.Node, ...] = ()
 
     @property
+    def squash(self) -> tuple[str, ...]:
+        """What turns the logits into the scores, innermost first."""
+        normalized = any(node.op_type == "Normalizer" for node in self.passed)
+        return (*((self.operator,) if self.operator in SQUASHING else ()), *(("Normalizer",) if normalized else ()))
+
+    @property
     def operator(self) -> str | None:
         return None if self.node is None else self.node.op_type
 
@@ -46,13 +52,18 @@ def trace(value: ir.Value) -> Head:
             return Head("label", node, names, tuple(passed))
         if node.op_type == "ZipMap":
             names = _labels(node)
-        elif node.op_type not in PASSING:
+        elif node.op_type not in PASSING and not _divides_by_sum(node):
             break
         passed.append(node)
         assert node.inputs[0] is not None
         value = node.inputs[0]
     gives_probabilities = node is not None and node.domain == "ai.onnx.ml"
     return Head("probabilities" if gives_probabilities else "logits", None, names, tuple(passed))
+
+
+def _divides_by_sum(node: ir.Node) -> bool:
+    """A row of probabilities, as scikit-learn's one-against-rest gives, brought to the sum 1."""
+    return node.op_type == "Normalizer" and node.attributes.get_string("norm") == "L1"
 
 
 def _labels(node: ir.Node) -> tuple[int | str, ...]:

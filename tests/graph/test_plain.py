@@ -148,8 +148,15 @@ def test_open_axes_take_the_examples_shape():
             to=np.array([2, 2]),
             fro=np.array([1, -1]),
         ),
+        text(
+            "f (float[1,4] x) => (float[1,3] y) { r = Reshape(x, to) m = Add(r, mask) s = Reshape(m, fro) y = MatMul(s, W) }",
+            W=WEIGHT,
+            to=np.array([2, 2]),
+            mask=np.array([[1, 2], [3, 4]], np.float32),
+            fro=np.array([1, 4]),
+        ),
     ],
-    ids=["convolution", "batch first", "sequence first", "batch of two", "flatten", "merged axes"],
+    ids=["convolution", "batch first", "sequence first", "batch of two", "flatten", "merged axes", "mask per window"],
 )
 def test_a_fixed_batch_becomes_the_batch_of_the_plan(data):
     upload = read_upload(data)
@@ -211,6 +218,35 @@ def test_operators_that_came_before_their_standard_are_read(operator):
     graph = make_plain(read_upload(data), batch=BATCH)
     x = example_batch(graph)
     assert np.allclose(logits(graph, x), evaluate(data, {"x": x})[0], atol=1e-5)
+
+
+@pytest.mark.parametrize("post_transform", ["NONE", "SOFTMAX", "LOGISTIC"])
+def test_a_linear_classifier_of_scikit_learn_is_taken_apart(post_transform):
+    nodes = [
+        helper.make_node("Scaler", ["x"], ["s"], domain="ai.onnx.ml", offset=[0.1, 0.2, 0.3, 0.4], scale=4 * [2.0]),
+        helper.make_node(
+            "LinearClassifier",
+            ["s"],
+            ["label", "p"],
+            domain="ai.onnx.ml",
+            coefficients=WEIGHT.T.ravel().tolist(),
+            intercepts=[0.5, -0.5, 0.25],
+            classlabels_ints=[0, 1, 2],
+            post_transform=post_transform,
+        ),
+        helper.make_node("Normalizer", ["p"], ["y"], domain="ai.onnx.ml", norm="L1"),
+    ]
+    if post_transform == "NONE":
+        nodes[-1] = helper.make_node("Identity", ["p"], ["y"])
+    outputs = [value("label", ["N"], onnx.TensorProto.INT64), value("y", ["N", 3])]
+    model = helper.make_graph(nodes, "g", [value("x", ["N", 4])], outputs)
+    imports = [helper.make_opsetid("", 17), helper.make_opsetid("ai.onnx.ml", 1)]
+    data = helper.make_model(model, opset_imports=imports, ir_version=8).SerializeToString()
+    graph = make_plain(read_upload(data), batch=BATCH)
+    x = example_batch(graph)
+    expected = 2 * (x - np.array([0.1, 0.2, 0.3, 0.4])) @ WEIGHT + np.array([0.5, -0.5, 0.25])
+    assert operators(graph) == {"Sub", "Mul", "Gemm"}
+    assert np.allclose(logits(graph, x), expected, atol=1e-5)
 
 
 def test_other_fused_operators_stay_for_coverage_to_name():

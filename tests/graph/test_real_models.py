@@ -25,8 +25,7 @@ REFUSED = {
     "qlinear_conv.onnx": "ONNX Runtime cannot run",  # not on one example: a Squeeze takes the batch axis too
     "token_transformer.onnx": "3 inputs",
 }
-# No path of standard operators: trees and other classical models.
-WITHOUT_LOGITS = {"random_forest_zipmap.onnx", "sklearn_logreg_mnist.onnx", "xgboost_classifier.onnx"}
+TREES = {"random_forest_zipmap.onnx", "xgboost_classifier.onnx"}  # no standard operators say the same
 
 pytestmark = pytest.mark.skipif(not MODELS, reason="AUDITOR_TESTDATA has no models")
 
@@ -44,7 +43,7 @@ def test_the_plain_graph_decides_as_the_upload(path):
     assert logits.shape == (BATCH, upload.classes)
     assert logits.argmax(axis=1).tolist() == decisions
     domains = {node.domain for node in graph.model.graph}
-    assert domains == {""} or path.name in WITHOUT_LOGITS
+    assert domains == {""} or path.name in TREES
 
 
 @pytest.mark.parametrize("name", REFUSED)
