@@ -128,7 +128,15 @@ def prepare(subject: Subject, *, allow_chance: bool = False) -> Prepared:
     if dataset.y is not None and not allow_chance:
         _question_chance(label, predicted, subject.upload.classes, dataset.name)
     probed = np.flatnonzero(predicted == label)[:_PROBED]
-    graph, gradient, halvings = _fitting(subject, index[probed], label[probed])
+    try:
+        graph, gradient, halvings = _fitting(subject, index[probed], label[probed])
+    except ModelError as error:
+        if not randomised:
+            raise
+        raise ModelError(
+            "the model gives different scores for the same input, so that no graph can be shown to be its own; export "
+            f"it without its random nodes, such as dropout in training mode ({error})"
+        ) from error
     plan = make_plan(spec, len(index), batch=graph.batch, gradient=gradient.access == "white-box")
     digests = tuple(
         digest
