@@ -104,14 +104,14 @@ def inspect(
     json: Annotated[bool, Option("--json", help="Print as JSON.")] = False,
 ) -> None:
     """Inputs, classes, operators, gradient coverage of MODEL, and what one forward and one gradient cost."""
-    from auditor.options import shape_of
+    from auditor.options import layout_of, shape_of
     from auditor.terminal import inspect_in_terminal
 
     inspect_in_terminal(
         model,
         input=input,
         output=output,
-        layout=layout,
+        layout=layout_of(layout),
         shape=shape_of(shape),
         batch=batch_size,
         print_json=json,
@@ -150,7 +150,7 @@ def main() -> None:
     except (typer.Abort, KeyboardInterrupt):
         code = _fail("interrupted", 130)
     except TyperException as error:
-        code = _fail(f"{error.format_message()} See 'auditor --help'.", InputError.exit_code)
+        code = _fail(f"{error.format_message().rstrip('.')}. See 'auditor --help'.", InputError.exit_code)
     except AuditorError as error:
         code = _fail(str(error), error.exit_code)
     except BrokenPipeError:

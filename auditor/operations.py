@@ -29,7 +29,7 @@ from auditor.graph.upload import Upload, read_upload
 from auditor.report.conclude import Circumstances, conclude
 from auditor.report.document import baseline_of, read_report
 from auditor.report.schema import Report
-from auditor.spec import AuditSpec, Gate, build
+from auditor.spec import AuditSpec, Gate, Layout, build
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class Request:
     eps: tuple[str, ...] = ()
     gates: tuple[Gate, ...] = ()
     domain: Domain = UNDECLARED
-    layout: str | None = None
+    layout: Layout | None = None
     labels: Path | None = None
     label_column: str | None = None
     preprocessing: Preprocessing | None = None

@@ -3,14 +3,14 @@
 from collections.abc import Callable, Mapping
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from auditor.data.domain import UNDECLARED, Domain
 from auditor.data.preprocessing import Preprocessing
 from auditor.data.preprocessor_config import read_config
 from auditor.errors import SpecError
 from auditor.operations import Request
-from auditor.spec import Budget, Gate, exact
+from auditor.spec import Budget, Gate, Layout, exact
 
 _SETTINGS = ("preset", "input", "output", "examples", "seed", "device", "batch_size", "threads")
 
@@ -20,30 +20,30 @@ def request(options: Mapping[str, Any], spec: Path | None = None) -> Request:
 
     spec: a YAML file of the same names; options that were given win. Raises SpecError.
     """
-    words = {key: value for key, value in options.items() if value not in (None, [], False)}
+    words = {key: value for key, value in options.items() if not (value is None or value is False or value == [])}
     words = _read_spec(spec, options) | words
     settings = {name: words[name] for name in _SETTINGS if name in words}
     if "attack" in words:
-        settings["attacks"] = tuple(words["attack"])
+        settings["attacks"] = tuple(map(str, words["attack"]))
     if "budget" in words:
         settings["budget"] = Budget.parse(str(words["budget"]))
     model, data = Path(words["model"]), Path(words["data"])
     return Request(
         model=model,
         data=data,
-        out=Path(words.get("out") or f"audit-{model.stem}"),
-        threat=words.get("threat"),
-        norms=tuple(words.get("norm", ())),
+        out=Path(str(words.get("out") or f"audit-{model.stem}")),
+        threat=_text(words.get("threat")),
+        norms=tuple(map(str, words.get("norm", ()))),
         eps=tuple(map(str, words.get("eps", ()))),
-        gates=tuple(Gate.parse(text) for text in words.get("fail_under", ())),
+        gates=tuple(Gate.parse(str(text)) for text in words.get("fail_under", ())),
         domain=_domain(words.get("domain")),
-        layout=words.get("layout"),
+        layout=layout_of(words.get("layout")),
         labels=_path(words.get("labels")),
-        label_column=words.get("label_column"),
+        label_column=_text(words.get("label_column")),
         preprocessing=_preprocessing(words),
         baseline=_path(words.get("baseline")),
         margin=_margin(words.get("margin", 0.02)),
-        allow_chance=bool(words.get("allow_chance", False)),
+        allow_chance=words.get("allow_chance") is True,
         settings=settings,
     )
 
@@ -98,10 +98,17 @@ def _read_spec(path: Path | None, options: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _margin(text: object) -> float:
-    margin = exact(str(text))
-    if margin > 1:
+    numbers = _numbers(text, "--margin")
+    if len(numbers) != 1 or not 0 <= numbers[0] <= 1:
         raise SpecError(f"--margin {text} is no share of the examples; give one between 0 and 1, such as 0.02")
-    return float(margin)
+    return numbers[0]
+
+
+def layout_of(text: object) -> Layout | None:
+    """A memory layout by its name; SpecError for another word."""
+    if text is not None and str(text) not in get_args(Layout):
+        raise SpecError(f"there is no layout '{text}'; choose from {', '.join(get_args(Layout))}")
+    return text  # type: ignore[return-value]
 
 
 def _domain(text: object) -> Domain:
@@ -137,7 +144,7 @@ def _numbers(text: object, option: str) -> tuple[float, ...]:
         return tuple(float(part) for part in parts)
     except (TypeError, ValueError):
         raise SpecError(
-            f"{option} {text} is not understood; write numbers with commas, such as 0.5,0.5,0.5"
+            f"{option} {text} is not understood; write numbers, with commas between them: 0.5,0.5,0.5"
         ) from None
 
 
@@ -149,6 +156,10 @@ def _size(text: object, option: str, *, square: bool) -> int | tuple[int, int]:
     if len(sides) == 2:
         return sides[0], sides[1]
     return (sides[0], sides[0]) if square else sides[0]
+
+
+def _text(value: object) -> str | None:
+    return None if value is None else str(value)
 
 
 def _path(text: object) -> Path | None:
