@@ -3,7 +3,7 @@
 Severities: "info" is harmless; "warning" makes a passing gate inconclusive; "error" says not to trust the figure.
 The subsample is random, so a count of doubtful examples is read as a draw: a check fires when the lower 97.5 %
 limit of the share it estimates lies above what is harmless, Bonferroni-corrected where several eps are looked at,
-and never for a single example.
+and never for a single example. Two attacks at one eps are compared as paired draws.
 """
 
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ import numpy as np
 from scipy import stats
 
 from auditor.attacks.diagnosis import Slopes
-from auditor.audits.statistics import ALPHA, lower_limit
+from auditor.audits.statistics import ALPHA, lower_limit, net_loss_limits
 
 Severity = Literal["info", "warning", "error"]
 
@@ -197,7 +197,7 @@ def more_steps_help(eps: str, norm: str, fewer: np.ndarray, more: np.ndarray) ->
     n, gained, lost = len(fewer), int(np.sum(more & ~fewer)), int(np.sum(fewer & ~more))
     evidence = {"norm": norm, "eps": eps, "examples": n, "only_40_steps": gained, "only_20_steps": lost}
     finding = f"at {norm} {eps} doubling PGD's steps breaks {gained} more of {n} examples and {lost} fewer"
-    if surely_above(max(gained - lost, 0), n, CHANGED):
+    if net_loss_limits(gained, lost, n)[0] > CHANGED:
         return Check(
             "doubling-steps",
             "warning",

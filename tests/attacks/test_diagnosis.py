@@ -1,0 +1,118 @@
+"""Measurements of gradients and of how far an attack climbs, on classifiers with known ones."""
+
+import numpy as np
+
+from auditor.attacks.diagnosis import Slopes, Traced, slopes
+from auditor.attacks.pgd import pgd
+from auditor.attacks.random import Random
+from auditor.classifier import Evaluation
+from auditor.spec import Loss
+from tests.zoo import Affine, Masked, Undefined, Zoo
+
+RNG = np.random.default_rng(3)
+X = RNG.random((12, 6)).astype(np.float32)
+
+
+def measured(classifier: Zoo, x: np.ndarray = X) -> Slopes:
+    return slopes(classifier, x, classifier.scores(x).argmax(axis=1))
+
+
+class Sure(Affine):
+    """Scores so far apart that the softmax in float32 is 1 and 0."""
+
+    def __init__(self):
+        super().__init__((6,), 3)
+        self.W, self.b = self.W * np.float32(1e6), self.b * np.float32(1e6)
+
+
+class Softmaxed(Affine):
+    def scores(self, flat):
+        share = np.exp(super().scores(flat).astype(np.float64))
+        return (share / share.sum(axis=1, keepdims=True)).astype(np.float32)
+
+
+def test_an_honest_gradient_is_neither_zero_nor_undefined():
+    found = measured(Affine((6,), 3))
+    assert not (found.zero | found.zero_cross_entropy | found.probabilities).any()
+    assert found.finite.all()
+
+
+def test_a_masked_gradient_is_zero_on_every_example():
+    found = measured(Masked((6,), 3))
+    assert found.zero.all()
+    assert found.zero_cross_entropy.all()
+
+
+def test_a_gradient_that_is_nan_on_some_examples_is_seen_on_those():
+    classifier = Undefined((6,), 3, edge=0.5)
+    found = slopes(classifier, X, np.zeros(len(X), np.int64))
+    assert np.array_equal(found.finite, X[:, 0] < 0.5)
+    assert 0 < found.finite.sum() < len(X)
+
+
+def test_a_sure_softmax_loses_the_cross_entropys_gradient_but_not_the_margins():
+    found = measured(Sure())
+    assert found.zero_cross_entropy.all()
+    assert not found.zero.any()
+
+
+def test_probabilities_are_told_from_logits():
+    assert measured(Softmaxed((6,), 3)).probabilities.all()
+    assert not measured(Affine((6,), 3)).probabilities.all()
+
+
+class Scripted:
+    """Gives the losses it is told, step by step, the same for every row."""
+
+    xp, shape, classes, domain = np, (1,), 2, None
+
+    def __init__(self, losses):
+        self._losses = iter(losses)
+
+    def logits(self, x, *, active=None):
+        return np.zeros((len(x), 2), np.float32)
+
+    def gradient(self, x, y, loss, *, target=None, active=None):
+        return Evaluation(self.logits(x), np.full(len(x), next(self._losses), np.float32), np.zeros_like(x))
+
+
+def late_rise(losses, rows=2, stopped_at=None):
+    traced = Traced(Scripted(losses))
+    x, y = np.zeros((rows, 1), np.float32), np.zeros(rows, np.int64)
+    for step in range(len(losses)):
+        active = np.array([True] * (rows - 1) + [stopped_at is None or step < stopped_at])
+        traced.gradient(x, y, Loss.MARGIN, active=active)
+    return traced.late_rise(rows)
+
+
+def test_the_late_rise_is_the_share_of_the_range_gained_in_the_last_quarter():
+    assert np.allclose(late_rise([0, 1, 2, 3, 4, 5, 6, 8]), 3 / 8)
+
+
+def test_a_loss_that_falls_at_the_end_does_not_rise():
+    assert np.array_equal(late_rise([0, 4, 8, 8, 8, 8, 2, 3]), [0, 0])
+
+
+def test_a_flat_loss_does_not_rise():
+    assert np.array_equal(late_rise([1.0] * 8), [0, 0])
+
+
+def test_rows_that_stopped_early_or_met_an_undefined_loss_have_no_late_rise():
+    assert np.isnan(late_rise([0, 1, 2, 3, 4, 5, 6, 8], stopped_at=3)).tolist() == [False, True]
+    assert np.isnan(late_rise([0, 1, np.nan, 3, 4, 5, 6, 8])).all()
+
+
+def test_an_attack_that_made_no_step_has_no_late_rise():
+    assert np.isnan(Traced(Affine((6,), 3)).late_rise(4)).all()
+
+
+def test_tracing_changes_nothing_that_an_attack_finds():
+    classifier = Affine((6,), 3)
+    y = classifier.scores(X).argmax(axis=1)
+    rng = Random.keyed(np, 0, "pgd", np.arange(len(X)))
+    bare, traced = (
+        pgd(each, X, y, eps=np.full(len(X), 0.05), norm="Linf", rng=rng, steps=8)
+        for each in (classifier, Traced(classifier))
+    )
+    assert np.array_equal(bare.x_adv, traced.x_adv)
+    assert np.array_equal(bare.found, traced.found)
