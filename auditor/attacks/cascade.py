@@ -20,7 +20,7 @@ from auditor import runtime
 from auditor.attacks.attempt import Attempt
 from auditor.attacks.catalogue import CATALOGUE
 from auditor.attacks.random import Random
-from auditor.attacks.verify import Verifier, distances
+from auditor.attacks.verify import Verifier, distances, in_widths
 from auditor.classifier import Classifier, Counted
 from auditor.spec import Norm, Threat, exact
 
@@ -121,7 +121,7 @@ class Grid:
 
     def __init__(self, threat: Threat, width: float) -> None:
         self.eps = [exact(text) for text in threat.eps]
-        self._units = np.array([_rounded_down(eps * Fraction(width)) for eps in self.eps])
+        self._units = np.array([_largest_within(eps, width) for eps in self.eps])
 
     def critical(self, distance: np.ndarray) -> np.ndarray:
         """Position of the largest eps below each distance (n,), -1 where no eps is."""
@@ -133,7 +133,7 @@ class Grid:
         )
 
     def units(self, position: np.ndarray) -> np.ndarray:
-        """(n,) eps in input units, rounded down, so that a point inside it is inside the exact eps; 0 for -1."""
+        """(n,) eps in input units, rounded down, so that a point at that distance counts as within eps; 0 for -1."""
         return np.where(position >= 0, self._units[np.maximum(position, 0)], 0.0)
 
 
@@ -252,6 +252,9 @@ class _StageRun:
         )
 
 
-def _rounded_down(value: Fraction) -> float:
-    nearest = float(value)
-    return nearest if Fraction(nearest) <= value else float(np.nextafter(nearest, -np.inf))
+def _largest_within(eps: Fraction, width: float) -> float:
+    """The largest distance in input units that is at most eps once it is measured in widths."""
+    units = np.array([float(eps * Fraction(width))])
+    while Fraction(in_widths(units, width)[0]) > eps:
+        units = np.nextafter(units, 0)
+    return float(units[0])

@@ -81,10 +81,11 @@ def _relative_margin(scores: np.ndarray, y: int) -> float:
 
 def distances(x: np.ndarray, x_adv: np.ndarray, width: float) -> Mapping[Norm, np.ndarray]:
     """(n, *shape) pairs -> per norm (n,) float64 distances in widths of the domain, never rounded down."""
-    return {norm: _widths(distance(np, x, x_adv, norm), width) for norm in NORMS}
+    return {norm: in_widths(distance(np, x, x_adv, norm), width) for norm in NORMS}
 
 
-def _widths(units: np.ndarray, width: float) -> np.ndarray:
+def in_widths(units: np.ndarray, width: float) -> np.ndarray:
+    """(n,) distances in input units -> in widths of the domain, rounded up where float64 cannot hold the quotient."""
     if width == 1.0:
         return units
     quotients = units / width

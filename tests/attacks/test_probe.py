@@ -1,0 +1,63 @@
+"""The check before any attack: is the compiled gradient the gradient of the scores?"""
+
+import numpy as np
+import pytest
+
+from auditor.attacks.probe import check_gradient
+from tests.zoo import Affine, Cross, Masked, Undefined
+
+X = np.random.default_rng(0).random((8, 6), dtype=np.float32)
+
+
+def checked(classifier, x=X):
+    y = np.argmax(classifier.scores(x), axis=1)
+    return check_gradient(classifier, x, y, seed=0, width=1.0)
+
+
+def test_a_right_gradient_agrees():
+    check = checked(Affine((6,), 4))
+    assert check.agrees
+    assert check.error < 1e-2
+    assert check.nonzero == 1
+
+
+def test_a_right_gradient_agrees_across_kinks():
+    assert checked(Cross(6)).agrees
+
+
+class Wrong(Affine):
+    """An affine classifier whose gradient went through a wrong rule."""
+
+    def __init__(self, mistake):
+        super().__init__((6,), 4)
+        self.mistake = mistake
+
+    def pull(self, flat, g):
+        return self.mistake(super().pull(flat, g))
+
+
+@pytest.mark.parametrize(
+    "mistake",
+    [lambda g: -g, lambda g: 2 * g, lambda g: g * np.array([1, 1, 1, 0, 0, 0]), lambda g: g[:, ::-1]],
+    ids=["sign", "factor", "half of it missing", "order"],
+)
+def test_a_wrong_gradient_does_not_agree(mistake):
+    assert not checked(Wrong(lambda g: mistake(g).astype(np.float32))).agrees
+
+
+def test_a_gradient_that_is_zero_everywhere_is_told():
+    assert checked(Masked((6,), 4)).nonzero == 0
+
+
+def test_a_gradient_that_is_not_finite_never_agrees():
+    check = checked(Undefined((6,), 4, edge=0.5))
+    assert not check.finite
+    assert not check.agrees
+
+
+def test_scores_in_any_unit_are_compared_by_their_own_size():
+    for scale in (1e-4, 1e4):
+        classifier = Affine((6,), 4)
+        classifier.W *= np.float32(scale)
+        classifier.b *= np.float32(scale)
+        assert checked(classifier).agrees
