@@ -159,7 +159,7 @@ def _linear_classifier(
 ) -> ir.Value | None:
     classes = len(classlabels_ints or classlabels_strings)
     weight = np.asarray(coefficients, np.float32).reshape(-1, shape_of(x)[1])
-    after = {"NONE": op.Identity, "SOFTMAX": op.Softmax, "LOGISTIC": op.Sigmoid}.get(post_transform)
+    after = {"NONE": lambda z: z, "SOFTMAX": op.Softmax, "LOGISTIC": op.Sigmoid}.get(post_transform)
     if x.dtype != ir.DataType.FLOAT or len(weight) != classes or after is None:
         return None
     return after(op.Gemm(x, op.const(weight), op.const(np.asarray(intercepts or [0.0], np.float32)), transB=1))

@@ -5,6 +5,7 @@ the file is or holds, and what to do about it.
 """
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 import onnx
 import onnx_ir as ir
@@ -42,7 +43,25 @@ def to_ir(model: onnx.ModelProto) -> ir.Model:
             if output.type.HasField("sequence_type"):
                 output.ClearField("type")
         model = copy
-    return ir.from_proto(model)
+    with damage_told():
+        return ir.from_proto(model)
+
+
+def from_ir(model: ir.Model) -> onnx.ModelProto:
+    """Back again."""
+    with damage_told():
+        return ir.to_proto(model)
+
+
+@contextmanager
+def damage_told() -> Iterator[None]:
+    """What neither the parser nor the standard's checker finds, such as names that are no text."""
+    try:
+        yield
+    except (ir.serde.SerdeError, UnicodeError, TypeError, ValueError) as error:
+        raise ModelError(
+            "the model file is damaged: its graph cannot be read; export or download it again"
+        ) from error
 
 
 def nodes_of(graph: onnx.GraphProto) -> Iterator[onnx.NodeProto]:
@@ -189,7 +208,8 @@ def _check(model: onnx.ModelProto) -> None:
     if early:
         model = hide_early_operators(model)
     try:
-        onnx.checker.check_model(model)
+        with damage_told():
+            onnx.checker.check_model(model)
     except onnx.checker.ValidationError as error:
         first = " ".join(str(error).split("==>")[0].split())
         raise ModelError(f"the model breaks the ONNX standard: {first}") from error

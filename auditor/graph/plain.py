@@ -22,7 +22,7 @@ from auditor.graph.freeze import freeze
 from auditor.graph.half import TOLERANCE as HALF_TOLERANCE
 from auditor.graph.half import in_single_precision, is_half
 from auditor.graph.head import SQUASHING, trace
-from auditor.graph.load import WORKING_OPSET, to_ir
+from auditor.graph.load import WORKING_OPSET, from_ir, to_ir
 from auditor.graph.normalise import append_normalisation
 from auditor.graph.opset import raise_opset
 from auditor.graph.upload import Upload
@@ -134,7 +134,7 @@ def _scores_only(upload: Upload) -> onnx.ModelProto:
     graph.outputs[:] = [value]
     graph.inputs[:] = [v for v in graph.inputs if v.name == upload.input]
     passes.RemoveUnusedNodesPass()(model)
-    return ir.to_proto(model)
+    return from_ir(model)
 
 
 def _assembled(

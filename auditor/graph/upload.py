@@ -11,7 +11,7 @@ import onnx_ir as ir
 
 from auditor.errors import ModelError
 from auditor.graph.head import Head, Scores, trace
-from auditor.graph.load import STANDARD, all_nodes, default_opset, load, to_ir
+from auditor.graph.load import STANDARD, all_nodes, damage_told, default_opset, load, to_ir
 from auditor.runtime import Session, Tensor
 from auditor.spec import Layout
 
@@ -77,7 +77,8 @@ def read_upload(
     ModelError says why the file is not a classifier that can be audited.
     """
     model = load(data)
-    session = Session(data, optimise="none")
+    with damage_told():
+        session = Session(data, optimise="none")
     inputs, outputs = tuple(session.inputs.values()), tuple(session.outputs.values())
     attacked = _attacked(inputs, input)
     shape = tuple(d if isinstance(d, int) and d >= 0 else None for d in attacked.shape)

@@ -1,3 +1,4 @@
+import contextlib
 import io
 import pickle
 import zipfile
@@ -9,6 +10,8 @@ from onnx import TensorProto, helper, numpy_helper
 
 from auditor.errors import ModelError
 from auditor.graph.load import load
+from auditor.graph.plain import make_plain
+from auditor.graph.upload import read_upload
 from tests.graph.models import WEIGHT, linear, text, value
 
 
@@ -155,3 +158,19 @@ def test_training_mode_is_refused(operator):
 def test_dropout_at_rest_is_accepted():
     data = text(TRAINING["Dropout"], ratio=np.array(0.5, np.float32), mode=np.array(False))
     assert load(data).graph.node[0].op_type == "Dropout"
+
+
+def test_a_name_that_is_no_text_is_damage():
+    data = linear()
+    assert data.count(b"\x01x") > 1
+    with pytest.raises(ModelError, match="damaged"):
+        read_upload(data.replace(b"\x01x", b"\x01\xff"))
+
+
+def test_no_flipped_byte_ends_in_another_error():
+    data, rng = linear("y = Softmax<axis=1>(z)"), np.random.default_rng(0)
+    for _ in range(300):
+        damaged = bytearray(data)
+        damaged[rng.integers(len(data))] = rng.integers(256)
+        with contextlib.suppress(ModelError):
+            make_plain(read_upload(bytes(damaged)), batch=2)
