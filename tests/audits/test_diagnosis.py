@@ -1,0 +1,168 @@
+"""The diagnosis of whole audits, on small uploads with known defects."""
+
+import numpy as np
+import pytest
+
+from auditor import operations
+from auditor.audits import run
+from auditor.errors import ModelError
+from auditor.operations import Request
+from auditor.spec import Gate
+from tests.graph.models import text
+
+RNG = np.random.default_rng(0)
+W = RNG.normal(size=(16, 4)).astype(np.float32)
+R = RNG.normal(size=(16, 4)).astype(np.float32)
+B = (-W.sum(axis=0) / 2).astype(np.float32)  # no class wins everywhere in [0, 1]
+X = RNG.random((120, 16)).astype(np.float32)
+AFFINE = "z = MatMul(x, W) a = Add(z, b)"
+
+
+def upload(body, **constants):
+    return text(
+        f"f (float[N,16] x) => (float[N,4] y) {{ {body} }}",
+        W=W,
+        b=B,
+        **{name: np.asarray(value, np.float32) for name, value in constants.items()},
+    )
+
+
+def audited(folder, data, *, norm="Linf", eps="0.02,0.05,0.1,0.2", attacks=(), gates=(), **settings):
+    """The report of a quick audit of X under the upload's own answers, in `folder`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "model.onnx").write_bytes(data)
+    np.save(folder / "data.npy", X)
+    request = Request(
+        model=folder / "model.onnx",
+        data=folder / "data.npy",
+        out=folder / "out",
+        norms=(norm,),
+        eps=(eps,),
+        domain=settings.pop("domain", (0.0, 1.0)),
+        gates=gates,
+        settings={"preset": "quick", "threads": 1, "attacks": attacks, **settings},
+    )
+    return operations.audit(request, operations.settle(request), lambda step: None).report
+
+
+def severities(report):
+    """The worst severity of each check."""
+    order = ("info", "warning", "error")
+    found = {}
+    for check in report.diagnosis.checks:
+        found[check.check] = max(found.get(check.check, "info"), check.severity, key=order.index)
+    return found
+
+
+def unclean(report):
+    return {name for name, severity in severities(report).items() if severity != "info"}
+
+
+def said(report, name):
+    return " ".join(check.message for check in report.diagnosis.checks if check.check == name)
+
+
+@pytest.fixture(scope="module")
+def honest(tmp_path_factory):
+    return audited(tmp_path_factory.mktemp("honest"), upload(f"{AFFINE} y = Identity(a)"))
+
+
+def test_an_honest_model_has_a_clean_diagnosis_in_which_every_check_was_made(honest):
+    assert unclean(honest) == set()
+    assert [c.message for c in honest.diagnosis.checks if c.message.startswith("not made")] == []
+    assert len(honest.diagnosis.subsample) == 100
+
+
+def test_probes_are_reported_apart_from_the_attacks_with_their_cost(honest):
+    probes = {row["attack"]: row for row in honest.diagnosis.probes}
+    assert list(probes) == ["fgsm", "pgd-20", "pgd-40", "pgd-half-domain"]
+    assert {row["attack"] for row in honest.diagnosis.attacks} == {"minimal-apgd", "square"}
+    assert probes["pgd-half-domain"]["eps"] == ["1/2"]
+    assert probes["fgsm"]["backwards"] == 100
+    # what is linear is broken by one step as often as by forty
+    assert probes["fgsm"]["accuracy"] == probes["pgd-40"]["accuracy"]
+
+
+def test_probes_look_where_white_box_attacks_leave_nearest_to_half(honest):
+    (white,) = (row for row in honest.diagnosis.attacks if row["access"] == "white-box")
+    left = dict(zip(white["eps"], white["accuracy"], strict=True))
+    (eps,) = honest.diagnosis.probes[0]["eps"]
+    assert abs(left[eps] - 0.5) == min(abs(value - 0.5) for value in left.values())
+
+
+def test_saturated_activations_are_an_error(tmp_path):
+    report = audited(tmp_path, upload(f"{AFFINE} s = Mul(a, k) q = Sigmoid(s) y = MatMul(q, I)", k=1e3, I=np.eye(4)))
+    assert severities(report)["vanishing-gradient"] == "error"
+    assert {"black-box-beats-white-box", "half-domain-accuracy"} <= unclean(report)
+
+
+def test_a_softmax_that_is_too_sure_is_a_warning_where_only_the_cross_entropy_is_ascended(tmp_path):
+    sure = upload(f"{AFFINE} s = Mul(a, k) y = Softmax<axis=-1>(s)", k=1e4)
+    deaf = audited(tmp_path / "one", sure, norm="L2", eps="0.1,0.3", attacks=("pgd",))
+    assert severities(deaf)["saturated-softmax"] == "warning"
+    assert "traced back" in said(deaf, "probabilities")
+    both = audited(tmp_path / "two", sure, norm="L2", eps="0.1,0.3", attacks=("pgd", "minimal-apgd"))
+    assert severities(both)["saturated-softmax"] == "info"
+
+
+def test_probabilities_inside_the_model_are_not_traced_back(tmp_path):
+    report = audited(tmp_path, upload(f"{AFFINE} q = Softmax<axis=-1>(a) y = MatMul(q, I)", I=np.eye(4)))
+    assert "no logits were found" in said(report, "probabilities")
+
+
+def test_a_quantised_input_leaves_no_gradient_and_the_checks_that_need_one_say_so(tmp_path):
+    rounded = upload("s = Mul(x, k) r = Round(s) d = Div(r, k) z = MatMul(d, W) y = Add(z, b)", k=8.0)
+    report = audited(tmp_path, rounded, gates=(Gate.parse("Linf:0.02=0.1"),))
+    assert unclean(report) == {"gradient"}
+    for name in ("vanishing-gradient", "half-domain-accuracy", "pgd-weaker-than-fgsm", "doubling-steps"):
+        assert said(report, name).startswith("not made: there is no gradient")
+    assert report.diagnosis.probes == []
+    assert report.verdict == "inconclusive"
+
+
+def test_square_that_beats_misleading_gradients_makes_a_passing_gate_inconclusive(tmp_path):
+    # A ripple of high frequency: its gradient is true, drowns that of the scores, and leads nowhere.
+    ripple = f"u = Mul(x, w) s = Sin(u) t = Mul(s, k) r = MatMul(t, R) {AFFINE} y = Add(a, r)"
+    gates = (Gate.parse("Linf:0.002=0.5"),)
+    misled = audited(tmp_path / "ripple", upload(ripple, w=200.0, k=0.05, R=R), eps="0.002,0.05,0.1,0.2", gates=gates)
+    assert "black-box-beats-white-box" in unclean(misled)
+    assert misled.verdict == "inconclusive"
+    smooth = audited(tmp_path / "smooth", upload(ripple, w=200.0, k=0.0, R=R), eps="0.002,0.05,0.1,0.2", gates=gates)
+    assert smooth.verdict == "passed"
+
+
+def test_a_random_model_is_refused_in_words_about_its_randomness(tmp_path):
+    noisy = upload("n = RandomNormalLike<scale=0.01>(x) d = Add(x, n) z = MatMul(d, W) y = Add(z, b)")
+    with pytest.raises(ModelError, match="different scores for the same input"):
+        audited(tmp_path, noisy)
+
+
+def test_without_a_domain_there_is_no_half_of_it(tmp_path):
+    report = audited(tmp_path, upload(f"{AFFINE} y = Identity(a)"), domain=None)
+    assert said(report, "half-domain-accuracy").startswith("not made: the inputs have no domain")
+    assert [row["attack"] for row in report.diagnosis.probes] == ["fgsm", "pgd-20", "pgd-40"]
+
+
+def test_without_a_black_box_attack_the_comparison_says_that_it_was_not_made(tmp_path):
+    report = audited(tmp_path, upload(f"{AFFINE} y = Identity(a)"), attacks=("fgsm",))
+    assert "not made: no attack that needs no gradient" in said(report, "black-box-beats-white-box")
+
+
+def test_an_audit_that_is_stopped_between_probes_resumes_to_the_same_results(tmp_path, monkeypatch):
+    data = upload(f"{AFFINE} y = Identity(a)")
+    whole = audited(tmp_path / "whole", data)
+    saved = run.Checkpoints.save
+
+    def save_then_stop(self, name, *rest):
+        saved(self, name, *rest)
+        if name.endswith("pgd-20"):
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(run.Checkpoints, "save", save_then_stop)
+        partial = audited(tmp_path / "stopped", data)
+    assert unclean(partial) == {"unfinished-diagnosis"}
+    assert [row["attack"] for row in partial.diagnosis.probes] == ["fgsm", "pgd-20"]
+    resumed = audited(tmp_path / "stopped", data)
+    assert resumed.results_sha256 == whole.results_sha256
+    assert resumed.diagnosis == whole.diagnosis
