@@ -93,6 +93,7 @@ def read_upload(
     static = [d for d in shape[1:] if d is not None]
     if len(static) == len(shape) - 1:
         widths |= _measured(session, attacked, (shape[0] or 1, *static))
+    widths |= dict.fromkeys(session.inputs.keys() & widths.keys(), 0)  # an input handed through decides nothing
     scores = _scores_output(outputs, heads, widths, output)
     head, width = heads[scores.name], widths[scores.name]
     binary = width == 1 and head.operator == "Sigmoid"

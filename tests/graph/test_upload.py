@@ -91,6 +91,11 @@ def test_features_beside_the_scores_are_no_second_candidate():
     assert read_upload(data).output == "y"
 
 
+def test_an_input_handed_through_is_no_score():
+    with pytest.raises(ModelError, match="row of class scores"):
+        read_upload(text("f (float[N,4] x) => (float[N,4] x) { y = Relu(x) }"))
+
+
 def test_an_image_of_scores_is_no_classifier():
     with pytest.raises(ModelError, match="row of class scores"):
         read_upload(text("f (float[N,3,8,8] x) => (float[N,3,8,8] y) { y = Relu(x) }"))
