@@ -1,0 +1,122 @@
+"""The request as values: exact numbers, one digest over all that can change a result."""
+
+from fractions import Fraction
+
+import pytest
+
+from auditor.errors import SpecError
+from auditor.spec import AuditSpec, Budget, Gate, Normalisation, Threat, build, digest, exact
+
+THREAT = Threat(norm="Linf", eps=("8/255",))
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("8/255", Fraction(8, 255)),
+        ("0.03", Fraction(3, 100)),
+        ("0.5/255", Fraction(1, 510)),
+        ("1e-3", Fraction(1, 1000)),
+        ("3", Fraction(3)),
+        ("0", Fraction(0)),
+    ],
+)
+def test_a_number_is_kept_as_it_was_written(text, value):
+    assert exact(text) == value
+
+
+@pytest.mark.parametrize(
+    "text", ["", "-1", "+1", "1/0", "1/0.0", "nan", "inf", "0x10", "1_000", " 1", "1,5", "1e9999", "9" * 99, "½"]
+)
+def test_what_is_no_number_is_refused(text):
+    with pytest.raises(SpecError):
+        exact(text)
+
+
+def test_a_grid_of_eps_is_sorted_and_without_repetition():
+    assert Threat(norm="Linf", eps=("0.5", "1/255", "1/2", "2/510")).eps == ("1/255", "0.5")
+
+
+@pytest.mark.parametrize("eps", ["0", "0/255", "1e-40", "1e40"])
+def test_an_eps_that_is_no_size_is_refused(eps):
+    with pytest.raises(SpecError, match=f"eps of {eps}"):
+        Threat(norm="Linf", eps=(eps,))
+
+
+@pytest.mark.parametrize(
+    ("text", "budget"),
+    [
+        ("500passes", Budget(passes=500)),
+        ("500 passes", Budget(passes=500)),
+        ("90s", Budget(seconds=90)),
+        ("10m", Budget(seconds=600)),
+        ("1.5h", Budget(seconds=5400)),
+    ],
+)
+def test_a_budget_is_passes_or_time(text, budget):
+    assert Budget.parse(text) == budget
+
+
+@pytest.mark.parametrize("text", ["", "500", "0s", "0passes", "-5m", "1.5passes", "5d", "infh", "1e9h"])
+def test_a_budget_that_is_neither_is_refused(text):
+    with pytest.raises(SpecError, match="budget"):
+        Budget.parse(text)
+
+
+def test_a_gate_says_its_rule():
+    gate = Gate.parse("Linf:8/255=0.40")
+    assert (gate.norm, gate.eps, gate.threshold, gate.rule) == ("Linf", "8/255", 0.4, "Linf:8/255=0.4")
+
+
+@pytest.mark.parametrize("text", ["Linf", "Linf:8/255", "Linf=0.4", "L3:1=0.4", "Linf:8/255=1.1", "Linf:8/255=nan"])
+def test_a_gate_that_makes_no_sense_is_refused(text):
+    with pytest.raises(SpecError):
+        Gate.parse(text)
+
+
+OTHER = {
+    "threats": (Threat(norm="Linf", eps=("9/255",)),),
+    "preset": "quick",
+    "attacks": ("pgd",),
+    "domain": (0.0, 2.0),
+    "normalisation": Normalisation(mean=(0.5,), std=(1.0,)),
+    "layout": "NCHW",
+    "input": "a",
+    "output": "b",
+    "examples": 7,
+    "seed": 7,
+    "device": "cuda",
+    "batch_size": 7,
+    "threads": 7,
+}
+UNDIGESTED = {"budget": Budget(passes=7), "gates": (Gate.parse("Linf:8/255=0.4"),)}
+
+
+def test_every_field_is_told_apart_or_known_not_to_change_a_result():
+    assert set(OTHER) | set(UNDIGESTED) == set(AuditSpec.model_fields)
+
+
+@pytest.mark.parametrize("field", OTHER)
+def test_the_digest_covers_what_can_change_a_result(field):
+    assert AuditSpec(**{"threats": (THREAT,), field: OTHER[field]}).sha256 != AuditSpec(threats=(THREAT,)).sha256
+
+
+@pytest.mark.parametrize("field", UNDIGESTED)
+def test_the_digest_leaves_out_what_only_cuts_short_or_judges(field):
+    assert AuditSpec(threats=(THREAT,), **{field: UNDIGESTED[field]}).sha256 == AuditSpec(threats=(THREAT,)).sha256
+
+
+def test_a_digest_does_not_depend_on_the_order_of_keys():
+    assert digest({"a": 1, "b": [2]}) == digest({"b": [2], "a": 1})
+
+
+def test_eps_is_measured_in_widths_of_the_domain():
+    assert AuditSpec(threats=(THREAT,), domain=(-1.0, 3.0)).width == 4
+    assert AuditSpec(threats=(THREAT,)).width == 1
+
+
+def test_a_wrong_field_is_named():
+    with pytest.raises(SpecError, match=r"examples: .*greater than or equal to 1 \(got 0\)"):
+        build(AuditSpec, threats=(THREAT,), examples=0)
+    with pytest.raises(SpecError, match="speed"):
+        build(AuditSpec, threats=(THREAT,), speed=1)
