@@ -137,10 +137,20 @@ def test_refuted_claims_are_a_warning_when_they_are_no_accident():
     assert checks.claims_refuted(0, 0).severity == "info"
 
 
-def test_an_attack_alone_far_above_the_cascade_is_an_error():
+def test_an_attack_alone_above_the_cascade_is_an_error():
     assert checks.beats_cascade("apgd-ce", "Linf", EPS, standing(40, 3), standing(50, 3)).severity == "error"
     assert checks.beats_cascade("apgd-ce", "Linf", EPS, standing(49, 3), standing(50, 3)).severity == "info"
     assert checks.beats_cascade("apgd-ce", "Linf", EPS, standing(50, 3), standing(40, 3)).severity == "info"
+
+
+def test_an_attack_alone_that_breaks_other_examples_than_the_cascade_is_a_warning():
+    alone, cascade = standing(50, 3), np.roll(standing(50, 3), 15)
+    found = checks.beats_cascade("ddn", "L2", EPS, alone, cascade)
+    assert found.severity == "warning"
+    assert (found.evidence["only_it"], found.evidence["only_cascade"]) == (15, 15)
+
+
+def test_where_the_cascade_ran_on_nothing_no_attack_is_above_it():
     nobody = np.zeros(0, np.int64)
     assert checks.beats_cascade("apgd-ce", "Linf", EPS, nobody, nobody).severity == "info"
 
