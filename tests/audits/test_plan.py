@@ -1,0 +1,79 @@
+"""The plan is a function of the request, and of nothing around it."""
+
+import json
+from itertools import pairwise
+
+import pytest
+
+from auditor.attacks.catalogue import CATALOGUE
+from auditor.audits.plan import BATCHES_PER_SLICE, PRESETS, Plan, chosen_stages, default_batch, make_plan
+from auditor.errors import SpecError
+from auditor.spec import AuditSpec, Threat
+
+LINF, L2, L1 = (Threat(norm=norm, eps=("0.1",)) for norm in ("Linf", "L2", "L1"))
+
+
+def spec(*threats, **fields):
+    return AuditSpec(threats=threats or (LINF,), threads=1, **fields)
+
+
+@pytest.mark.parametrize("examples", [1, 31, 32, 33, 1000])
+def test_slices_cover_every_example_once(examples):
+    slices = make_plan(spec(), examples, batch=8, gradient=True).slices
+    assert slices[0][0] == 0
+    assert slices[-1][1] == examples
+    assert all(before[1] == after[0] for before, after in pairwise(slices))
+    assert all(stop - start <= 8 * BATCHES_PER_SLICE for start, stop in slices)
+
+
+def test_a_plan_survives_json():
+    plan = make_plan(spec(LINF, L2), 100, batch=8, gradient=True)
+    assert Plan.from_json(json.loads(json.dumps(plan.as_json()))) == plan
+
+
+def test_a_plan_does_not_depend_on_the_budget():
+    budgets = [make_plan(spec(budget={"passes": passes}), 50, batch=4, gradient=True) for passes in (None, 10)]
+    assert budgets[0] == budgets[1]
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+@pytest.mark.parametrize("threat", [LINF, L2, L1], ids=lambda threat: threat.norm)
+def test_every_preset_attacks_every_norm_with_and_without_gradients(preset, threat):
+    stages = chosen_stages(spec(threat, preset=preset))
+    assert {stage.access for stage in stages} == {"white-box", "score"}
+    assert all(threat.norm in CATALOGUE[stage.attack].norms for stage in stages)
+    assert len({stage.name for stage in stages}) == len(stages)
+
+
+def test_without_a_gradient_only_attacks_that_need_none_remain():
+    plan = make_plan(spec(LINF, L2), 10, batch=4, gradient=False)
+    assert {stage.access for stage in plan.stages} == {"score"}
+    with pytest.raises(SpecError, match="add --attack square"):
+        make_plan(spec(attacks=("pgd",)), 10, batch=4, gradient=False)
+
+
+def test_named_attacks_run_where_they_can():
+    stages = chosen_stages(spec(LINF, L2, attacks=("pgd", "ddn")))
+    assert [(stage.norm, stage.name) for stage in stages] == [("Linf", "pgd"), ("L2", "pgd"), ("L2", "ddn")]
+
+
+@pytest.mark.parametrize("row", PRESETS["standard"], ids=lambda row: f"{row[0]} {row[2][0]}")
+def test_a_stage_of_the_standard_preset_can_be_named(row):
+    name, attack, norms, parameters = row
+    (stage,) = chosen_stages(spec(Threat(norm=norms[0], eps=("0.1",)), attacks=(name,)))
+    assert (stage.name, stage.attack, dict(stage.parameters)) == (name, attack, dict(parameters))
+
+
+def test_an_attack_that_there_is_not_is_refused():
+    with pytest.raises(SpecError, match=r"no attack 'magic'; choose from .*pgd"):
+        chosen_stages(spec(attacks=("magic",)))
+    with pytest.raises(SpecError, match="ddn works in Linf"):
+        chosen_stages(spec(LINF, attacks=("ddn",)))
+
+
+def test_larger_inputs_get_smaller_batches():
+    batches = [
+        default_batch(shape) for shape in ((10,), (1, 28, 28), (3, 32, 32), (3, 96, 96), (3, 224, 224), (3, 999, 999))
+    ]
+    assert batches == sorted(batches, reverse=True)
+    assert min(batches) > 1
