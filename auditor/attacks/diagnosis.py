@@ -1,4 +1,4 @@
-"""Measurements of whether gradients lead an attack anywhere: what they are at the clean example, how far they climb."""
+"""Measurements of whether gradients lead an attack anywhere: their values when clean, how far they climb."""
 
 from dataclasses import dataclass
 

@@ -201,7 +201,8 @@ def more_steps_help(eps: str, norm: str, fewer: np.ndarray, more: np.ndarray) ->
         return Check(
             "doubling-steps",
             "warning",
-            f"{finding}: gradient attacks had not come to their end; the preset 'standard' gives them more steps than 'quick'",
+            f"{finding}: gradient attacks had not come to their end; the preset 'standard' gives them more steps than "
+            "'quick'",
             evidence,
         )
     return Check("doubling-steps", "info", finding, evidence)
@@ -218,7 +219,8 @@ def loss_still_rises(eps: str, norm: str, late_rise: np.ndarray) -> Check:
         return Check(
             "loss-not-converged",
             "warning",
-            f"{finding}: gradient attacks had not come to their end; the preset 'standard' gives them more steps than 'quick'",
+            f"{finding}: gradient attacks had not come to their end; the preset 'standard' gives them more steps than "
+            "'quick'",
             evidence,
         )
     return Check("loss-not-converged", "info", finding, evidence)
