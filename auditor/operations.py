@@ -14,8 +14,8 @@ from auditor import runtime
 from auditor.audits import choices
 from auditor.audits.checkpoints import Checkpoints
 from auditor.audits.gates import Baseline, check_comparable
-from auditor.audits.plan import chosen_stages
 from auditor.audits.prepare import Prepared, prepare
+from auditor.audits.presets import chosen_stages
 from auditor.audits.probes import run_probes
 from auditor.audits.run import Engine, OutOfTime, Step, alone, run_stages, slices
 from auditor.audits.subject import Subject

@@ -13,6 +13,7 @@ from auditor.attacks.attempt import Attempt
 from auditor.attacks.ddn import ddn
 from auditor.attacks.fgsm import fgsm
 from auditor.attacks.minimal_apgd import minimal_apgd
+from auditor.attacks.minimal_runs import minimal_apgd_restarts, minimal_apgd_targeted
 from auditor.attacks.pgd import pgd
 from auditor.attacks.square import square
 from auditor.spec import Norm
@@ -20,12 +21,13 @@ from auditor.spec import Norm
 
 @dataclass(frozen=True)
 class Entry:
-    """One attack of the catalogue."""
+    """One attack of the catalogue. spatial: it wants to know where the channels are, as `layout`."""
 
     function: Callable[..., Attempt]
     norms: tuple[Norm, ...]
     budget: Literal["fixed", "minimal"]
     access: Literal["white-box", "score"] = "white-box"
+    spatial: bool = False
 
 
 CATALOGUE: dict[str, Entry] = {
@@ -34,6 +36,8 @@ CATALOGUE: dict[str, Entry] = {
     "apgd": Entry(apgd, ("Linf", "L2", "L1"), "fixed"),
     "apgd-targeted": Entry(apgd_targeted, ("Linf", "L2", "L1"), "fixed"),
     "minimal-apgd": Entry(minimal_apgd, ("Linf", "L2", "L1"), "minimal"),
+    "minimal-apgd-targeted": Entry(minimal_apgd_targeted, ("Linf", "L2", "L1"), "minimal"),
+    "minimal-apgd-restarts": Entry(minimal_apgd_restarts, ("Linf", "L2", "L1"), "minimal"),
     "ddn": Entry(ddn, ("L2",), "minimal"),
-    "square": Entry(square, ("Linf", "L2", "L1"), "fixed", "score"),
+    "square": Entry(square, ("Linf", "L2", "L1"), "fixed", "score", spatial=True),
 }

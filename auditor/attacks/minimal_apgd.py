@@ -8,8 +8,8 @@ where gradients mislead near x.
 """
 
 from auditor.attacks.attempt import Attempt, Nearest
-from auditor.attacks.losses import ascent, runners_up
-from auditor.attacks.norms import Ball, distance, dual_length, per_row
+from auditor.attacks.losses import ascent
+from auditor.attacks.norms import Ball, dual_length, per_row
 from auditor.attacks.random import Random
 from auditor.classifier import Array, Classifier, Evaluation
 from auditor.spec import Loss, Norm
@@ -105,57 +105,6 @@ def minimal_apgd(
         age = xp.where(anew, 0, age)
         since, raised = xp.where(anew | look, 0, since), xp.where(anew | look, 0, raised)
     return best.attempt(nearer_than=ceiling)
-
-
-def minimal_apgd_targeted(
-    classifier: Classifier,
-    x: Array,
-    y: Array,
-    *,
-    norm: Norm,
-    rng: Random,
-    ceiling: Array,
-    active: Array | None = None,
-    targets: int = 9,
-    steps: int = 60,
-    patience: int = 10,
-    shrink: float = 0.02,
-    finest: float = 0.01,
-    random_start: bool = False,
-    loss: Loss = Loss.DIFFERENCE,
-) -> Attempt:
-    """Minimal-norm APGD towards each of the `targets` classes with the largest scores at x beside the label.
-
-    Each run has to beat what the ones before it found by a share of `shrink` soon, or it is given up: so most
-    targets cost 2 * patience steps and not `steps`. Otherwise as `minimal_apgd`.
-    """
-    xp, n = classifier.xp, x.shape[0]
-    active = xp.ones(n, dtype=bool) if active is None else active
-    ranked = runners_up(xp, classifier.logits(x, active=active), y, min(targets, classifier.classes - 1))
-    nearest, found = xp.asarray(ceiling, dtype=xp.float64), xp.zeros(n, dtype=bool)
-    x_adv, largest = x, xp.full(n, -xp.inf, dtype=xp.float32)
-    for place in range(ranked.shape[1]):
-        run = minimal_apgd(
-            classifier,
-            x,
-            y,
-            norm=norm,
-            rng=rng.split(f"target {place}"),
-            ceiling=nearest,
-            active=active,
-            steps=steps,
-            patience=patience,
-            shrink=shrink,
-            finest=finest,
-            random_start=random_start,
-            loss=loss,
-            target=ranked[:, place],
-        )
-        apart = distance(xp, run.x_adv, x, norm)
-        nearest = xp.where(run.found, apart, nearest)
-        x_adv = xp.where(per_row(run.found, x), run.x_adv, x_adv)
-        found, largest = found | run.found, xp.maximum(largest, run.loss)
-    return Attempt(x_adv, found, largest)
 
 
 def _linear_distance(classifier: Classifier, at_x: Evaluation, norm: Norm) -> Array:

@@ -35,10 +35,12 @@ def square(
     queries: int = 5000,
     share: float = 0.8,
     layout: Layout = "NCHW",
+    start: Array | None = None,
 ) -> Attempt:
     """x: (n, *shape) float32, y: (n,) int64, eps: (n,) float64 in input units.
 
-    share: the share of the image that the first patches cover. At most `queries` forwards per example, none once it
+    share: the share of the image that the first patches cover; start: (n, *shape), where the search begins
+    (projected) instead of at stripes or bumps. At most `queries` forwards per example, none once it
     is safely broken. Every point given lies in the ball and in the domain.
     """
     xp = classifier.xp
@@ -49,7 +51,10 @@ def square(
     best = Strongest(classifier, x, y)
     propose = _linf_patch if norm == "Linf" else _moved_mass
     draw = _Draw(rng)
-    current = ball.project(_stripes(draw, ball) if norm == "Linf" else _tiles(draw, ball))
+    if start is not None:
+        current = ball.project(view.planes(start))
+    else:
+        current = ball.project(_stripes(draw, ball) if norm == "Linf" else _tiles(draw, ball))
     largest = xp.full(x.shape[0], -xp.inf, dtype=xp.float32)
     for query in range(queries):
         alive = active & ~best.done

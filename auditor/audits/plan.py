@@ -2,37 +2,15 @@
 device class, never of workers, free memory or the clock; so results do not depend on circumstances.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from math import prod
 from typing import Any
 
 from auditor import runtime
 from auditor.attacks.cascade import Stage
-from auditor.attacks.catalogue import CATALOGUE
+from auditor.audits.presets import chosen_stages
 from auditor.errors import SpecError
-from auditor.spec import AuditSpec, Norm, Preset
-
-# One stage: (name, attack, norms it is for, parameters). Cheap minimal-norm passes come first: they settle most of
-# the curve, and leave to the fixed-budget attacks only the grid point next to each example's distance.
-_Row = tuple[str, str, tuple[Norm, ...], Mapping[str, Any]]
-
-_ALL: tuple[Norm, ...] = ("Linf", "L2", "L1")
-
-PRESETS: dict[Preset, tuple[_Row, ...]] = {
-    "quick": (
-        ("ddn", "ddn", ("L2",), {"steps": 40}),
-        ("minimal-apgd", "minimal-apgd", ("Linf", "L1"), {"steps": 40}),
-        ("square", "square", _ALL, {"queries": 100}),
-    ),
-    "standard": (
-        ("ddn", "ddn", ("L2",), {"steps": 100}),
-        ("minimal-apgd", "minimal-apgd", ("Linf", "L1"), {"steps": 100}),
-        ("apgd-ce", "apgd", _ALL, {"steps": 100}),
-        ("apgd-targeted", "apgd-targeted", _ALL, {"steps": 100, "targets": 9}),
-        ("square", "square", _ALL, {"queries": 1000}),
-    ),
-}
+from auditor.spec import AuditSpec
 
 # Slices hold several batches, so that attacks pack their survivors into full ones, and stay small enough that a
 # kill loses little.
@@ -54,10 +32,7 @@ class Plan:
             "batch": self.batch,
             "threads": self.threads,
             "slices": [list(s) for s in self.slices],
-            "stages": [
-                {"name": s.name, "attack": s.attack, "norm": s.norm, "parameters": dict(s.parameters)}
-                for s in self.stages
-            ],
+            "stages": [{**vars(stage), "parameters": dict(stage.parameters)} for stage in self.stages],
         }
 
     @classmethod
@@ -79,34 +54,6 @@ def make_plan(spec: AuditSpec, examples: int, *, batch: int, gradient: bool) -> 
     size = batch * BATCHES_PER_SLICE
     slices = tuple((start, min(start + size, examples)) for start in range(0, examples, size))
     return Plan(stages, batch, slices, spec.threads or default_threads())
-
-
-def chosen_stages(spec: AuditSpec) -> list[Stage]:
-    """The preset's stages for the norms asked for, or those of the attacks named."""
-    norms = [threat.norm for threat in spec.threats]
-    if spec.attacks:
-        return [stage for norm in norms for stage in _named(spec.attacks, norm)]
-    return [
-        Stage(name, attack, norm, parameters)
-        for norm in norms
-        for name, attack, serves, parameters in PRESETS[spec.preset]
-        if norm in serves
-    ]
-
-
-def _named(attacks: tuple[str, ...], norm: Norm) -> list[Stage]:
-    """Stages for attacks by catalogue name or by the name of one of `standard`'s stages."""
-    stages = []
-    known = {row[0]: row for row in PRESETS["standard"]}
-    for name in attacks:
-        if name not in CATALOGUE and name not in known:
-            raise SpecError(f"there is no attack '{name}'; choose from {', '.join(sorted({*CATALOGUE, *known}))}")
-        _, attack, _, parameters = known.get(name, (name, name, (), {}))
-        if norm in CATALOGUE[attack].norms:
-            stages.append(Stage(name, attack, norm, parameters))
-    if not stages:
-        raise SpecError(f"none of the attacks {', '.join(attacks)} works in {norm}")
-    return stages
 
 
 def default_batch(shape: tuple[int, ...]) -> int:

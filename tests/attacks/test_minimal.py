@@ -5,7 +5,8 @@ import pytest
 
 from auditor.attacks.attempt import safely_broken
 from auditor.attacks.ddn import ddn
-from auditor.attacks.minimal_apgd import minimal_apgd, minimal_apgd_targeted
+from auditor.attacks.minimal_apgd import minimal_apgd
+from auditor.attacks.minimal_runs import minimal_apgd_restarts, minimal_apgd_targeted
 from auditor.attacks.norms import distance
 from auditor.attacks.random import Random
 from auditor.spec import Loss

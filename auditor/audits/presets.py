@@ -1,0 +1,72 @@
+"""Which attacks an audit runs, in which order and with what budget."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from auditor.attacks.cascade import Stage
+from auditor.attacks.catalogue import CATALOGUE
+from auditor.errors import SpecError
+from auditor.spec import AuditSpec, Layout, Norm, Preset
+
+
+@dataclass(frozen=True)
+class Step:
+    """One stage of a preset, for the norms it serves. See `Stage`."""
+
+    name: str
+    attack: str
+    norms: tuple[Norm, ...] = ("Linf", "L2", "L1")
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    when: Literal["always", "doubtful"] = "always"
+
+    def stage(self, norm: Norm, layout: Layout | None) -> Stage:
+        spatial = {"layout": layout or "NCHW"} if CATALOGUE[self.attack].spatial else {}
+        return Stage(self.name, self.attack, norm, {**self.parameters, **spatial}, self.when)
+
+
+# Minimal-norm attacks first: they settle most of the curve for little. Then fixed-budget attacks, only at the grid
+# point next to each example's distance. Then an attack without gradients: in short for everyone, at length where it
+# came nearer to success than gradients did. Budgets come from benchmarks/curve.py: what the next step would still
+# find against what it costs.
+PRESETS: dict[Preset, tuple[Step, ...]] = {
+    "quick": (
+        Step("ddn", "ddn", ("L2",), {"steps": 40}),
+        Step("minimal-apgd", "minimal-apgd", ("Linf", "L1"), {"steps": 40}),
+        Step("square", "square", parameters={"queries": 100}),
+    ),
+    "standard": (
+        Step("ddn", "ddn", ("L2",), {"steps": 100}),
+        Step("minimal-apgd", "minimal-apgd", ("Linf", "L1"), {"steps": 100}),
+        Step("minimal-apgd-restarts", "minimal-apgd-restarts", parameters={"restarts": 8, "steps": 50}),
+        Step("minimal-apgd-targeted", "minimal-apgd-targeted", parameters={"steps": 60}),
+        Step("apgd-ce", "apgd", parameters={"steps": 50}),
+        Step("apgd-targeted", "apgd-targeted", parameters={"steps": 100, "targets": 9, "trial": 20, "kept": 3}),
+        Step("square", "square", parameters={"queries": 500}),
+        Step("square-long", "square", parameters={"queries": 5000}, when="doubtful"),
+    ),
+}
+
+
+def chosen_stages(spec: AuditSpec) -> list[Stage]:
+    """The preset's stages for the norms asked for, or those of the attacks named; SpecError where there are none."""
+    norms = [threat.norm for threat in spec.threats]
+    steps = [_named(name) for name in spec.attacks] or PRESETS[spec.preset]
+    for norm in norms:
+        if not any(_serves(step, norm, spec) for step in steps):
+            raise SpecError(f"none of the attacks {', '.join(step.name for step in steps)} works in {norm}")
+    return [step.stage(norm, spec.layout) for norm in norms for step in steps if _serves(step, norm, spec)]
+
+
+def _serves(step: Step, norm: Norm, spec: AuditSpec) -> bool:
+    return norm in (CATALOGUE[step.attack].norms if spec.attacks else step.norms)
+
+
+def _named(name: str) -> Step:
+    """A step of `standard` by its name, else an attack of the catalogue with its own defaults."""
+    known = {step.name: step for step in PRESETS["standard"]}
+    if name in known:
+        return Step(name, known[name].attack, parameters=known[name].parameters)
+    if name in CATALOGUE:
+        return Step(name, name)
+    raise SpecError(f"there is no attack '{name}'; choose from {', '.join(sorted({*CATALOGUE, *known}))}")
