@@ -58,7 +58,7 @@ def demo(out: Path) -> Request:
             "out": out,
             "examples": 200,
             "threat": "mnist",
-            "fail_under": ["Linf:0.1=0.50"],
+            "fail_under": ["Linf:0.05=0.75"],
         }
     )
 

@@ -2,7 +2,7 @@
 
 import json
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -69,7 +69,7 @@ def show(console: Console, report: Report, folder: Path) -> None:
             table.add_column(heading, justify="left" if heading == "broken by" else "right")
         for point in curve.points:
             certified = "-" if point.certified_accuracy is None else f"{point.certified_accuracy:.1%}"
-            finders = ", ".join(f"{name} {count}" for name, count in list(point.broken_by.items())[:3])
+            finders = _finders(point.broken_by)
             unfinished = f" ({point.unfinished} unfinished)" if point.unfinished else ""
             table.add_row(
                 point.eps, f"{point.robust_accuracy:.1%}", _interval(point.interval), certified, finders + unfinished
@@ -99,6 +99,15 @@ def _bar() -> Iterator[Callable[[Step], None]]:
             progress.update(task, total=step.total, completed=step.done, description=description)
 
         yield watch
+
+
+def _finders(broken_by: Mapping[str, int]) -> str:
+    """The attack that holds most of the nearest points, and how many others hold some."""
+    names = list(broken_by)
+    if not names:
+        return "-"
+    others = f", {len(names) - 1} more" if len(names) > 1 else ""
+    return f"{names[0]} {broken_by[names[0]]}{others}"
 
 
 def _interval(interval: Any) -> str:

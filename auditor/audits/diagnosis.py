@@ -129,7 +129,7 @@ class _Diagnosis:
         losses: dict[str, set[Loss]] = {}
         for stage in self.prepared.plan.stages:
             if stage.access == "white-box":
-                losses.setdefault(stage.norm, set()).add(_loss(stage))
+                losses.setdefault(stage.norm, set()).update(_losses(stage))
         return [norm for norm, used in losses.items() if used == {Loss.CROSS_ENTROPY}]
 
     def _about_threat(self, outcomes: Outcomes) -> Iterator[Check]:
@@ -181,7 +181,9 @@ def _row(stage: Stage, threat: Threat, accuracy: list[float], forwards: int, bac
     }
 
 
-def _loss(stage: Stage) -> Loss:
-    """The loss that a stage ascends: its parameter, or its attack's default."""
-    default = inspect.signature(CATALOGUE[stage.attack].function).parameters["loss"].default
-    return stage.parameters.get("loss", default)
+def _losses(stage: Stage) -> set[Loss]:
+    """The losses that a stage ascends: those among its parameters, or its attack's defaults."""
+    parameters = inspect.signature(CATALOGUE[stage.attack].function).parameters
+    defaults = {name: parameters[name].default for name in ("loss", "losses") if name in parameters}
+    chosen = {name: stage.parameters.get(name, default) for name, default in defaults.items()}
+    return {chosen["loss"]} if "loss" in chosen else set(chosen.get("losses", ()))
