@@ -153,8 +153,6 @@ def main() -> None:
         code = _fail(f"{error.format_message().rstrip('.')}. See 'auditor --help'.", InputError.exit_code)
     except AuditorError as error:
         code = _fail(str(error), error.exit_code)
-    except BrokenPipeError:
-        code = 0
     except Exception as error:
         if os.environ.get("AUDITOR_DEBUG") == "1":
             raise

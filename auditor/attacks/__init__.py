@@ -1,0 +1,12 @@
+"""Attacks, one per file; each is a function of a classifier, examples and labels that gives an Attempt."""
+
+from auditor.attacks.apgd import apgd, apgd_targeted
+from auditor.attacks.attempt import Attempt
+from auditor.attacks.ddn import ddn
+from auditor.attacks.fgsm import fgsm
+from auditor.attacks.minimal_apgd import minimal_apgd
+from auditor.attacks.pgd import pgd
+from auditor.attacks.random import Random
+from auditor.attacks.square import square
+
+__all__ = ["Attempt", "Random", "apgd", "apgd_targeted", "ddn", "fgsm", "minimal_apgd", "pgd", "square"]
