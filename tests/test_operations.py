@@ -1,0 +1,143 @@
+"""What an audit does between a request and a report: settle, resume, stop."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+import auditor.audits.subject
+from auditor import operations, options, runtime
+from auditor.errors import DatasetError, ModelError, SpecError
+from auditor.report.document import read_report
+from auditor.spec import Gate, exact
+
+
+@pytest.fixture
+def requested(demo_model, demo_data, tmp_path):
+    def request(**given):
+        small = {
+            "examples": 12,
+            "batch_size": 4,
+            "threads": 1,
+            "norm": ["Linf"],
+            "eps": ["0.05,0.1"],
+            "attack": ["fgsm"],
+        }
+        paths = {"model": demo_model, "data": demo_data, "out": tmp_path / "out"}
+        return options.request({name: value for name, value in (paths | small | given).items() if value is not None})
+
+    return request
+
+
+def ran(request):
+    """The report, and how many stages were watched."""
+    steps = []
+    finished = operations.audit(request, operations.settle(request), steps.append)
+    return finished.report, steps
+
+
+def test_without_a_word_everything_is_chosen_and_said(demo_model, demo_data, tmp_path):
+    asked = operations.settle(options.request({"model": demo_model, "data": demo_data, "out": tmp_path}))
+    spec = asked.subject.spec
+    assert (spec.preset, spec.examples, spec.seed, spec.domain) == ("standard", 1000, 0, (0.0, 1.0))
+    assert [threat.norm for threat in spec.threats] == ["Linf", "L2"]
+    assert len(asked.chosen) >= 5
+
+
+def test_settling_writes_nothing(requested, tmp_path):
+    operations.settle(requested())
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_gates_eps_is_on_the_curve(requested):
+    request = dataclasses.replace(requested(), gates=(Gate.parse("Linf:0.07=0.5"),))
+    report, _ = ran(request)
+    assert [point.eps for point in report.curves[0].points] == ["0.05", "0.07", "0.1"]
+    assert report.gates[0].outcome in ("passed", "failed", "inconclusive")
+
+
+def test_data_without_labels_are_audited_by_the_models_own_answers(requested, digits, tmp_path):
+    np.save(tmp_path / "pixels.npy", digits[0])
+    request = requested(data=tmp_path / "pixels.npy", domain="0,1")
+    asked = operations.settle(request)
+    assert any("no labels" in sentence for sentence in asked.chosen)
+    report, _ = ran(request)
+    assert report.clean.accuracy == 1
+    assert "stability" in report.dataset.sampling["labels"]
+
+
+def test_what_is_finished_is_not_run_again(requested, monkeypatch):
+    first, steps = ran(requested())
+    monkeypatch.setattr(operations.Engine, "run", lambda *given: pytest.fail("a finished stage was run again"))
+    second, again = ran(requested())
+    assert len(again) == len(steps)
+    assert second.results_sha256 == first.results_sha256
+
+
+@pytest.mark.parametrize("change", ["version", "machine", "stages"])
+def test_what_another_version_or_machine_found_is_not_mixed_in(requested, monkeypatch, change):
+    before = operations.settle(requested()).subject.sha256
+    if change == "version":
+        monkeypatch.setattr(auditor.audits.subject, "__version__", "0.0.1")
+    elif change == "machine":
+        monkeypatch.setattr(runtime, "fingerprint", lambda device: {"machine": "another"})
+    else:
+        monkeypatch.setattr(auditor.audits.subject, "chosen_stages", lambda spec: [])
+    assert operations.settle(requested()).subject.sha256 != before
+
+
+def test_an_interrupted_audit_is_reported_as_bounds(requested):
+    request = requested(attack=["fgsm", "pgd"])
+
+    def stop(step):
+        raise KeyboardInterrupt
+
+    finished = operations.audit(request, operations.settle(request), stop)
+    assert finished.interrupted
+    assert "interrupted" in finished.report.not_tested[0]
+    status = finished.report.curves[0].examples.status
+    assert "not_tried" in status
+    whole, _ = ran(request)
+    assert "not_tried" not in whole.curves[0].examples.status
+
+
+def test_an_unfinished_audit_passes_no_gate(requested):
+    request = dataclasses.replace(requested(attack=["fgsm", "pgd"]), gates=(Gate.parse("Linf:0.05=0.01"),))
+
+    def stop(step):
+        raise KeyboardInterrupt
+
+    assert operations.audit(request, operations.settle(request), stop).report.verdict != "passed"
+
+
+def test_bounds_bracket_what_the_whole_audit_finds(requested):
+    cut, _ = ran(requested(budget="1passes", attack=["fgsm", "pgd"]))
+    whole, _ = ran(requested(attack=["fgsm", "pgd"]))
+    for part, known in zip(cut.curves[0].points, whole.curves[0].points, strict=True):
+        open_share = part.unfinished / cut.clean.total
+        assert part.robust_accuracy - open_share <= known.robust_accuracy <= part.robust_accuracy
+
+
+def test_the_report_says_where_its_numbers_come_from(requested, tmp_path):
+    report, _ = ran(requested())
+    assert report == read_report(tmp_path / "out" / "report.json")
+    assert report.audit.plan["batch"] == 4
+    assert report.audit.fingerprint["onnxruntime"] == report.audit.versions["onnxruntime"]
+    assert [exact(point.eps) for point in report.curves[0].points] == [exact("0.05"), exact("0.1")]
+    stage = report.stages[0]
+    assert stage.tried == report.clean.correct
+    assert stage.forwards >= stage.backwards > 0
+
+
+@pytest.mark.parametrize(
+    ("given", "error", "words"),
+    [
+        ({"model": "nowhere.onnx"}, ModelError, "no model at nowhere.onnx"),
+        ({"data": "nowhere.npz"}, DatasetError, "no file or folder nowhere.npz"),
+        ({"attack": ["magic"]}, SpecError, "no attack 'magic'"),
+        ({"baseline": "nowhere.json"}, SpecError, "nowhere.json cannot be read"),
+    ],
+)
+def test_what_cannot_be_settled_says_so(requested, given, error, words):
+    with pytest.raises(error, match=words):
+        operations.settle(requested(**given))
