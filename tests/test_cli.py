@@ -262,6 +262,17 @@ def test_nothing_asked_is_help_and_wrong_usage(command):
     assert "audit" in answer.out + answer.err
 
 
+def test_an_interrupt_before_anything_is_known_is_one_word_and_leaves_nothing(audit, monkeypatch, tmp_path):
+    def interrupt(*given, **named):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(operations, "prepare", interrupt)
+    answer = audit(*SMALL)
+    assert answer.code == 130
+    assert answer.err.splitlines()[-1] == "auditor: interrupted"
+    assert not (tmp_path / "out").exists()
+
+
 def test_the_demo_is_an_audit_of_what_comes_with_the_package(tmp_path):
     request = options.demo(tmp_path)
     asked = operations.settle(request)
