@@ -86,6 +86,8 @@ class Nearest:
         gap = margin(xp, logits, self.y)
         finite = active & xp.all(xp.isfinite(logits), axis=1)
         self.margin = xp.where(finite, xp.maximum(self.margin, gap), self.margin)
+        if not xp.any(broken):
+            return broken
         apart = distance(xp, x_adv, self.x, self.norm)
         nearer = broken & (apart < self.distance)
         self.distance = xp.where(nearer, apart, self.distance)

@@ -9,9 +9,9 @@ where gradients mislead near x.
 
 from auditor.attacks.attempt import Attempt, Nearest
 from auditor.attacks.losses import ascent
-from auditor.attacks.norms import Ball, dual_length, per_row
+from auditor.attacks.norms import Ball, linear_distance, per_row
 from auditor.attacks.random import Random
-from auditor.classifier import Array, Classifier, Evaluation
+from auditor.classifier import Array, Classifier
 from auditor.spec import Loss, Norm
 
 MOMENTUM = 0.75
@@ -53,8 +53,8 @@ def minimal_apgd(
     best.see(x, here.logits, active)
     bounded = xp.isfinite(best.distance)
     share = xp.where(bounded, shrink, max(shrink, 0.2))
-    radius = xp.where(bounded, best.distance * (1 - share), 4.0 * _linear_distance(classifier, here, norm))
-    ball = Ball(xp, x, radius, norm, classifier.domain)
+    radius = xp.where(bounded, best.distance * (1 - share), 4.0 * linear_distance(xp, here.loss, here.g, norm))
+    ball = Ball(xp, x, radius, norm, classifier.domain, inward=False)
     x_adv = ball.random(rng) if random_start else x
     x_before, x_best, g = x_adv, x_adv, here.g
     if random_start:
@@ -105,12 +105,3 @@ def minimal_apgd(
         age = xp.where(anew, 0, age)
         since, raised = xp.where(anew | look, 0, since), xp.where(anew | look, 0, raised)
     return best.attempt(nearer_than=ceiling)
-
-
-def _linear_distance(classifier: Classifier, at_x: Evaluation, norm: Norm) -> Array:
-    """How far the boundary lies by the first-order model of the loss at x; 1 where the gradient says nothing."""
-    xp = classifier.xp
-    slope = dual_length(xp, xp.where(xp.isfinite(at_x.g), at_x.g, xp.float32(0)), norm)
-    gap = xp.abs(at_x.loss).astype(xp.float64)
-    known = (slope > 0) & xp.isfinite(gap)
-    return xp.where(known, gap / xp.where(known, slope, 1.0), 1.0)

@@ -135,3 +135,18 @@ def test_an_example_that_is_wrong_when_clean_is_found_at_distance_zero(rng):
     assert attempt.found.all()
     assert np.array_equal(attempt.x_adv, x)
     assert classifier.forwards == 2 + 2
+
+
+def test_restarts_end_where_they_stop_paying(rng):
+    classifier = Affine((6,), 2)
+    x, y = _clean(classifier, 4)
+    exact = classifier.exact(x, y, "L2")
+    options = {"norm": "L2", "rng": rng(4), "restarts": 8}
+    one = minimal_apgd_restarts(classifier, x, y, ceiling=exact, misses=1, **options)
+    cost = classifier.forwards
+    assert not one.found.any()
+    two = minimal_apgd_restarts(classifier, x, y, ceiling=exact, misses=2, **options)
+    assert classifier.forwards - cost == pytest.approx(2 * cost, rel=0.3)
+    assert not two.found.any()
+    fresh = minimal_apgd_restarts(classifier, x, y, ceiling=_none(4), **options)
+    assert np.max(distance(np, fresh.x_adv, x, "L2") / exact) <= 1.05

@@ -93,6 +93,14 @@ def test_the_steepest_direction_has_unit_length_and_gains_the_dual_length(norm):
     assert np.sum(direction * g, axis=(1, 2)) == pytest.approx(dual_length(np, g, norm), rel=1e-5)
 
 
+@pytest.mark.parametrize("size", [1e-30, 1.0, 1e30])
+@pytest.mark.parametrize("norm", NORMS)
+def test_a_gradient_of_any_size_gives_the_same_direction(norm, size):
+    g = np.random.default_rng(6).standard_normal((3, 8))
+    usual = steepest(np, g.astype(np.float32), norm)
+    assert steepest(np, (g * size).astype(np.float32), norm) == pytest.approx(usual, rel=1e-5)
+
+
 @pytest.mark.parametrize("norm", NORMS)
 def test_a_gradient_that_is_zero_or_not_finite_gives_a_finite_direction(norm):
     g = np.zeros((2, 7), np.float32)
