@@ -29,8 +29,12 @@ def audit_in_terminal(request: operations.Request, *, print_json: bool = False) 
     asked = operations.settle(request)
     for sentence in asked.chosen:
         _errors.print(f"[dim]chosen:[/dim] {escape(sentence)}", soft_wrap=True)
-    with _bar() as watch:
-        finished = operations.audit(request, asked, watch)
+    try:
+        with _bar() as watch:
+            finished = operations.audit(request, asked, watch)
+    except KeyboardInterrupt:
+        _errors.print("auditor: interrupted before there was anything to report; the same command goes on")
+        return INTERRUPTED
     report = finished.report
     if print_json:
         sys.stdout.write(report.model_dump_json(indent=2) + "\n")

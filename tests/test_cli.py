@@ -262,14 +262,14 @@ def test_nothing_asked_is_help_and_wrong_usage(command):
     assert "audit" in answer.out + answer.err
 
 
-def test_an_interrupt_before_anything_is_known_is_one_word_and_leaves_nothing(audit, monkeypatch, tmp_path):
+def test_an_interrupt_before_anything_is_known_is_said_and_leaves_nothing(audit, monkeypatch, tmp_path):
     def interrupt(*given, **named):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(operations, "prepare", interrupt)
     answer = audit(*SMALL)
     assert answer.code == 130
-    assert answer.err.splitlines()[-1] == "auditor: interrupted"
+    assert answer.err.splitlines()[-1].startswith("auditor: interrupted before")
     assert not (tmp_path / "out").exists()
 
 
