@@ -33,7 +33,9 @@ def audit_in_terminal(request: operations.Request, *, print_json: bool = False) 
         with _bar() as watch:
             finished = operations.audit(request, asked, watch)
     except KeyboardInterrupt:
-        _errors.print("auditor: interrupted before there was anything to report; the same command goes on")
+        _errors.print(
+            "auditor: interrupted before there was anything to report; the same command goes on", soft_wrap=True
+        )
         return INTERRUPTED
     report = finished.report
     if print_json:
