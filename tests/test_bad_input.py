@@ -52,8 +52,7 @@ def untouched(folder):
 
 
 def audit(command, files, *options, model="model.onnx", few=FEW):
-    answer = command("audit", files / model, files / "data.npz", "--out", files / "out", *few, *options)
-    return answer
+    return command("audit", files / model, files / "data.npz", "--out", files / "out", *few, *options)
 
 
 def test_the_classifier_used_here_is_accepted(command, files):
