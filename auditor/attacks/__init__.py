@@ -5,8 +5,21 @@ from auditor.attacks.attempt import Attempt
 from auditor.attacks.ddn import ddn
 from auditor.attacks.fgsm import fgsm
 from auditor.attacks.minimal_apgd import minimal_apgd
+from auditor.attacks.minimal_runs import minimal_apgd_restarts, minimal_apgd_targeted
 from auditor.attacks.pgd import pgd
 from auditor.attacks.random import Random
 from auditor.attacks.square import square
 
-__all__ = ["Attempt", "Random", "apgd", "apgd_targeted", "ddn", "fgsm", "minimal_apgd", "pgd", "square"]
+__all__ = [
+    "Attempt",
+    "Random",
+    "apgd",
+    "apgd_targeted",
+    "ddn",
+    "fgsm",
+    "minimal_apgd",
+    "minimal_apgd_restarts",
+    "minimal_apgd_targeted",
+    "pgd",
+    "square",
+]
