@@ -10,7 +10,7 @@ from math import ceil
 
 from auditor.attacks.attempt import Attempt, Strongest
 from auditor.attacks.losses import ascent, runners_up
-from auditor.attacks.norms import Ball, per_row
+from auditor.attacks.norms import Ball, elsewhere, per_row
 from auditor.attacks.random import Random
 from auditor.classifier import Array, Classifier
 from auditor.spec import Loss, Norm
@@ -43,7 +43,7 @@ def apgd(
     start: Array | None = None,
 ) -> Attempt:
     """x: (n, *shape) float32, y: (n,) int64, eps: (n,) float64 in input units, target: (n,) for targeted losses;
-    start: (n, *shape), where the first restart begins (projected), a random point unless given.
+    start: (n, *shape), where the first restart begins, projected; a row that is x begins at a random point.
 
     An example that is safely broken costs nothing more. At most restarts * steps forwards and backwards per
     example. Every point given lies in the ball and in the domain.
@@ -54,8 +54,9 @@ def apgd(
     best = Strongest(classifier, x, y)
     climb = _climb_sparse if norm == "L1" else _climb
     for restart in range(restarts):
-        first = start is not None and restart == 0
-        x_start = ball.project(start) if first else ball.random(rng.split(f"restart {restart}"))
+        x_start = ball.random(rng.split(f"restart {restart}"))
+        if start is not None and restart == 0:
+            x_start = xp.where(per_row(elsewhere(xp, start, x), x), ball.project(start), x_start)
         climb(_Run(classifier, y, loss, target, active, best), ball, x_start, steps)
     return best.attempt(x)
 

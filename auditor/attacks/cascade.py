@@ -31,15 +31,15 @@ Access = Literal["white-box", "score"]
 class Stage:
     """One attack in an audit. `name` keys its random numbers and its stored results; `attack` is in CATALOGUE.
 
-    when: "doubtful" keeps it to examples that a fixed-budget attack which sees only scores brought nearer to success
-    than gradients did, at the eps now critical: there gradients mislead, and a long search may pay.
+    warm: a fixed-budget attack begins at each example's nearest known point, projected, where there is one: where
+    gradients mislead near x, what an earlier stage found outside the ball is the best lead.
     """
 
     name: str
     attack: str
     norm: Norm
     parameters: Mapping[str, Any] = field(default_factory=dict)
-    when: Literal["always", "doubtful"] = "always"
+    warm: bool = False
 
     @property
     def access(self) -> Access:
@@ -58,19 +58,13 @@ class Examples:
 
 @dataclass(frozen=True)
 class Best:
-    """One norm: each example's nearest counted adversarial example. distance: (n,) float64 in widths, inf if none.
-
-    by_gradient, by_score: (n,) float32, the largest margin that fixed-budget attacks of that access reached in vain at
-    the eps now critical; -inf where none has tried.
-    """
+    """One norm: each example's nearest counted adversarial example. distance: (n,) float64 in widths, inf if none."""
 
     distance: np.ndarray
     x_adv: np.ndarray
     attack: np.ndarray
     margin: np.ndarray
     predicted: np.ndarray
-    by_gradient: np.ndarray
-    by_score: np.ndarray
 
     @classmethod
     def none(cls, examples: Examples) -> "Best":
@@ -81,14 +75,7 @@ class Best:
             attack=np.full(n, "", dtype="U40"),
             margin=np.full(n, -np.inf),
             predicted=np.full(n, -1, dtype=np.int64),
-            by_gradient=np.full(n, -np.inf, dtype=np.float32),
-            by_score=np.full(n, -np.inf, dtype=np.float32),
         )
-
-    @property
-    def doubtful(self) -> np.ndarray:
-        """(n,) bool, where scores alone came nearer to success than gradients."""
-        return self.by_score > self.by_gradient
 
     def copy(self) -> "Best":
         return Best(*(array.copy() for array in vars(self).values()))
@@ -172,8 +159,6 @@ def run_stage(
     spent = progress.forwards + progress.backwards
     in_budget = np.ones_like(examples.right) if passes is None else spent < passes
     can_change = examples.right & (grid.critical(progress.best[stage.norm].distance) >= 0)
-    if stage.when == "doubtful":
-        can_change = can_change & progress.best[stage.norm].doubtful
     run = _StageRun(stage, examples, progress, classifier, verifier, width, seed)
     active = can_change & in_budget
     if entry.budget == "minimal":
@@ -217,16 +202,13 @@ class _StageRun:
             if not active.any():
                 break
             eps = self.xp.asarray(grid.units(position))
-            attempt = self._attack(active, self.rng.split(f"level {level}"), eps=eps)
-            self._accept(attempt, active)
+            self._accept(self._attack(active, self.rng.split(f"level {level}"), eps=eps, **self._start()), active)
             before, position = position, grid.critical(best.distance)
-            self._remember(attempt, active & (position == before))
             active = active & (position < before) & (position >= 0)
 
-    def _remember(self, attempt: Attempt, failed: np.ndarray) -> None:
-        best = self.best[self.stage.norm]
-        reached = best.by_gradient if self.stage.access == "white-box" else best.by_score
-        np.copyto(reached, np.maximum(reached, runtime.to_host(attempt.loss)), where=failed)
+    def _start(self) -> dict[str, Any]:
+        """An example without a known point has x itself here, and starts as the attack usually does."""
+        return {"start": self.xp.asarray(self.best[self.stage.norm].x_adv)} if self.stage.warm else {}
 
     def _attack(self, active: np.ndarray, rng: Random, **budget: Any) -> Attempt:
         return CATALOGUE[self.stage.attack].function(
@@ -256,7 +238,6 @@ class _StageRun:
                     best.distance[row], best.x_adv[row] = measured[norm][row], x_adv[row]
                     best.attack[row], best.margin[row] = self.stage.name, verdict.margin
                     best.predicted[row] = verdict.predicted
-                    best.by_gradient[row] = best.by_score[row] = -np.inf
 
     def result(self, *, tried: np.ndarray, skipped: np.ndarray) -> Progress:
         forwards, backwards = (runtime.to_host(c) for c in (self.classifier.forwards, self.classifier.backwards))

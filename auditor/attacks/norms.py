@@ -21,6 +21,11 @@ def per_row(values: Array, like: Array) -> Array:
     return values.reshape((-1,) + (1,) * (like.ndim - 1))
 
 
+def elsewhere(xp: Any, start: Array, x: Array) -> Array:
+    """(n,) bool, the rows of `start` (n, *shape) that are not x itself."""
+    return xp.any((start != x).reshape((x.shape[0], -1)), axis=1)
+
+
 def length(xp: Any, delta: Array, norm: Norm) -> Array:
     """The norm of each row, summed in the precision of delta. (n, *shape) -> (n,) float64"""
     flat = delta.reshape((delta.shape[0], -1))

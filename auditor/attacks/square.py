@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from auditor.attacks.attempt import Attempt, Strongest, margin
-from auditor.attacks.norms import Ball, length, per_row
+from auditor.attacks.norms import Ball, elsewhere, length, per_row
 from auditor.attacks.random import Random
 from auditor.classifier import Array, Classifier
 from auditor.spec import Layout, Norm
@@ -39,8 +39,8 @@ def square(
 ) -> Attempt:
     """x: (n, *shape) float32, y: (n,) int64, eps: (n,) float64 in input units.
 
-    share: the share of the image that the first patches cover; start: (n, *shape), where the search begins
-    (projected) instead of at stripes or bumps. At most `queries` forwards per example, none once it
+    share: the share of the image that the first patches cover; start: (n, *shape), where the search begins,
+    projected; a row that is x begins at stripes or bumps, as in the paper. At most `queries` forwards per example, none once it
     is safely broken. Every point given lies in the ball and in the domain.
     """
     xp = classifier.xp
@@ -51,10 +51,9 @@ def square(
     best = Strongest(classifier, x, y)
     propose = _linf_patch if norm == "Linf" else _moved_mass
     draw = _Draw(rng)
+    current = ball.project(_stripes(draw, ball) if norm == "Linf" else _tiles(draw, ball))
     if start is not None:
-        current = ball.project(view.planes(start))
-    else:
-        current = ball.project(_stripes(draw, ball) if norm == "Linf" else _tiles(draw, ball))
+        current = xp.where(per_row(elsewhere(xp, start, x), planes), ball.project(view.planes(start)), current)
     largest = xp.full(x.shape[0], -xp.inf, dtype=xp.float32)
     for query in range(queries):
         alive = active & ~best.done

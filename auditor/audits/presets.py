@@ -2,12 +2,12 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
 
 from auditor.attacks.cascade import Stage
 from auditor.attacks.catalogue import CATALOGUE
 from auditor.errors import SpecError
-from auditor.spec import AuditSpec, Layout, Norm, Preset
+from auditor.spec import AuditSpec, Layout, Loss, Norm, Preset
 
 
 @dataclass(frozen=True)
@@ -18,17 +18,16 @@ class Step:
     attack: str
     norms: tuple[Norm, ...] = ("Linf", "L2", "L1")
     parameters: Mapping[str, Any] = field(default_factory=dict)
-    when: Literal["always", "doubtful"] = "always"
+    warm: bool = False
 
     def stage(self, norm: Norm, layout: Layout | None) -> Stage:
         spatial = {"layout": layout or "NCHW"} if CATALOGUE[self.attack].spatial else {}
-        return Stage(self.name, self.attack, norm, {**self.parameters, **spatial}, self.when)
+        return Stage(self.name, self.attack, norm, {**self.parameters, **spatial}, self.warm)
 
 
 # Minimal-norm attacks first: they settle most of the curve for little. Then fixed-budget attacks, only at the grid
-# point next to each example's distance. Then an attack without gradients: in short for everyone, at length where it
-# came nearer to success than gradients did. Budgets come from benchmarks/curve.py: what the next step would still
-# find against what it costs.
+# point next to each example's distance: from random points, then from the nearest point known, last without
+# gradients. Budgets come from benchmarks/curve.py: what the next step would still find against what it costs.
 PRESETS: dict[Preset, tuple[Step, ...]] = {
     "quick": (
         Step("ddn", "ddn", ("L2",), {"steps": 40}),
@@ -38,12 +37,13 @@ PRESETS: dict[Preset, tuple[Step, ...]] = {
     "standard": (
         Step("ddn", "ddn", ("L2",), {"steps": 100}),
         Step("minimal-apgd", "minimal-apgd", ("Linf", "L1"), {"steps": 100}),
-        Step("minimal-apgd-restarts", "minimal-apgd-restarts", parameters={"restarts": 8, "steps": 50}),
+        Step("minimal-apgd-restarts", "minimal-apgd-restarts", parameters={"restarts": 8, "steps": 100}),
         Step("minimal-apgd-targeted", "minimal-apgd-targeted", parameters={"steps": 60}),
         Step("apgd-ce", "apgd", parameters={"steps": 50}),
-        Step("apgd-targeted", "apgd-targeted", parameters={"steps": 100, "targets": 9, "trial": 20, "kept": 3}),
-        Step("square", "square", parameters={"queries": 500}),
-        Step("square-long", "square", parameters={"queries": 5000}, when="doubtful"),
+        Step("apgd-targeted", "apgd-targeted", parameters={"steps": 50, "targets": 9, "trial": 10, "kept": 3}),
+        Step("apgd-ce-warm", "apgd", parameters={"steps": 30}, warm=True),
+        Step("apgd-dlr-warm", "apgd", parameters={"steps": 30, "loss": Loss.DLR}, warm=True),
+        Step("square", "square", parameters={"queries": 1000}, warm=True),
     ),
 }
 
@@ -66,7 +66,7 @@ def _named(name: str) -> Step:
     """A step of `standard` by its name, else an attack of the catalogue with its own defaults."""
     known = {step.name: step for step in PRESETS["standard"]}
     if name in known:
-        return Step(name, known[name].attack, parameters=known[name].parameters)
+        return Step(name, known[name].attack, parameters=known[name].parameters, warm=known[name].warm)
     if name in CATALOGUE:
         return Step(name, name)
     raise SpecError(f"there is no attack '{name}'; choose from {', '.join(sorted({*CATALOGUE, *known}))}")

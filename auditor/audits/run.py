@@ -63,8 +63,7 @@ def alone(prepared: Prepared, seed: int) -> list[WorkItem]:
     rows = subsample(prepared, seed)
     if not len(rows):
         return []
-    everyones = [stage for stage in prepared.plan.stages if stage.when == "always"]
-    return [WorkItem(f"alone-{s.norm}-{s.name}", rows, (s,)) for s in everyones]
+    return [WorkItem(f"alone-{s.norm}-{s.name}", rows, (s,)) for s in prepared.plan.stages]
 
 
 def subsample(prepared: Prepared, seed: int) -> np.ndarray:

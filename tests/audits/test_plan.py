@@ -62,7 +62,7 @@ def test_named_attacks_run_where_they_can():
 def test_a_step_of_the_standard_preset_can_be_named(step):
     norm = step.norms[0]
     (stage,) = chosen_stages(spec(Threat(norm=norm, eps=("0.1",)), attacks=(step.name,)))
-    assert (stage.name, stage.attack, stage.when) == (step.name, step.attack, "always")
+    assert (stage.name, stage.attack, stage.warm) == (step.name, step.attack, step.warm)
     assert stage.parameters.items() >= step.parameters.items()
 
 
