@@ -40,10 +40,10 @@ PRESETS: dict[Preset, tuple[Step, ...]] = {
         Step("minimal-apgd-restarts", "minimal-apgd-restarts", parameters={"restarts": 8, "steps": 100}),
         Step("minimal-apgd-targeted", "minimal-apgd-targeted", parameters={"steps": 60}),
         Step("apgd-ce", "apgd", parameters={"steps": 50}),
-        Step("apgd-targeted", "apgd-targeted", parameters={"steps": 50, "targets": 9, "trial": 10, "kept": 3}),
+        Step("apgd-targeted", "apgd-targeted", parameters={"steps": 50, "targets": 9, "trial": 10, "kept": 2}),
         Step("apgd-ce-warm", "apgd", parameters={"steps": 30}, warm=True),
         Step("apgd-dlr-warm", "apgd", parameters={"steps": 30, "loss": Loss.DLR}, warm=True),
-        Step("square", "square", parameters={"queries": 1000}, warm=True),
+        Step("square", "square", parameters={"queries": 1500}, warm=True),
     ),
 }
 
