@@ -38,7 +38,15 @@ def normalisation(family: str) -> Preprocessing | None:
 
 
 def attack(
-    model: Path, x: np.ndarray, y: np.ndarray, norm: str, eps: Sequence[str], preset: str, *, threads: int | None
+    model: Path,
+    x: np.ndarray,
+    y: np.ndarray,
+    norm: str,
+    eps: Sequence[str],
+    preset: str,
+    *,
+    threads: int | None,
+    batch: int | None = None,
 ) -> tuple[Outcomes, dict[str, Progress]]:
     """The cascade of one audit, without its diagnosis: outcomes, and the progress of each slice."""
     with tempfile.TemporaryDirectory() as folder:
@@ -53,7 +61,7 @@ def attack(
             eps=(",".join(eps),),
             domain=(0.0, 1.0),
             preprocessing=normalisation(model.parent.name),
-            settings={"preset": preset, "examples": len(x), "threads": threads},
+            settings={"preset": preset, "examples": len(x), "threads": threads, "batch_size": batch},
         )
         subject = operations.settle(request).subject
         prepared = prepare(subject, allow_chance=True)
