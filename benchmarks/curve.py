@@ -34,7 +34,9 @@ def main() -> None:
         compare(model, norm, list(group), masks, options)
 
 
-def compare(model: str, norm: str, rows: list[dict], masks: np.lib.npyio.NpzFile, options: argparse.Namespace) -> None:
+def compare(
+    model: str, norm: str, rows: list[dict], masks: np.lib.npyio.NpzFile, options: argparse.Namespace
+) -> None:
     """One audit, and a line for each of its rows."""
     dataset = "mnist" if "mnist" in model else "cifar10"
     images = np.load(ROOT / "images" / f"{dataset}_test_1000.npz")
