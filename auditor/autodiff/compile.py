@@ -9,6 +9,7 @@ import onnx_ir as ir
 
 from auditor import runtime
 from auditor.autodiff import rules
+from auditor.autodiff.blocked import keep_blocked
 from auditor.autodiff.gradient import backward, depends_on
 from auditor.autodiff.losses import loss_heads
 from auditor.errors import NoGradient
@@ -48,6 +49,8 @@ def gradient_model(graph: ClassifierGraph, *, device: runtime.Device = "cpu") ->
         output = op.Identity(value)
         output.name = name
         model.graph.outputs.append(output)
+    if device == "cpu":
+        keep_blocked(op, model)
     data = serialise(model)
     onnx.checker.check_model(data, full_check=True)
     return data
