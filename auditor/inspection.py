@@ -1,9 +1,11 @@
 """What a model is, before anything attacks it: `auditor inspect`."""
 
+import os
 import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -25,7 +27,7 @@ _SCORES = {
 
 @dataclass(frozen=True)
 class Cost:
-    """One pass over a batch. seconds: the least of several runs; bytes: by how much the process grew, at its peak."""
+    """One pass over a batch. seconds: the least of several runs; bytes: by how much the process grew: weights and activations."""
 
     batch: int
     forward_seconds: float
@@ -123,19 +125,22 @@ def _measure(upload: Upload, shape: tuple[int, ...], batch: int | None) -> tuple
 
 
 def _timed(run: Callable[[], Any], repeats: int = 5) -> tuple[float, int]:
-    """The least seconds of several runs after the first, and the growth of the process's peak over all."""
-    before = _peak_bytes()
+    """The least seconds of several runs after the first, and by how many bytes the process has grown."""
+    before = _resident_bytes()
     run()
     seconds = []
     for _ in range(repeats):
         started = time.perf_counter()
         run()
         seconds.append(time.perf_counter() - started)
-    return min(seconds), _peak_bytes() - before
+    return min(seconds), max(_resident_bytes() - before, 0)
 
 
-def _peak_bytes() -> int:
-    """The most memory that this process has held; 0 where the system does not say (Windows)."""
+def _resident_bytes() -> int:
+    """The memory that this process holds; its peak where the system tells only that, 0 where it tells nothing."""
+    statm = Path("/proc/self/statm")
+    if statm.exists():
+        return int(statm.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
     try:
         import resource
     except ImportError:
