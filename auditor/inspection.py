@@ -18,6 +18,8 @@ from auditor.graph.plain import make_plain
 from auditor.graph.upload import Upload
 from auditor.spec import Loss
 
+STATM = Path("/proc/self/statm")  # Linux: pages held by this process
+
 _SCORES = {
     "logits": "logits",
     "probabilities": "probabilities (the attack works on the logits before them)",
@@ -138,9 +140,8 @@ def _timed(run: Callable[[], Any], repeats: int = 5) -> tuple[float, int]:
 
 def _resident_bytes() -> int:
     """The memory that this process holds; its peak where the system tells only that, 0 where it tells nothing."""
-    statm = Path("/proc/self/statm")
-    if statm.exists():
-        return int(statm.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    if STATM.exists():
+        return int(STATM.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
     try:
         import resource
     except ImportError:

@@ -2,6 +2,7 @@
 
 import json
 import sys
+from pathlib import Path
 
 import jsonschema
 import numpy as np
@@ -12,7 +13,7 @@ from rich.console import Console
 from typer.main import get_command
 
 import auditor
-from auditor import operations, options, terminal
+from auditor import inspection, operations, options, terminal
 from auditor.cli import app
 from tests.graph.models import text
 
@@ -228,6 +229,7 @@ def test_inspect_asks_for_the_shape_that_a_model_leaves_open(command, tmp_path):
 
 
 def test_inspect_works_where_the_system_does_not_tell_memory(command, demo_model, monkeypatch):
+    monkeypatch.setattr(inspection, "STATM", Path("/nowhere"))
     monkeypatch.setitem(sys.modules, "resource", None)
     assert json.loads(command("inspect", demo_model, "--json").out)["cost"]["gradient_bytes"] == 0
 
@@ -238,6 +240,7 @@ def test_inspect_works_where_the_system_does_not_tell_memory(command, demo_model
 def test_help_comes_before_anything_heavy_is_loaded(python):
     code = """
 import sys
+from pathlib import Path
 from auditor import cli
 sys.argv = ["auditor", "--help"]
 try:
