@@ -12,6 +12,7 @@ from auditor.autodiff import rules
 from auditor.autodiff.blocked import keep_blocked
 from auditor.autodiff.gradient import backward, depends_on
 from auditor.autodiff.losses import loss_heads
+from auditor.autodiff.partition import join_slices
 from auditor.errors import NoGradient
 from auditor.graph.build import Builder, shape_of
 from auditor.graph.plain import ClassifierGraph, serialise
@@ -35,6 +36,7 @@ def gradient_model(graph: ClassifierGraph, *, device: runtime.Device = "cpu") ->
     x = next(v for v in model.graph.inputs if v.name == graph.x.name)
     logits = next(v for v in model.graph.outputs if v.name == graph.logits.name)
     op = Builder(model.graph, device=device)
+    join_slices(op, model)
     y, target, choice = (_int_input(model, name, graph.batch) for name in (LABEL, TARGET, CHOICE))
     loss = loss_heads(op, logits, y, target, choice)
     ones = op.Expand(op.const(1.0, like=loss), op.ints([graph.batch]))

@@ -96,7 +96,22 @@ def matmul_b(op, g, y, a, b):
     g, a, b = _as_matrices(op, g, a, b)
     if len(shape_of(b)) == 2:
         return _reshaped(op, op.Gemm(_rows(op, a), _rows(op, g), transA=1), shape)
+    if _last_axis_moved(b):
+        # (gᵀ a)ᵀ: its transpose and that of b's own adjoint meet and vanish; aᵀ g would be written across, and read
+        # across again.
+        return _swapped(op, op.MatMul(_swapped(op, g), a))
     return op.MatMul(_swapped(op, a), g)
+
+
+def _last_axis_moved(x):
+    """Whether x is, but for scaling, a tensor whose last axis a Transpose made the last but one."""
+    node = x.producer()
+    while node is not None and node.op_type in ("Mul", "Div") and prod(shape_of(node.inputs[1])) == 1:
+        node = node.inputs[0].producer()
+    if node is None or node.op_type != "Transpose" or "perm" not in node.attributes:
+        return False
+    perm = node.attributes["perm"].as_ints()
+    return perm[-2] == len(perm) - 1
 
 
 @vjp("Gemm", wrt=0)
