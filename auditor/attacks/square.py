@@ -8,7 +8,7 @@ An input of any rank is looked at as (channels, height, width): images by `layou
 width 1, so that a square is a run of neighbouring features.
 """
 
-from math import ceil, isqrt
+from math import ceil, isqrt, prod
 from typing import Any
 
 import numpy as np
@@ -95,19 +95,30 @@ class _View:
 
 
 class _Draw:
-    """Random numbers by name of the draw: each call takes the next step of the stream."""
+    """Random numbers one after another, drawn ahead in blocks: a proposal needs few, and a draw of few costs almost
+    as much as one of many."""
+
+    BLOCK = 1024
 
     def __init__(self, rng: Random) -> None:
-        self.rng, self.step = rng, 0
+        self.rng, self.step, self.used = rng, 0, 0
+        self.ahead = rng.uniform(0, (0,))
+
+    def _uniform(self, shape: tuple[int, ...]) -> Array:
+        """(n, *shape) float32 in [0, 1)"""
+        count = prod(shape)
+        if self.used + count > self.ahead.shape[1]:
+            self.step, self.used = self.step + 1, 0
+            self.ahead = self.rng.uniform(self.step, (max(self.BLOCK, count),))
+        self.used += count
+        return self.ahead[:, self.used - count : self.used].reshape((-1, *shape))
 
     def signs(self, shape: tuple[int, ...]) -> Array:
-        self.step += 1
-        return self.rng.xp.where(self.rng.uniform(self.step, shape) < 0.5, np.float32(-1), np.float32(1))
+        return self.rng.xp.where(self._uniform(shape) < 0.5, np.float32(-1), np.float32(1))
 
     def below(self, bound: int) -> Array:
         """(n,) int64 in [0, bound)"""
-        self.step += 1
-        return (self.rng.uniform(self.step, ()) * bound).astype(self.rng.xp.int64)
+        return (self._uniform(()) * bound).astype(self.rng.xp.int64)
 
 
 def _stripes(draw: _Draw, ball: Ball) -> Array:
