@@ -56,9 +56,13 @@ def demo(out: Path) -> Request:
             "model": folder / "digits.onnx",
             "data": folder / "digits.npz",
             "out": out,
-            "examples": 200,
-            "threat": "mnist",
-            "fail_under": ["Linf:0.05=0.75"],
+            "examples": 100,
+            "norm": ["Linf", "L2"],
+            "eps": [
+                "0.02,0.04,0.06,0.08,0.1,0.12,0.14,0.16,0.18,0.2",
+                "0.1,0.2,0.3,0.4,0.5,0.6,0.7,0.8,0.9,1",
+            ],
+            "fail_under": ["Linf:0.04=0.75"],
         }
     )
 
