@@ -148,3 +148,17 @@ def test_scores_work_where_a_gradient_does_not():
     assert np.argmax(classifier.logits(x), axis=1).tolist() == [1, 2]
     with pytest.raises(NoGradient):
         classifier.gradient(x, np.array([0, 0]), Loss.MARGIN)
+
+
+@pytest.mark.parametrize(("name", "dtype"), [("float16", np.float16), ("double", np.float64)])
+def test_the_gradient_of_another_precision_is_that_of_single(name, dtype):
+    rng = np.random.default_rng(3)
+    first, second = (rng.normal(size=s) for s in itertools.pairwise(MLP_SIZES))
+
+    def network(kind, stored):
+        body = f"f ({kind}[N,24] x) => ({kind}[N,10] y) {{ h = MatMul(x, A) r = Relu(h) y = MatMul(r, B) }}"
+        return load_classifier(text(body, A=first.astype(stored), B=second.astype(stored)), domain=None, batch=4)
+
+    x, y = rng.random((5, 24), dtype=np.float32), np.arange(5)
+    other, single = (c.gradient(x, y, Loss.MARGIN).g for c in (network(name, dtype), network("float", np.float32)))
+    assert np.allclose(other, single, rtol=0, atol=2e-2 * np.abs(single).max())

@@ -19,12 +19,11 @@ from auditor.graph.batch import rebatch
 from auditor.graph.build import Builder, shape_of
 from auditor.graph.equal import differences
 from auditor.graph.freeze import freeze
-from auditor.graph.half import TOLERANCE as HALF_TOLERANCE
-from auditor.graph.half import in_single_precision, is_half
 from auditor.graph.head import SQUASHING, trace
 from auditor.graph.load import WORKING_OPSET, from_ir, to_ir
 from auditor.graph.normalise import append_normalisation
 from auditor.graph.opset import raise_opset
+from auditor.graph.precision import HALF_TOLERANCE, in_single_precision, is_half
 from auditor.graph.upload import Upload
 from auditor.spec import Normalisation
 
@@ -61,8 +60,10 @@ def make_plain(
     raised = in_single_precision(raise_opset(_scores_only(upload)))
     if upload.fixed_batch is not None:
         core = freeze(raised, upload.input, (upload.fixed_batch, *shape))
-        own = (lambda: rebatch(core, upload.input, batch), lambda: core)
-        return _first_proven(upload, own[batch == upload.fixed_batch :], normalisation)
+        if batch == upload.fixed_batch:
+            return _proven(upload, core, normalisation)
+        guesses = (partial(rebatch, core, upload.input, batch, stays=stays) for stays in (True, False))
+        return _first_proven(upload, (*guesses, lambda: core), normalisation)
     sizes = (batch, 1) if batch > 1 else (1,)
     cores = tuple(partial(freeze, raised, upload.input, (size, *shape)) for size in sizes)
     return _first_proven(upload, cores, normalisation)

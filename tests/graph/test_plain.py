@@ -1,5 +1,6 @@
 import numpy as np
 import onnx
+import onnx_ir as ir
 import pytest
 from onnx import helper
 
@@ -266,6 +267,15 @@ def test_other_precisions_take_and_give_float32(kind):
     assert upload.input_dtype == dtype
     assert logits(graph, x).dtype == np.float32
     assert np.allclose(logits(graph, x), x @ WEIGHT, atol=2e-3)
+    assert all(y.dtype == ir.DataType.FLOAT for node in graph.model.graph for y in node.outputs)
+
+
+def test_a_number_beyond_single_precision_stays_finite():
+    body = "f (double[N,4] x) => (double[N,3] y) { s = MatMul(x, W) m = Mul(mask, zero) y = Add(s, m) }"
+    weights = {"W": WEIGHT.astype(np.float64), "mask": np.full(3, -1e300), "zero": np.zeros(1)}
+    graph = make_plain(read_upload(text(body, **weights)), batch=BATCH)
+    x = example_batch(graph)
+    assert np.allclose(logits(graph, x), x @ WEIGHT, atol=1e-5)
 
 
 def test_names_of_the_upload_cannot_collide_with_ours():

@@ -1,0 +1,57 @@
+"""Every float in single precision: what the gradient is taken of.
+
+Of a half-precision file the gradient is that of the same network in float32: small cotangents would underflow in
+float16, and ONNX Runtime's CPU computes in float32 between casts anyway. The scores then differ by float16's rounding,
+which `HALF_TOLERANCE` allows for. A file that takes float64 is brought down to float32, since ONNX Runtime lacks
+float64 kernels for operators that a gradient needs. The upload itself still decides.
+"""
+
+import numpy as np
+import onnx
+
+from auditor.graph.load import all_nodes, tensors_of
+
+HALF_TOLERANCE = 3e-2  # a share of the range of scores: float16's 2^-11 through some tens of layers
+
+_HALF = (onnx.TensorProto.FLOAT16, onnx.TensorProto.BFLOAT16)
+_TYPE_ATTRIBUTES = ("to", "dtype", "output_dtype", "stash_type")
+
+
+def is_half(model: onnx.ModelProto) -> bool:
+    """Whether a weight or the input is held in sixteen bits."""
+    return any(t in _HALF for t in (*(t.data_type for t in tensors_of(model)), *_input_types(model)))
+
+
+def in_single_precision(model: onnx.ModelProto) -> onnx.ModelProto:
+    """The same model with float32 wherever it says float16 or bfloat16; changes `model`.
+
+    Also wherever it says float64 if that is what it takes: inside a float32 file a few float64 nodes are deliberate,
+    and mostly about shapes.
+    """
+    double = onnx.TensorProto.DOUBLE
+    replaced = (*_HALF, double) if double in _input_types(model) else _HALF
+    for tensor in tensors_of(model):
+        if tensor.data_type in replaced:
+            tensor.CopyFrom(onnx.numpy_helper.from_array(_rounded(onnx.numpy_helper.to_array(tensor)), tensor.name))
+    graphs = [model.graph]
+    for node in all_nodes(model):
+        for attribute in node.attribute:
+            if attribute.name in _TYPE_ATTRIBUTES and attribute.i in replaced:
+                attribute.i = onnx.TensorProto.FLOAT
+            graphs += [attribute.g, *attribute.graphs]
+    for graph in graphs:
+        for value in (*graph.input, *graph.output, *graph.value_info):
+            if value.type.tensor_type.elem_type in replaced:
+                value.type.tensor_type.elem_type = onnx.TensorProto.FLOAT
+    return model
+
+
+def _input_types(model: onnx.ModelProto) -> list[int]:
+    return [i.type.tensor_type.elem_type for i in model.graph.input]
+
+
+def _rounded(array: np.ndarray) -> np.ndarray:
+    """As float32; a finite number stays finite, since a mask's largest number times zero must stay zero."""
+    largest = np.finfo(np.float32).max
+    array = array.astype(np.float64)
+    return np.where(np.isfinite(array), np.clip(array, -largest, largest), array).astype(np.float32)
