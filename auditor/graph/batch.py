@@ -17,7 +17,7 @@ from auditor.graph.build import constant_of, shape_of
 from auditor.graph.freeze import reshaped, with_shapes
 
 _RECURRENT = {"GRU": (2, 1), "LSTM": (2, 1, 1), "RNN": (2, 1)}
-_ELEMENTWISE = {"Add", "Sub", "Mul", "Div", "Pow", "Where", "Min", "Max", "Sum", "Mean", "PRelu"}
+_BROADCASTING = {"Add", "Sub", "Mul", "Div", "Pow", "Where", "Min", "Max", "Sum", "Mean", "PRelu", "MatMul"}
 # Inputs that hold a size per axis of the output, by position.
 _SIZES = {"Expand": 1, "Resize": 3}
 
@@ -30,9 +30,10 @@ class Place:
     outer: int = 1
 
 
-def rebatch(core: ir.Model, name: str, batch: int) -> ir.Model:
+def rebatch(core: ir.Model, name: str, batch: int, *, stays: bool = True) -> ir.Model:
     """A copy of the frozen model with input `name` of another batch size.
 
+    stays: whether the batch is taken to stay on its axis where a reshape leaves several of its size, or to move.
     Raises ModelError when the shapes no longer fit together.
     """
     model = core.clone()
@@ -44,7 +45,11 @@ def rebatch(core: ir.Model, name: str, batch: int) -> ir.Model:
         if live:
             lead = max(live, key=lambda v: len(shape_of(v)))
             for index, y in enumerate(node.outputs):
-                place = _followed(node, index, lead, places[lead], fixed) if y.shape and y.shape.is_static() else None
+                place = (
+                    _followed(node, index, lead, places[lead], fixed, stays)
+                    if y.shape and y.shape.is_static()
+                    else None
+                )
                 if place is not None and 0 <= place.axis < len(shape_of(y)):
                     places[y] = place
             if node.outputs[0] in places:
@@ -54,12 +59,12 @@ def rebatch(core: ir.Model, name: str, batch: int) -> ir.Model:
     return with_shapes(proto, name)
 
 
-def _followed(node: ir.Node, index: int, x: ir.Value, place: Place, fixed: int) -> Place | None:
+def _followed(node: ir.Node, index: int, x: ir.Value, place: Place, fixed: int, stays: bool) -> Place | None:
     """The place of the batch in output `index`, given that in input `x`."""
     before, after = shape_of(x), shape_of(node.outputs[index])
     axis, rank = place.axis, len(before)
     if node.op_type in ("Reshape", "Flatten"):
-        return _after_reshape(before, after, place, fixed)
+        return _after_reshape(before, after, place, fixed, stays)
     if node.op_type == "Transpose":
         axis = list(node.attributes.get_ints("perm", range(rank)[::-1])).index(axis)
     elif node.op_type in _RECURRENT:
@@ -83,19 +88,24 @@ def _axes(node: ir.Node, rank: int) -> list[int]:
     return [] if axes is None else [int(a) % rank for a in axes]
 
 
-def _after_reshape(before: Sequence[int], after: Sequence[int], place: Place, fixed: int) -> Place | None:
+def _after_reshape(
+    before: Sequence[int], after: Sequence[int], place: Place, fixed: int, stays: bool
+) -> Place | None:
     """Where the batch goes when the elements keep their order.
 
-    Its step in memory leaves several axes possible when the batch is 1. An axis of its own is the likeliest, then the
-    same axis as before; the last holds features.
+    Its step in memory leaves several axes possible when the batch is 1. An axis of its own is the likeliest (among
+    several the same as before, if it stays), then the same axis as before; the last holds features.
     """
     step = prod(before[place.axis :]) // (place.outer * fixed)
+    if not step:
+        return None  # an earlier guess was wrong
     inside = [prod(after[j + 1 :]) for j in range(len(after))]
     possible = [j for j, n in enumerate(inside) if n and step % n == 0 and n * after[j] % (step * fixed) == 0]
     if not possible:
         return None
     last = len(after) - 1
-    axis = min(possible, key=lambda j: (after[j] != fixed or inside[j] != step, j == last, j != place.axis))
+    own = {j for j in possible if after[j] == fixed and inside[j] == step}
+    axis = min(possible, key=lambda j: (j not in own, j == last, (j != place.axis) == (stays or j not in own)))
     return Place(axis, inside[axis] * after[axis] // (step * fixed))
 
 
@@ -113,10 +123,14 @@ def _rewrite(graph: ir.Graph, node: ir.Node, axis: int, fixed: int, batch: int) 
             scaled = sizes.copy()
             scaled[axis] = sizes[axis] * batch // fixed
             _replace(graph, node, position, scaled)
+    elif node.op_type == "Gather" and node.attributes.get_int("axis", 0) == axis:
+        _gather_from_each(graph, node, fixed, batch)
     elif node.op_type in _RECURRENT:
         _widen(graph, node, range(5, len(node.inputs)), -2, fixed, batch)
-    elif node.op_type == "Concat" or (node.op_type in _ELEMENTWISE and shape_of(node.outputs[0])[axis] > 1):
-        _widen(graph, node, range(len(node.inputs)), axis - len(shape_of(node.outputs[0])), fixed, batch)
+    elif node.op_type == "Concat" or (node.op_type in _BROADCASTING and shape_of(node.outputs[0])[axis] > 1):
+        from_end = axis - len(shape_of(node.outputs[0]))
+        if node.op_type != "MatMul" or from_end < -2:
+            _widen(graph, node, range(len(node.inputs)), from_end, fixed, batch)
 
 
 def _widen(graph: ir.Graph, node: ir.Node, inputs: Sequence[int], axis: int, fixed: int, batch: int) -> None:
@@ -127,9 +141,18 @@ def _widen(graph: ir.Graph, node: ir.Node, inputs: Sequence[int], axis: int, fix
     for index in inputs:
         array = constant_of(node.inputs[index])
         if array is not None and array.ndim >= -axis and (rows := array.shape[axis]) >= fixed and rows % fixed == 0:
-            if rows == 1 and node.op_type in _ELEMENTWISE:
+            if rows == 1 and node.op_type in _BROADCASTING:
                 continue
             _replace(graph, node, index, np.take(array, np.arange(rows // fixed * batch) % rows, axis))
+
+
+def _gather_from_each(graph: ir.Graph, node: ir.Node, fixed: int, batch: int) -> None:
+    """Positions among all elements of the batch, as strided views are written: the same in every example."""
+    indices = constant_of(node.inputs[1])
+    if fixed == 1 and indices is not None and indices.ndim and indices.shape[0] == 1:
+        size = shape_of(node.inputs[0])[node.attributes.get_int("axis", 0)]
+        starts = size * np.arange(batch).reshape(-1, *[1] * (indices.ndim - 1))
+        _replace(graph, node, 1, indices % size + starts)
 
 
 def _replace(graph: ir.Graph, node: ir.Node, index: int, array: np.ndarray) -> None:
