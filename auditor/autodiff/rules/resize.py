@@ -15,7 +15,7 @@ def resize(op, g, y, x, roi=None, scales=None, sizes=None, *, axes=None, **attri
     axes = [a % rank for a in axes] if axes else list(range(rank))
     roi, scales, sizes = (_constant(y, v) for v in (roi, scales, sizes))
     for i, axis in enumerate(axes):
-        if "keep_aspect_ratio_policy" in attributes:
+        if attributes.get("keep_aspect_ratio_policy", "stretch") != "stretch":
             matrix = _matrix_among(op, [shape_of(x)[a] for a in axes], i, sizes, attributes)
         else:
             matrix = _matrix(op, shape_of(x)[axis], i, roi, scales, sizes, attributes)
