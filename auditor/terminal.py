@@ -63,8 +63,10 @@ def inspect_in_terminal(
 def show(console: Console, report: Report, folder: Path) -> None:
     """The report in short."""
     clean = report.clean
+    labelled = report.dataset.sampling["labels"] == "dataset"
+    name = "clean accuracy" if labelled else "stability, the model's own answers taken as labels:"
     console.print(
-        f"\nclean accuracy [bold]{clean.accuracy:.1%}[/bold] "
+        f"\n{name} [bold]{clean.accuracy:.1%}[/bold] "
         f"({clean.correct} of {clean.total}, 95 % interval {_interval(clean.interval)})"
     )
     for curve in report.curves:
