@@ -23,7 +23,7 @@ STATM = Path("/proc/self/statm")  # Linux: pages held by this process
 _SCORES = {
     "logits": "logits",
     "probabilities": "probabilities (the attack works on the logits before them)",
-    "label": "labels only, no scores",
+    "label": "labels only (the attack works on the scores that they are the largest of)",
 }
 
 
@@ -89,9 +89,7 @@ def inspect(upload: Upload, *, shape: tuple[int, ...] | None = None, batch: int 
     found: list[Obstacle] = []
     cost, remark = None, None
     wanted = shape or upload.input_shape[1:]
-    if upload.scores == "label":
-        remark = "the model gives only labels"
-    elif None in wanted:
+    if None in wanted:
         remark = "not measured: the model leaves its input's shape open; give one example's with --shape"
     else:
         try:

@@ -23,7 +23,7 @@ from auditor.data.dataset import Dataset
 from auditor.data.domain import UNDECLARED, Domain
 from auditor.data.preprocessing import Preprocessing
 from auditor.data.read import read_dataset
-from auditor.errors import ModelError, SpecError
+from auditor.errors import SpecError
 from auditor.graph.file import read_file
 from auditor.graph.upload import Upload, read_upload
 from auditor.report.conclude import Circumstances, conclude
@@ -87,11 +87,6 @@ def settle(request: Request) -> Asked:
     upload = read_model(
         request.model, input=settings.get("input"), output=settings.get("output"), layout=request.layout
     )
-    if upload.scores == "label":
-        raise ModelError(
-            f"the model gives only labels (output '{upload.output}'), no class scores; export it with its scores "
-            "(for scikit-learn: zipmap=False)"
-        )
     dataset = read_dataset(
         request.data,
         labels=request.labels,

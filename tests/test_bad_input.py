@@ -105,10 +105,10 @@ def string_input():
     return helper.make_model(graph, opset_imports=opsets, ir_version=8).SerializeToString()
 
 
-def label_only():
-    weight = np.random.default_rng(0).normal(size=(4, 3)).astype(np.float32)
-    body = "f (float[N,4] x) => (int64[N] y) { z = MatMul(x, W) y = ArgMax<axis=1, keepdims=0>(z) }"
-    return text(body, W=weight)
+def label_per_pixel():
+    kernel = np.random.default_rng(0).normal(size=(3, 1, 1, 1)).astype(np.float32)
+    body = "f (float[N,1,2,2] x) => (int64[N,2,2] y) { z = Conv(x, K) y = ArgMax<axis=1, keepdims=0>(z) }"
+    return text(body, K=kernel)
 
 
 def regression():
@@ -129,11 +129,11 @@ def not_finite():
         (regression(), ("regression",)),
         (string_input(), ("input 'x'", "no floating-point numbers")),
         (two_inputs(), ("2 inputs", "'a'", "'b'")),
-        (label_only(), ("only labels", "export it with its scores")),
+        (label_per_pixel(), ("only a label", "export scores")),
         (two_outputs(), ("several outputs", "--output")),
         (not_finite(), ("not finite", "example 0")),
     ],
-    ids=["regression", "strings", "two inputs", "label only", "two outputs", "not finite"],
+    ids=["regression", "strings", "two inputs", "label per pixel", "two outputs", "not finite"],
 )
 def test_a_model_that_is_no_classifier_of_one_input_is_refused(command, files, model, words):
     (files / "model.onnx").write_bytes(model)

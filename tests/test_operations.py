@@ -10,6 +10,7 @@ from auditor import operations, options, runtime
 from auditor.errors import DatasetError, ModelError, SpecError
 from auditor.report.document import read_report
 from auditor.spec import Gate, exact
+from tests.graph.models import text
 
 
 @pytest.fixture
@@ -64,6 +65,26 @@ def test_data_without_labels_are_audited_by_the_models_own_answers(requested, di
     report, _ = ran(request)
     assert report.clean.accuracy == 1
     assert "stability" in report.dataset.sampling["labels"]
+
+
+@pytest.mark.parametrize("keepdims", [0, 1])
+def test_a_model_that_gives_only_labels_is_attacked_and_judged_by_them(keepdims, requested, tmp_path):
+    rng = np.random.default_rng(0)
+    weight, x = rng.normal(size=(6, 3)).astype(np.float32), rng.random((12, 6), dtype=np.float32)
+    shape = "N,1" if keepdims else "N"
+    body = f"f (float[N,6] x) => (int64[{shape}] y) {{ z = MatMul(x, W) y = ArgMax<axis=1,keepdims={keepdims}>(z) }}"
+    (tmp_path / "labels.onnx").write_bytes(text(body, W=weight))
+    np.savez(tmp_path / "data.npz", x=x, y=np.argmax(x @ weight, axis=1))
+    request = requested(
+        model=tmp_path / "labels.onnx", data=tmp_path / "data.npz", domain="0,1", attack=["minimal-apgd"], eps=["0.5"]
+    )
+    report, _ = ran(request)
+    assert report.clean.correct == 12
+    assert report.model.gradient["access"] == "white-box"
+    assert report.curves[0].points[0].robust_accuracy == 0
+    with np.load(request.out / "adversarial.npz") as found:
+        assert (np.argmax(found["x_adv"] @ weight, axis=1) == found["predicted"]).all()
+        assert (found["predicted"] != found["label"]).all()
 
 
 def test_what_is_finished_is_not_run_again(requested, monkeypatch):

@@ -110,7 +110,7 @@ def softmax_saturates(slopes: Slopes, only_cross_entropy: Sequence[str]) -> Chec
 
 
 def gives_probabilities(scores: str, slopes: Slopes | None) -> Check:
-    """scores: what the upload gives, "logits" or "probabilities"."""
+    """scores: what the upload gives, "logits", "probabilities" or "label"."""
     left = slopes is not None and bool(slopes.probabilities.all())
     evidence = {"scores": scores, "attacked": "probabilities" if left else "logits" if slopes else None}
     if left:
@@ -124,7 +124,8 @@ def gives_probabilities(scores: str, slopes: Slopes | None) -> Check:
     if scores == "probabilities":
         found = "they were traced back to logits, which are attacked" if slopes else "only scores are attacked"
         return Check("probabilities", "info", f"the model gives probabilities; {found}", evidence)
-    return Check("probabilities", "info", "the model gives logits", evidence)
+    given = "labels, and the scores that they are the largest of are attacked" if scores == "label" else "logits"
+    return Check("probabilities", "info", f"the model gives {given}", evidence)
 
 
 def beats_gradients(attack: str, norm: str, eps: Sequence[str], position: np.ndarray, white: np.ndarray) -> Check:

@@ -152,12 +152,15 @@ def _width(output: Tensor, head: Head) -> int:
 
 
 def _argmax_width(node: ir.Node) -> int:
+    """Scores per example that the label is the largest of; 0 where an example has several labels, or none is known."""
     source = node.inputs[0]
     if source is None or source.shape is None:
         return 0
-    axis = node.attributes.get_int("axis", 0)
+    rank = len(source.shape)
+    axis = node.attributes.get_int("axis", 0) % rank
     size = source.shape[axis]
-    return size if isinstance(size, int) else 0
+    one_label = axis > 0 and all(source.shape[other] == 1 for other in range(1, rank) if other != axis)
+    return size if isinstance(size, int) and one_label else 0
 
 
 def _measured(session: Session, attacked: Tensor, shape: tuple[int, ...]) -> dict[str, int]:
