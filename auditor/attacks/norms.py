@@ -7,10 +7,9 @@ result does not depend on its neighbours.
 from copy import copy
 from typing import Any
 
-import numpy as np
-
 from auditor.attacks.random import Random
 from auditor.classifier import Array
+from auditor.data.domain import bounds
 from auditor.spec import Norm
 
 DUAL: dict[Norm, Norm] = {"Linf": "L1", "L2": "L2", "L1": "Linf"}
@@ -109,7 +108,7 @@ class Ball:
     def _resize(self, eps: Array) -> None:
         xp, x = self.xp, self.x
         self.eps = xp.broadcast_to(xp.asarray(eps, dtype=xp.float64), (x.shape[0],))
-        lower, upper = _inward(self.domain)
+        lower, upper = bounds(self.domain)
         if self.norm == "Linf" and not self.inward:
             radius = per_row(self.eps.astype(xp.float32), x)
             self.lower, self.upper = xp.maximum(x - radius, lower), xp.minimum(x + radius, upper)
@@ -199,15 +198,3 @@ class Ball:
         shift = xp.where(xp.any(passed, axis=1)[:, None], shift, 0.0)
         kept = xp.clip(size.astype(xp.float64) - shift, 0.0, room.astype(xp.float64))
         return (xp.sign(flat) * kept).astype(xp.float32).reshape(delta.shape)
-
-
-def _inward(domain: tuple[float, float] | None) -> tuple[np.float32, np.float32]:
-    """The domain's bounds as float32 numbers inside it."""
-    if domain is None:
-        return np.float32(-np.inf), np.float32(np.inf)
-    lower, upper = np.float32(domain[0]), np.float32(domain[1])
-    if float(lower) < domain[0]:
-        lower = np.nextafter(lower, np.float32(np.inf))
-    if float(upper) > domain[1]:
-        upper = np.nextafter(upper, np.float32(-np.inf))
-    return lower, upper

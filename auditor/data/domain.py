@@ -74,6 +74,18 @@ def level_values(ends: Box) -> NDArray[np.float32]:
     return (lower + (upper - lower) * np.arange(LEVELS) / (LEVELS - 1)).astype(np.float32)
 
 
+def bounds(domain: Box | None) -> tuple[np.float32, np.float32]:
+    """The smallest and the largest float32 number inside the domain; infinite where there is none."""
+    if domain is None:
+        return np.float32(-np.inf), np.float32(np.inf)
+    lower, upper = np.float32(domain[0]), np.float32(domain[1])
+    if float(lower) < domain[0]:
+        lower = np.nextafter(lower, np.float32(np.inf))
+    if float(upper) > domain[1]:
+        upper = np.nextafter(upper, np.float32(-np.inf))
+    return lower, upper
+
+
 def check_values(
     x: NDArray[np.float32], index: NDArray[np.int64], domain: Box | None, name: str
 ) -> NDArray[np.float32]:
@@ -90,7 +102,6 @@ def check_values(
         )
     if domain is None or x.size == 0:
         return x
-    lower, upper = np.float32(domain[0]), np.float32(domain[1])
     slack = _ROUNDING * (domain[1] - domain[0])
     outside = ((x < domain[0] - slack) | (x > domain[1] + slack)).any(axis=axes)
     if outside.any():
@@ -98,7 +109,7 @@ def check_values(
             f"{name}: its values go from {x.min():g} to {x.max():g}, outside the domain {_box(domain)}; the first such "
             f"example is at position {int(index[outside.argmax()])}. {_likely_cause(x, domain)}"
         )
-    return np.clip(x, lower, upper)
+    return np.clip(x, *bounds(domain))
 
 
 def _likely_cause(x: NDArray[np.float32], domain: Box) -> str:

@@ -164,6 +164,13 @@ def test_rounding_outside_the_domain_is_clipped(tmp_path):
     assert everything(read_dataset(tmp_path / "d.npz", domain=(0, 1))).tolist() == [[0, 1]]
 
 
+def test_examples_lie_inside_a_domain_that_float32_cannot_hold(tmp_path):
+    np.save(tmp_path / "x.npy", np.array([[0.1, 0.3], [0.2, 0.2]], dtype=np.float32))
+    x = everything(read_dataset(tmp_path / "x.npy", domain=(0.1, 0.3))).astype(np.float64)
+    assert (x >= 0.1).all()
+    assert (x <= 0.3).all()
+
+
 @pytest.mark.parametrize(
     ("values", "message"),
     [
