@@ -44,6 +44,14 @@ def _positive_eps(text: str) -> str:
 Eps = Annotated[str, AfterValidator(_positive_eps)]
 
 
+def _once_each(names: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(names))
+
+
+# Names; one that is said twice runs once, since its random numbers would be the same.
+Attacks = Annotated[tuple[str, ...], AfterValidator(_once_each)]
+
+
 class Loss(IntEnum):
     """What an attack ascends. z: logits, y: label, t: target class, pi: classes by falling score.
 
@@ -84,7 +92,9 @@ class Normalisation(Frozen):
 
 
 class Budget(Frozen):
-    """Where an audit stops by itself: passes (forwards + backwards) per example, or wall time as a safety stop."""
+    """Where an audit stops by itself: passes (forwards + backwards) per example of the cascade, or wall time as a
+    safety stop. An example that has spent its passes is left out of the stages to come; the diagnosis, in which
+    every attack runs alone, is not counted."""
 
     passes: int | None = None
     seconds: float | None = None
@@ -130,14 +140,14 @@ class AuditSpec(Frozen):
 
     threats: tuple[Threat, ...] = Field(min_length=1)
     preset: Preset = "standard"
-    attacks: tuple[str, ...] = ()  # names; empty means the preset's own
+    attacks: Attacks = ()  # empty means the preset's own
     domain: tuple[float, float] | None = None
     normalisation: Normalisation | None = None
     layout: Layout | None = None
     input: str | None = None
     output: str | None = None
     examples: int = Field(default=1000, ge=1)
-    seed: int = Field(default=0, ge=0)
+    seed: int = Field(default=0, ge=0, lt=2**64)
     device: Literal["cpu", "cuda"] = "cpu"
     batch_size: int | None = Field(default=None, ge=1, le=65_536)
     threads: int | None = Field(default=None, ge=1, le=1024)

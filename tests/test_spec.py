@@ -115,6 +115,16 @@ def test_eps_is_measured_in_widths_of_the_domain():
     assert AuditSpec(threats=(THREAT,)).width == 1
 
 
+def test_an_attack_that_is_named_twice_runs_once():
+    assert AuditSpec(threats=(THREAT,), attacks=("pgd", "apgd", "pgd")).attacks == ("pgd", "apgd")
+
+
+@pytest.mark.parametrize("seed", [-1, 2**64])
+def test_a_seed_that_the_generator_cannot_take_is_refused(seed):
+    with pytest.raises(SpecError, match="seed"):
+        build(AuditSpec, threats=(THREAT,), seed=seed)
+
+
 def test_a_wrong_field_is_named():
     with pytest.raises(SpecError, match=r"examples: .*greater than or equal to 1 \(got 0\)"):
         build(AuditSpec, threats=(THREAT,), examples=0)
