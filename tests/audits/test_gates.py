@@ -62,6 +62,12 @@ def test_certificates_pass_a_gate_whatever_the_diagnosis_says():
     assert assured.message.startswith("assured")
 
 
+def test_a_gate_that_asks_for_nothing_passes_without_speaking_of_certificates():
+    result = gate(made_of(standing=0, broken=10), 0.0, ["zero gradients"])
+    assert result.outcome == "passed"
+    assert "certified" not in result.message
+
+
 def test_few_examples_cannot_pass_a_demanding_gate():
     assert gate(made_of(standing=20, broken=0), 0.9).outcome == "inconclusive"
 
