@@ -45,6 +45,9 @@ class Stage:
     def access(self) -> Access:
         return CATALOGUE[self.attack].access
 
+    def as_json(self) -> dict[str, Any]:
+        return {**vars(self), "parameters": dict(self.parameters)}
+
 
 @dataclass(frozen=True)
 class Examples:

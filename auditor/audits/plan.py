@@ -32,7 +32,7 @@ class Plan:
             "batch": self.batch,
             "threads": self.threads,
             "slices": [list(s) for s in self.slices],
-            "stages": [{**vars(stage), "parameters": dict(stage.parameters)} for stage in self.stages],
+            "stages": [stage.as_json() for stage in self.stages],
         }
 
     @classmethod

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from auditor import __version__, runtime
 from auditor.attacks.verify import Verifier
-from auditor.audits.plan import chosen_stages
+from auditor.audits.presets import chosen_stages
 from auditor.data.dataset import Dataset
 from auditor.graph.plain import ClassifierGraph, make_plain
 from auditor.graph.upload import Upload
@@ -23,7 +23,7 @@ class Subject:
     @property
     def sha256(self) -> str:
         """Digest of all that can change a bit of an example's result: what is asked, what will run, and on what."""
-        stages = [[s.norm, s.name, s.attack, dict(s.parameters)] for s in chosen_stages(self.spec)]
+        stages = [stage.as_json() for stage in chosen_stages(self.spec)]
         circumstances = [__version__, runtime.fingerprint(self.spec.device)]
         return digest([self.upload.sha256, self.dataset.sha256, self.spec.sha256, stages, circumstances])
 
