@@ -1,22 +1,19 @@
 """What survives a kill: one file per work item in a folder, replaced atomically after each stage.
 
-A file holds a slice's whole progress, so that a killed audit goes on at its first missing stage. A file is written
-beside its place, flushed to the disk and renamed over the old one; a kill leaves the old or the new one, never half.
-What a budget of passes cut short lies in files of its own, so that a larger budget goes on from the last stage that
-was not cut.
+A file holds a slice's whole progress, so that a killed audit goes on at its first missing stage; a kill leaves the
+old or the new one, never half. What a budget of passes cut short lies in files of its own, so that a larger budget
+goes on from the last stage that was not cut.
 """
 
 import dataclasses
 import json
-import os
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from auditor.attacks.cascade import Best, Progress, StageRow
-from auditor.errors import AuditorError
+from auditor.audits.atomic import replacing
 
 _PER_NORM = [field.name for field in dataclasses.fields(Best)]
 _SKIPPED = "skipped"
@@ -76,22 +73,8 @@ class Checkpoints:
 
     @staticmethod
     def _write(path: Path, arrays: dict[str, np.ndarray], facts: dict[str, Any]) -> None:
-        temporary = path.with_suffix(f".{os.getpid()}.part")
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with temporary.open("wb") as file:
-                np.savez(file, facts=np.array(json.dumps(facts)), **arrays)  # type: ignore[arg-type]
-                file.flush()
-                os.fsync(file.fileno())
-            temporary.replace(path)
-        except OSError as error:
-            raise AuditorError(
-                f"{path} cannot be written: {error.strerror}; what was saved before stays, and the same command "
-                "goes on from there"
-            ) from error
-        finally:
-            with suppress(OSError):
-                temporary.unlink(missing_ok=True)
+        with replacing(path) as file:
+            np.savez(file, facts=np.array(json.dumps(facts)), **arrays)  # type: ignore[arg-type]
 
     @staticmethod
     def _read(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]] | None:

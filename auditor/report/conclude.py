@@ -74,7 +74,6 @@ def conclude(
         gates=gates,
         not_tested=_not_tested(prepared, outcomes, finished, circumstances),
     )
-    folder.mkdir(parents=True, exist_ok=True)
     adversarial: dict[str, dict[str, np.ndarray]] = {
         t.norm: finish.adversarial(prepared, t.norm, items, finished) for t in spec.threats
     }

@@ -1,6 +1,5 @@
 """The report as a value: put together from the audit's parts, and read back."""
 
-import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -12,6 +11,7 @@ from auditor.audits.gates import Baseline, GateResult, verdict
 from auditor.audits.summary import Clean, Curve, outcomes_of
 from auditor.errors import SpecError
 from auditor.report.schema import Report
+from auditor.spec import digest
 
 # What may differ between two runs that found the same: times, names, the machine, how the work was cut, and the
 # spec's budget (spec_sha256, which stays, covers all in the spec that can change a result).
@@ -58,9 +58,7 @@ def build_report(
 
 def results_sha256(report: Report) -> str:
     """SHA-256 of the canonical JSON (sorted keys, no spaces) of everything in a report that is a result."""
-    results = json.loads(report.model_dump_json(exclude=_CIRCUMSTANCES))
-    text = json.dumps(results, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
-    return hashlib.sha256(text.encode()).hexdigest()
+    return digest(json.loads(report.model_dump_json(exclude=_CIRCUMSTANCES)))
 
 
 def read_report(path: Path) -> Report:

@@ -1,33 +1,16 @@
 """The files of an audit: report.json, adversarial.npz and outcomes.parquet.
 
-Each is written beside its place, flushed to the disk and renamed, so that a reader sees a whole file or none. Equal
-values give equal bytes (with one version of NumPy and Arrow).
+A reader sees a whole file or none. Equal values give equal bytes (with one version of NumPy and Arrow).
 """
 
-import os
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import BinaryIO
 
 import numpy as np
 
+from auditor.audits.atomic import replacing
 from auditor.audits.outcomes import Outcomes
 from auditor.report.schema import Report
-
-
-@contextmanager
-def replacing(path: Path) -> Iterator[BinaryIO]:
-    """A file that takes its place at `path` when the block ends well, and leaves what was there when it does not."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        with temporary.open("wb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def write_report(path: Path, report: Report) -> None:
