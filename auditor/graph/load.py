@@ -211,8 +211,20 @@ def _check(model: onnx.ModelProto) -> None:
         with damage_told():
             onnx.checker.check_model(model)
     except onnx.checker.ValidationError as error:
+        _refuse_wrong_label(model, opset)
         first = " ".join(str(error).split("==>")[0].split())
         raise ModelError(f"the model breaks the ONNX standard: {first}") from error
+
+
+def _refuse_wrong_label(model: onnx.ModelProto, opset: int) -> None:
+    """PyTorch's exporter falls back to the number 18, not to its operators, where it cannot convert to another."""
+    newer = {n.op_type for n in all_nodes(model) if n.domain in STANDARD and not onnx.defs.has(n.op_type, opset)}
+    newer = {operator for operator in newer if onnx.defs.has(operator)}
+    if newer:
+        raise ModelError(
+            f"the model says that it is of opset {opset} but uses newer operators ({', '.join(sorted(newer))}), and ONNX "
+            "Runtime cannot load it; export it with another opset_version, such as 20"
+        )
 
 
 def hide_early_operators(model: onnx.ModelProto, domain: str = "com.microsoft") -> onnx.ModelProto:

@@ -145,6 +145,11 @@ TRAINING = {
 }
 
 
+def test_newer_operators_under_an_older_opset_are_told_from_other_faults():
+    with pytest.raises(ModelError, match=r"of opset 18 but uses newer operators \(Gelu\).*another opset_version"):
+        load(linear("y = Gelu(z)", opset=18))
+
+
 @pytest.mark.parametrize("operator", TRAINING)
 def test_training_mode_is_refused(operator):
     weights = {
