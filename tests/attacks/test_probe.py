@@ -45,6 +45,13 @@ def test_a_wrong_gradient_does_not_agree(mistake):
     assert not checked(Wrong(lambda g: mistake(g).astype(np.float32))).agrees
 
 
+@pytest.mark.parametrize("offset", [30, 300])
+def test_a_wrong_gradient_does_not_hide_behind_steps_that_drown_in_rounding(offset):
+    classifier = Wrong(lambda g: -g)
+    classifier.b += np.float32(offset)
+    assert not checked(classifier).agrees
+
+
 def test_a_gradient_that_is_zero_everywhere_is_told():
     assert checked(Masked((6,), 4)).nonzero == 0
 
