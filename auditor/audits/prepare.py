@@ -129,7 +129,7 @@ def prepare(subject: Subject, *, allow_chance: bool = False) -> Prepared:
         _question_chance(label, predicted, subject.upload.classes, dataset.name)
     probed = np.flatnonzero(predicted == label)[:_PROBED]
     try:
-        graph, gradient, halvings = _fitting(subject, index[probed], label[probed])
+        graph, gradient, halvings = _fitting(subject, index[probed], label[probed], randomised)
     except ModelError as error:
         if not randomised:
             raise
@@ -146,19 +146,23 @@ def prepare(subject: Subject, *, allow_chance: bool = False) -> Prepared:
     return Prepared(index, label, predicted, digests, plan, gradient, randomised, dataset.y is not None, halvings)
 
 
-def _fitting(subject: Subject, index: np.ndarray, label: np.ndarray) -> tuple[ClassifierGraph, Gradient, int]:
+def _fitting(
+    subject: Subject, index: np.ndarray, label: np.ndarray, randomised: bool
+) -> tuple[ClassifierGraph, Gradient, int]:
     """The plain graph at the largest batch that fits into memory, its gradient, and how often the batch was halved."""
     batch, halvings = subject.spec.batch_size or default_batch(subject.dataset.shape), 0
     while True:
         try:
-            return *_gradient(subject, index, label, batch >> halvings), halvings
+            return *_gradient(subject, index, label, randomised, batch >> halvings), halvings
         except (OutOfMemory, MemoryError) as error:
             halvings += 1
             if batch >> halvings < 1:
                 raise OutOfMemory("not even one example fits into memory; free some") from error
 
 
-def _gradient(subject: Subject, index: np.ndarray, label: np.ndarray, batch: int) -> tuple[ClassifierGraph, Gradient]:
+def _gradient(
+    subject: Subject, index: np.ndarray, label: np.ndarray, randomised: bool, batch: int
+) -> tuple[ClassifierGraph, Gradient]:
     dataset, spec = subject.dataset, subject.spec
     graph = subject.plain_graph(batch)
     in_the_way = tuple(obstacles(graph))
@@ -169,6 +173,11 @@ def _gradient(subject: Subject, index: np.ndarray, label: np.ndarray, batch: int
     )
     if not len(index):
         return graph, Gradient("white-box", "no example is right when clean, so that the gradient was not checked")
+    if randomised:
+        why = (
+            "the scores are random, so that the gradient of one draw cannot be checked against differences of others"
+        )
+        return graph, Gradient("white-box", why)
     try:
         check = check_gradient(classifier, dataset.fetch(index), label, seed=spec.seed, width=spec.width)
     except NoGradient as error:

@@ -1,6 +1,7 @@
 """Does a rewritten graph still give the upload's scores? Measured, on random inputs.
 
-The upload runs each example alone, so that rows that mix inside a batch show up as a difference.
+The upload runs each example alone, so that rows that mix inside a batch show up as a difference. Random numbers inside
+the model are held at their mean in both.
 """
 
 from collections.abc import Callable, Sequence
@@ -9,6 +10,7 @@ import numpy as np
 
 from auditor import runtime
 from auditor.graph.normalise import normalise
+from auditor.graph.randomness import stilled
 from auditor.graph.upload import Upload
 from auditor.spec import Normalisation
 
@@ -29,11 +31,11 @@ def differences(
     has behind them. For a label-only upload: 1 where another class wins clearly, else 0.
     """
     x = probes(shape)
-    session = runtime.Session(upload.data, optimise="none")
+    session = runtime.Session(stilled(upload.data), optimise="none")
     scores = np.concatenate(
         [_alone(upload, session, normalise(row[None], normalisation, upload.layout)) for row in x]
     )
-    logits = _batched(runtime.Session(plain, optimise="none"), x, batch)
+    logits = _batched(runtime.Session(stilled(plain), optimise="none"), x, batch)
     scores, logits = scores.astype(np.float64), logits.astype(np.float64)
     if upload.scores == "label":
         return (_margin(logits, scores.argmax(axis=1)) < -1e-3 * np.ptp(logits, axis=1)).astype(np.float64)

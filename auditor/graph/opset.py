@@ -16,6 +16,7 @@ from auditor.graph.load import (
     default_opset,
     hide_early_operators,
 )
+from auditor.graph.randomness import LAST_OPSET, is_random
 
 _HIDDEN = "auditor.early"
 
@@ -23,6 +24,7 @@ _HIDDEN = "auditor.early"
 def raise_opset(model: onnx.ModelProto) -> onnx.ModelProto:
     """The model at the working opset, its functions inlined. ModelError when the converter gives up.
 
+    A model with random numbers goes no further than ONNX Runtime can draw them.
     A file at opset 18 or later that the converter cannot take is relabelled: since then nearly every change only
     added element types, and the comparison of scores finds the rest.
     """
@@ -30,23 +32,23 @@ def raise_opset(model: onnx.ModelProto) -> onnx.ModelProto:
     opset = default_opset(model)
     if opset == 0:
         model.opset_import.append(onnx.helper.make_opsetid("", WORKING_OPSET))
-    elif opset < WORKING_OPSET:
-        model = _converted(model, opset)
+    elif opset < (wanted := LAST_OPSET if is_random(model) else WORKING_OPSET):
+        model = _converted(model, opset, wanted)
     model.ir_version = WORKING_IR_VERSION
     return model
 
 
-def _converted(model: onnx.ModelProto, opset: int) -> onnx.ModelProto:
+def _converted(model: onnx.ModelProto, opset: int, wanted: int) -> onnx.ModelProto:
     model.ir_version = max(model.ir_version, 8)
     hidden = hide_early_operators(model, _HIDDEN)
     try:
-        raised = version_converter.convert_version(hidden, WORKING_OPSET)
+        raised = version_converter.convert_version(hidden, wanted)
     except (RuntimeError, version_converter.ConvertError) as error:
         if opset < 18:
             reason = str(error).strip().splitlines()[0]
-            raise ModelError(f"the model cannot be raised from opset {opset} to {WORKING_OPSET}: {reason}") from error
+            raise ModelError(f"the model cannot be raised from opset {opset} to {wanted}: {reason}") from error
         raised = model
-        next(o for o in raised.opset_import if o.domain == "").version = WORKING_OPSET
+        next(o for o in raised.opset_import if o.domain == "").version = wanted
     for node in all_nodes(raised):
         if node.domain == _HIDDEN:
             node.domain = ""

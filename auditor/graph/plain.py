@@ -20,7 +20,7 @@ from auditor.graph.build import Builder, shape_of
 from auditor.graph.equal import differences
 from auditor.graph.freeze import freeze
 from auditor.graph.head import SQUASHING, trace
-from auditor.graph.load import WORKING_OPSET, from_ir, to_ir
+from auditor.graph.load import from_ir, to_ir
 from auditor.graph.normalise import append_normalisation
 from auditor.graph.opset import raise_opset
 from auditor.graph.precision import HALF_TOLERANCE, in_single_precision, is_half
@@ -96,7 +96,7 @@ def _proven(upload: Upload, core: ir.Model, normalisation: Normalisation | None)
         raise ModelError("the model's scores are not finite on any random input")
     if not (worst := np.nanmax(found)) <= TOLERANCE:
         raise ModelError(
-            f"raised from opset {upload.opset} to {WORKING_OPSET} and run at batch {graph.batch}, the model gives other "
+            f"raised from opset {upload.opset} to {core.opset_imports['']} and run at batch {graph.batch}, the model gives other "
             f"scores (by {worst:.1e} of their range) than the file run on each example alone"
         )
     return graph

@@ -24,9 +24,9 @@ def subject_of(model, x, y, **settings):
     return Subject("model", read_upload(model), dataset, spec)
 
 
-def identity(body="y = Identity(x)"):
+def identity(body="y = Identity(x)", **constants):
     """Scores are the features, unless `body` says otherwise."""
-    return text(f"f (float[N,4] x) => (float[N,4] y) {{ {body} }}")
+    return text(f"f (float[N,4] x) => (float[N,4] y) {{ {body} }}", **constants)
 
 
 X = np.random.default_rng(0).random((60, 4), dtype=np.float32)
@@ -111,10 +111,18 @@ def test_scores_that_change_from_run_to_run_are_told(monkeypatch):
     assert prepare(subject_of(identity(), X, Y)).randomised
 
 
-def test_a_model_too_random_for_a_graph_of_its_own_ends_the_audit():
-    noisy = "r = RandomUniformLike<low=0.0, high=0.5>(x) y = Add(x, r)"
+def test_a_random_model_keeps_its_gradient_unchecked():
+    found = prepare(subject_of(identity("r = RandomUniformLike<low=0.0, high=0.5>(x) y = Add(x, r)"), X, Y))
+    assert found.randomised
+    assert found.gradient.access == "white-box"
+    assert "cannot be checked" in found.gradient.why
+
+
+def test_a_model_whose_randomness_cannot_be_held_still_ends_the_audit():
+    noisy = "r = Bernoulli(half) s = Mul(r, tenth) y = Add(x, s)"
+    constants = {"half": np.full((1, 4), 0.5, np.float32), "tenth": np.array(0.1, np.float32)}
     with pytest.raises(ModelError, match="different scores for the same input"):
-        prepare(subject_of(identity(noisy), X, Y))
+        prepare(subject_of(identity(noisy, **constants), X, Y))
 
 
 @pytest.mark.parametrize(
