@@ -4,6 +4,7 @@ import dataclasses
 
 import numpy as np
 import pytest
+from PIL import Image
 
 import auditor.audits.subject
 from auditor import operations, options, runtime
@@ -105,6 +106,22 @@ def test_what_another_version_or_machine_found_is_not_mixed_in(requested, monkey
     else:
         monkeypatch.setattr(auditor.audits.subject, "chosen_stages", lambda spec: [])
     assert operations.settle(requested()).subject.sha256 != before
+
+
+def test_what_other_preprocessing_found_is_not_mixed_in(requested, digits, tmp_path):
+    (tmp_path / "digits").mkdir()
+    for number, pixels in enumerate(digits[0][:4]):
+        image = Image.fromarray(np.uint8(255 * pixels.reshape(8, 8)))
+        image.save(tmp_path / "digits" / f"{number}.png")
+    keys = {
+        operations.settle(requested(data=tmp_path / "digits", **declared)).subject.sha256
+        for declared in (
+            {},
+            {"resize": "16,16", "crop": "8"},
+            {"resize": "16,16", "crop": "8", "interpolation": "box"},
+        )
+    }
+    assert len(keys) == 3
 
 
 def test_an_interrupted_audit_is_reported_as_bounds(requested):

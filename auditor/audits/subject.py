@@ -25,7 +25,8 @@ class Subject:
         """Digest of all that can change a bit of an example's result: what is asked, what will run, and on what."""
         stages = [stage.as_json() for stage in chosen_stages(self.spec)]
         circumstances = [__version__, runtime.fingerprint(self.spec.device)]
-        return digest([self.upload.sha256, self.dataset.sha256, self.spec.sha256, stages, circumstances])
+        dataset = [self.dataset.sha256, self.dataset.preprocessing["steps"]]
+        return digest([self.upload.sha256, dataset, self.spec.sha256, stages, circumstances])
 
     def verifier(self) -> Verifier:
         return Verifier(self.upload, domain=self.spec.domain, normalisation=self.spec.normalisation)

@@ -26,7 +26,7 @@ class Dataset:
     domain: the box that `fetch` keeps, in its own units; None where the user declared that there is none.
     implied_domain: the domain the data themselves imply (eight-bit data do), None for values in unknown units.
     normalisation: declared mean and std, which come after the attack and which `fetch` has not applied.
-    preprocessing: everything that was done to reach these values, ready for JSON.
+    preprocessing: everything that was done to reach these values, ready for JSON; "steps" holds what changes values.
     """
 
     name: str
