@@ -112,9 +112,11 @@ def prepare(subject: Subject, *, allow_chance: bool = False) -> Prepared:
     index = sample(dataset.size, spec.examples, spec.seed)
     verifier = subject.verifier()
     predicted = np.empty(len(index), dtype=np.int64)
+    label = predicted if dataset.y is None else dataset.y[index]
+    digests: list[str] = []
     randomised = False
     for row, position in enumerate(index):
-        x = dataset.fetch(index[row : row + 1])[0]
+        (x,) = dataset.fetch(index[row : row + 1])
         scores = verifier.scores(x)
         if not np.isfinite(scores).all():
             raise ModelError(
@@ -124,7 +126,7 @@ def prepare(subject: Subject, *, allow_chance: bool = False) -> Prepared:
         predicted[row] = int(np.argmax(scores))
         if row < _PROBED:
             randomised = randomised or not np.array_equal(scores, verifier.scores(x))
-    label = predicted if dataset.y is None else dataset.y[index]
+        digests += example_digests(x[None], label[row : row + 1])
     if dataset.y is not None and not allow_chance:
         _question_chance(label, predicted, subject.upload.classes, dataset.name)
     probed = np.flatnonzero(predicted == label)[:_PROBED]
@@ -138,12 +140,8 @@ def prepare(subject: Subject, *, allow_chance: bool = False) -> Prepared:
             f"it without its random nodes, such as dropout in training mode ({error})"
         ) from error
     plan = make_plan(spec, len(index), batch=graph.batch, gradient=gradient.access == "white-box")
-    digests = tuple(
-        digest
-        for row in range(len(index))
-        for digest in example_digests(dataset.fetch(index[row : row + 1]), label[row : row + 1])
-    )
-    return Prepared(index, label, predicted, digests, plan, gradient, randomised, dataset.y is not None, halvings)
+    labelled = dataset.y is not None
+    return Prepared(index, label, predicted, tuple(digests), plan, gradient, randomised, labelled, halvings)
 
 
 def _fitting(
