@@ -187,6 +187,8 @@ def _not_tested(
         said.append(
             f"memory ran out and the batch was halved {halvings} times: this run is not bit-reproducible by another"
         )
+    if prepared.randomised:
+        said.append("repetition: the model's scores are random, so that another run finds other points")
     said.append("no lower bound was proved: certificates are not part of this audit")
     said.append("decision-based and transfer attacks, natural corruptions, patches, rotations")
     said.append("poisoning, model extraction and privacy attacks")

@@ -134,6 +134,7 @@ def test_a_random_model_is_told_and_passes_no_gate(tmp_path):
     noisy = upload("n = RandomNormalLike<scale=0.01>(x) d = Add(x, n) z = MatMul(d, W) y = Add(z, b)")
     report = audited(tmp_path, noisy, eps="0.001,0.5", gates=(Gate.parse("Linf:0.001=0.3"),))
     assert "randomised-output" in unclean(report)
+    assert any("scores are random" in sentence for sentence in report.not_tested)
     assert report.verdict == "inconclusive"
     assert report.curves[0].points[1].broken_by
 
