@@ -23,7 +23,7 @@ def main() -> None:
     parser.add_argument("--peers", required=True, help="a Python with torch, onnxscript and the three libraries")
     parser.add_argument("--folder", type=Path, help="where exported networks are kept between runs")
     parser.add_argument("--only", nargs="*", default=["mlp", "vgg11_cifar", "resnet18_cifar"])
-    parser.add_argument("--exporter", default="new", choices=["new", "old", "old13"])
+    parser.add_argument("--exporter", default="new", choices=["new", "old", "old14"])
     parser.add_argument("--batch", type=int, default=32)
     parser.add_argument("--steps", type=int, default=40)
     parser.add_argument("--rounds", type=int, default=3)

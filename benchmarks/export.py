@@ -2,7 +2,7 @@
 
     PEERS_PYTHON benchmarks/export.py FOLDER [--only NAME …] [--batch 8] [--exporter EXPORTER …]
 
-FOLDER gets NAME.EXPORTER.onnx (new: torch.export; old: the tracing exporter; old13: the same at opset 13, where
+FOLDER gets NAME.EXPORTER.onnx (new: torch.export; old: the tracing exporter; old14: the same at opset 14, where
 normalisations and GELU are still spelt out) and NAME.npz: `x` (batch, *shape) float32 in [0, 1], `y` (batch,) int64,
 `logits`, and `g` and `g64`, the gradient of the summed cross-entropy with respect to x in float32 and in float64.
 What is there already is left as it is. Prints one JSON line per network: name, kind, smooth, and what each exporter
@@ -22,7 +22,7 @@ from architectures import ARCHITECTURES, make
 from torch import nn
 
 # Name -> whether it is the one that stands on torch.export, and the opset, None for its own default.
-EXPORTERS = {"new": (True, None), "old": (False, None), "old13": (False, 13)}
+EXPORTERS = {"new": (True, None), "old": (False, None), "old14": (False, 14)}
 
 
 def main() -> None:

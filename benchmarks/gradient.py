@@ -1,12 +1,13 @@
 """Forward and backward of one batch: ours beside PyTorch and the other ways to a gradient of an ONNX file.
 
     python benchmarks/gradient.py --peers PYTHON [--folder FOLDER] [--only NAME …] [--without CONTENDER …]
-                                  [--exporter new|old|old13] [--batch 8] [--rounds 7] [--threads 2]
+                                  [--exporter new|old|old14] [--batch 8] [--rounds 7] [--threads 2]
 
 Every contender computes the scores and the gradient of the summed cross-entropy with respect to the input; the
 parameters ask for none. Prints the best time of each over interleaved rounds, in milliseconds, the ratio of ours to
 the forward pass alone (`forward`: ONNX Runtime, fully optimised), and how much faster ours is than the best other.
-onnx2torch always reads the old13 file: it knows no newer opset. A gradient that differs from PyTorch's by more than 5 % in L2 is marked wrong and never counts as the best.
+onnx2torch always reads the old14 file: it knows no newer opset. A gradient that differs from PyTorch's by more than
+5 % in L2 is marked wrong and never counts as the best.
 """
 
 import argparse
@@ -32,7 +33,7 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, help="where exported networks are kept between runs")
     parser.add_argument("--only", nargs="*", default=[])
     parser.add_argument("--without", nargs="*", default=[], choices=OTHERS)
-    parser.add_argument("--exporter", default="new", choices=["new", "old", "old13"])
+    parser.add_argument("--exporter", default="new", choices=["new", "old", "old14"])
     parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--threads", type=int, default=2)

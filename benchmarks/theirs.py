@@ -76,7 +76,7 @@ def prepare_compile(folder: str, name: str, exporter: str, threads: int) -> tupl
 
 
 def prepare_onnx2torch(folder: str, name: str, exporter: str, threads: int) -> tuple[float, Callable[[], Any]]:
-    path, data = files(folder, name, "old13")
+    path, data = files(folder, name, "old14")
     return gradient_run(onnx2torch_module(path, threads), data)
 
 
