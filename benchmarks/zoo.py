@@ -1,0 +1,111 @@
+"""Files as users bring them, through the command line's own path: does each load, with gradient, and does an audit end?
+
+    python benchmarks/zoo.py [FOLDER …] [--only TEXT] [--examples 8] [--passes 30] [--problems]
+
+FOLDER: every .onnx file in it and below; without one, tests/models and the models of AUDITOR_TESTDATA. Per file: its
+opset, the batch that was asked for and the one reached, the access (white-box when the compiled gradient stood the
+self-check), the self-check's relative error, whether an audit (preset quick) of random inputs with the model's own
+answers as labels ended, seconds for loading with a first gradient and for the audit, and why where something is
+missing. Exits with 1 when a file that loads has no gradient or an audit did not end.
+"""
+
+import argparse
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from auditor import operations, options
+from auditor.audits.plan import default_batch
+from auditor.errors import AuditorError
+
+OWN = Path(__file__).parents[1] / "tests" / "models"
+DATA = Path(os.environ.get("AUDITOR_TESTDATA", Path(__file__).parents[2] / "shared" / "data"))
+
+
+@dataclass(frozen=True)
+class Row:
+    """What became of one file. access: "refused" when it did not load, "failed" when its audit did not end."""
+
+    access: str
+    why: str
+    opset: int = 0
+    wanted: int = 0
+    batch: int = 0
+    error: float | None = None
+    seconds: float = 0.0
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", nargs="*", type=Path, default=[OWN, DATA])
+    parser.add_argument("--only", default="", help="a part of the file's name")
+    parser.add_argument("--examples", type=int, default=8)
+    parser.add_argument("--passes", type=int, default=30)
+    parser.add_argument("--problems", action="store_true", help="leave out the lines of files without any")
+    asked = parser.parse_args()
+    print(f"{'file':44} opset  batch  access     self-check  seconds")
+    counts: dict[str, int] = {}
+    for path in files(asked.folder, asked.only):
+        row = judged(path, asked.examples, asked.passes)
+        counts[row.access] = counts.get(row.access, 0) + 1
+        if not (asked.problems and row.access == "white-box" and row.batch == row.wanted):
+            print(line(path, row), flush=True)
+    print(", ".join(f"{access} {count}" for access, count in counts.items()))
+    return 1 if {"score", "failed"} & counts.keys() else 0
+
+
+def files(folders: list[Path], part: str) -> Iterator[Path]:
+    for folder in folders:
+        yield from (path for path in sorted(folder.rglob("*.onnx")) if part in path.name)
+
+
+def judged(path: Path, examples: int, passes: int) -> Row:
+    """Load and audit one file."""
+    started = time.perf_counter()
+    try:
+        upload = operations.read_model(path)
+    except AuditorError as error:
+        return Row("refused", str(error))
+    shape = tuple(d or 32 for d in upload.input_shape[1:])
+    wanted = min(default_batch(shape), examples)
+    with tempfile.TemporaryDirectory() as folder:
+        np.save(Path(folder) / "x.npy", np.random.default_rng(0).random((examples, *shape), np.float32))
+        words = {
+            "model": path,
+            "data": Path(folder) / "x.npy",
+            "out": Path(folder) / "out",
+            "domain": "0,1",
+            "preset": "quick",
+            "batch_size": wanted,
+            "threads": 1,
+            "examples": examples,
+            "budget": f"{passes}passes",
+        }
+        try:
+            request = options.request(words)
+            report = operations.audit(request, operations.settle(request), lambda _: None).report
+        except Exception as error:
+            return Row("failed", f"{type(error).__name__}: {error}", upload.opset, wanted)
+    gradient = report.model.gradient
+    batch = report.audit.plan["batch"]
+    why = "" if gradient["access"] == "white-box" else gradient["why"]
+    seconds = time.perf_counter() - started
+    return Row(gradient["access"], why, upload.opset, wanted, batch, gradient["error"], seconds)
+
+
+def line(path: Path, row: Row) -> str:
+    name = path.name if len(path.name) <= 44 else path.name[:41] + "..."
+    batch = f"{row.batch}/{row.wanted}" if row.wanted else "-"
+    error = "-" if row.error is None else f"{row.error:.1e}"
+    why = " ".join(row.why.split())[:220]
+    return f"{name:44} {row.opset:5}  {batch:>5}  {row.access:9}  {error:>10}  {row.seconds:7.1f}  {why}"
+
+
+if __name__ == "__main__":
+    sys.exit(main())
