@@ -101,7 +101,7 @@ def test_cuda_without_a_gpu_is_a_device_error(monkeypatch, cupy):
 
 
 def test_the_cpu_needs_nothing():
-    runtime.require("cpu")
+    assert runtime.require("cpu") is None
 
 
 def test_processors_are_those_that_this_process_may_use(monkeypatch):
