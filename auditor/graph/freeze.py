@@ -7,6 +7,7 @@ import onnx_ir as ir
 from auditor import runtime
 from auditor.errors import ModelError
 from auditor.graph.contrib import take_apart
+from auditor.graph.load import all_nodes
 
 _FLOATS = (ir.DataType.FLOAT, ir.DataType.DOUBLE, ir.DataType.FLOAT16, ir.DataType.BFLOAT16)
 
@@ -34,6 +35,7 @@ def reshaped(model: onnx.ModelProto, name: str, shape: tuple[int, ...]) -> None:
 
 def with_shapes(model: onnx.ModelProto, name: str) -> ir.Model:
     """Infer every shape; what inference does not know (operators outside the standard) is measured by running."""
+    _spell_out_axes(model)
     try:
         inferred = onnx.shape_inference.infer_shapes(model, check_type=True, strict_mode=True, data_prop=True)
     except onnx.shape_inference.InferenceError as error:
@@ -45,6 +47,13 @@ def with_shapes(model: onnx.ModelProto, name: str) -> ir.Model:
         _measure(result, unknown, name)
     take_apart(result)
     return result
+
+
+def _spell_out_axes(model: onnx.ModelProto) -> None:
+    """The standard's own inference fails on MeanVarianceNormalization where the axes are left to their default."""
+    for node in all_nodes(model):
+        if node.op_type == "MeanVarianceNormalization" and not any(a.name == "axes" for a in node.attribute):
+            node.attribute.append(onnx.helper.make_attribute("axes", [0, 2, 3]))
 
 
 def _static(value: ir.Value) -> bool:

@@ -308,3 +308,32 @@ def test_the_declared_normalisation_is_the_same_in_both_places_bit_for_bit(layou
     graph = make_plain(read_upload(text(body)), batch=BATCH, normalisation=normalisation)
     x = np.resize(probes(graph.shape), (BATCH, *graph.shape))
     assert np.array_equal(logits(graph, x), normalise(x, normalisation, layout).reshape(BATCH, -1))
+
+
+@pytest.mark.parametrize(
+    ("operator", "opset", "batch"),
+    [
+        ("MeanVarianceNormalization(c)", 9, 1),  # its default axes mix the examples of a batch
+        ("MeanVarianceNormalization<axes=[2,3]>(c)", 13, BATCH),
+        ("GroupNormalization<num_groups=2>(c, scale, bias)", 21, BATCH),
+    ],
+)
+def test_normalisations_whose_shape_the_standard_does_not_infer_are_made_plain(operator, opset, batch):
+    rng = np.random.default_rng(0)
+    weights = {
+        "scale": rng.random(4, np.float32),
+        "bias": rng.random(4, np.float32),
+        "V": np.eye(4, 5, dtype=np.float32),
+    }
+    data = text(
+        f"""f (float[N,3,6,6] x) => (float[N,5] y) {{
+        c = Conv(x, K) n = {operator} r = Relu(n) p = GlobalAveragePool(r) f = Flatten(p) y = MatMul(f, V) }}""",
+        opset=opset,
+        K=KERNEL,
+        **weights,
+    )
+    graph = make_plain(read_upload(data), batch=BATCH)
+    assert graph.batch == batch
+    x = example_batch(graph)
+    alone = [evaluate(data, {"x": row[None]})[0] for row in x]
+    assert np.allclose(logits(graph, x), np.concatenate(alone), atol=1e-5)
