@@ -1,6 +1,6 @@
 """Files as users bring them, through the command line's own path: does each load, with gradient, and does an audit end?
 
-    python benchmarks/zoo.py [FOLDER …] [--only TEXT] [--examples 8] [--passes 30] [--problems]
+    python benchmarks/zoo.py [FOLDER …] [--only TEXT] [--examples 8] [--seconds 20] [--problems]
 
 FOLDER: every .onnx file in it and below; without one, tests/models and the models of AUDITOR_TESTDATA. Per file: its
 opset, the batch that was asked for and the one reached, the access (white-box when the compiled gradient stood the
@@ -46,13 +46,13 @@ def main() -> int:
     parser.add_argument("folder", nargs="*", type=Path, default=[OWN, DATA])
     parser.add_argument("--only", default="", help="a part of the file's name")
     parser.add_argument("--examples", type=int, default=8)
-    parser.add_argument("--passes", type=int, default=30)
+    parser.add_argument("--seconds", type=int, default=20, help="each audit's budget")
     parser.add_argument("--problems", action="store_true", help="leave out the lines of files without any")
     asked = parser.parse_args()
     print(f"{'file':44} opset  batch  access     self-check  seconds")
     counts: dict[str, int] = {}
     for path in files(asked.folder, asked.only):
-        row = judged(path, asked.examples, asked.passes)
+        row = judged(path, asked.examples, asked.seconds)
         counts[row.access] = counts.get(row.access, 0) + 1
         if not (asked.problems and row.access == "white-box" and row.batch == row.wanted):
             print(line(path, row), flush=True)
@@ -65,7 +65,7 @@ def files(folders: list[Path], part: str) -> Iterator[Path]:
         yield from (path for path in sorted(folder.rglob("*.onnx")) if part in path.name)
 
 
-def judged(path: Path, examples: int, passes: int) -> Row:
+def judged(path: Path, examples: int, seconds: int) -> Row:
     """Load and audit one file."""
     started = time.perf_counter()
     try:
@@ -85,7 +85,7 @@ def judged(path: Path, examples: int, passes: int) -> Row:
             "batch_size": wanted,
             "threads": 1,
             "examples": examples,
-            "budget": f"{passes}passes",
+            "budget": f"{seconds}s",
         }
         try:
             request = options.request(words)
@@ -95,8 +95,8 @@ def judged(path: Path, examples: int, passes: int) -> Row:
     gradient = report.model.gradient
     batch = report.audit.plan["batch"]
     why = "" if gradient["access"] == "white-box" else gradient["why"]
-    seconds = time.perf_counter() - started
-    return Row(gradient["access"], why, upload.opset, wanted, batch, gradient["error"], seconds)
+    took = time.perf_counter() - started
+    return Row(gradient["access"], why, upload.opset, wanted, batch, gradient["error"], took)
 
 
 def line(path: Path, row: Row) -> str:
