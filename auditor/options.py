@@ -9,7 +9,7 @@ from auditor.data.domain import UNDECLARED, Domain
 from auditor.data.preprocessing import Preprocessing
 from auditor.data.preprocessor_config import read_config
 from auditor.errors import SpecError
-from auditor.operations import Request
+from auditor.request import Request
 from auditor.spec import Budget, Gate, Layout, exact
 
 _SETTINGS = ("preset", "input", "output", "examples", "seed", "device", "batch_size", "threads")

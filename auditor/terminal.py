@@ -13,10 +13,11 @@ from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from auditor import operations
+from auditor import local
 from auditor.audits.run import Step
 from auditor.inspection import inspect
 from auditor.report.schema import Report
+from auditor.request import Request, read_model, settle
 
 EXIT_CODES = {"passed": 0, "none": 0, "failed": 2, "inconclusive": 3}
 INTERRUPTED = 130
@@ -24,14 +25,14 @@ INTERRUPTED = 130
 _errors = Console(stderr=True, highlight=False)
 
 
-def audit_in_terminal(request: operations.Request, *, print_json: bool = False) -> int:
+def audit_in_terminal(request: Request, *, print_json: bool = False) -> int:
     """Run an audit, show it, write its files; gives the exit code."""
-    asked = operations.settle(request)
+    asked = settle(request)
     for sentence in asked.chosen:
         _errors.print(f"[dim]chosen:[/dim] {escape(sentence)}", soft_wrap=True)
     try:
         with _bar() as watch:
-            finished = operations.audit(request, asked, watch)
+            finished = local.audit(request, asked, watch)
     except KeyboardInterrupt:
         _errors.print(
             "auditor: interrupted before there was anything to report; the same command goes on", soft_wrap=True
@@ -49,7 +50,7 @@ def inspect_in_terminal(
     model: Path, *, shape: tuple[int, ...] | None, batch: int | None, print_json: bool, **choice: str | None
 ) -> None:
     """Show what a model is and what a gradient of it costs."""
-    facts = inspect(operations.read_model(model, **choice), shape=shape, batch=batch)
+    facts = inspect(read_model(model, **choice), shape=shape, batch=batch)
     if print_json:
         sys.stdout.write(json.dumps(asdict(facts), indent=2) + "\n")
         return

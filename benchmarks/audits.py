@@ -9,7 +9,6 @@ from pathlib import Path
 
 import numpy as np
 
-from auditor import operations
 from auditor.attacks.cascade import Progress
 from auditor.audits import finish
 from auditor.audits.checkpoints import Checkpoints
@@ -17,6 +16,7 @@ from auditor.audits.outcomes import Outcomes
 from auditor.audits.prepare import prepare
 from auditor.audits.run import Engine, run_stages, slices
 from auditor.data.preprocessing import Preprocessing
+from auditor.request import Request, settle
 
 ROOT = Path(os.environ.get("AUDITOR_TESTDATA", Path(__file__).parents[2] / "shared" / "data"))
 
@@ -52,7 +52,7 @@ def attack(
     with tempfile.TemporaryDirectory() as folder:
         data = Path(folder) / "data.npz"
         np.savez(data, x=x, y=y)
-        request = operations.Request(
+        request = Request(
             model=model,
             data=data,
             out=Path(folder) / "out",
@@ -63,7 +63,7 @@ def attack(
             preprocessing=normalisation(model.parent.name),
             settings={"preset": preset, "examples": len(x), "threads": threads, "batch_size": batch},
         )
-        subject = operations.settle(request).subject
+        subject = settle(request).subject
         prepared = prepare(subject, allow_chance=True)
         checkpoints = Checkpoints(Path(folder) / "work")
         items = slices(prepared)

@@ -20,9 +20,10 @@ from pathlib import Path
 
 import numpy as np
 
-from auditor import operations, options
+from auditor import local, options
 from auditor.audits.plan import default_batch
 from auditor.errors import AuditorError
+from auditor.request import read_model, settle
 
 OWN = Path(__file__).parents[1] / "tests" / "models"
 DATA = Path(os.environ.get("AUDITOR_TESTDATA", Path(__file__).parents[2] / "shared" / "data"))
@@ -69,7 +70,7 @@ def judged(path: Path, examples: int, seconds: int) -> Row:
     """Load and audit one file."""
     started = time.perf_counter()
     try:
-        upload = operations.read_model(path)
+        upload = read_model(path)
     except AuditorError as error:
         return Row("refused", str(error))
     shape = tuple(d or 32 for d in upload.input_shape[1:])
@@ -89,7 +90,7 @@ def judged(path: Path, examples: int, seconds: int) -> Row:
         }
         try:
             request = options.request(words)
-            report = operations.audit(request, operations.settle(request), lambda _: None).report
+            report = local.audit(request, settle(request), lambda _: None).report
         except Exception as error:
             return Row("failed", f"{type(error).__name__}: {error}", upload.opset, wanted)
     gradient = report.model.gradient

@@ -13,8 +13,9 @@ from rich.console import Console
 from typer.main import get_command
 
 import auditor
-from auditor import inspection, operations, options, terminal
+from auditor import inspection, local, options, terminal
 from auditor.cli import app
+from auditor.request import settle
 from tests.graph.models import text
 
 SMALL = ("--examples", 60, "--threads", 1, "--norm", "Linf", "--eps", "0.02,0.2", "--preset", "quick")
@@ -82,7 +83,7 @@ def test_every_point_in_the_file_is_adversarial_for_the_upload_within_its_distan
 
 def test_what_was_chosen_is_said(command, demo_model, demo_data, tmp_path, monkeypatch):
     said = []
-    monkeypatch.setattr(terminal.operations, "audit", lambda request, asked, watch: said.extend(asked.chosen))
+    monkeypatch.setattr(terminal.local, "audit", lambda request, asked, watch: said.extend(asked.chosen))
     command("audit", demo_model, demo_data, "--out", tmp_path / "out")
     text = "\n".join(said)
     for words in (
@@ -270,7 +271,7 @@ def test_an_interrupt_before_anything_is_known_is_said_and_leaves_nothing(audit,
     def interrupt(*given, **named):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(operations, "prepare", interrupt)
+    monkeypatch.setattr(local, "prepare", interrupt)
     answer = audit(*SMALL)
     assert answer.code == 130
     assert answer.err.splitlines()[-1].startswith("auditor: interrupted before")
@@ -279,7 +280,7 @@ def test_an_interrupt_before_anything_is_known_is_said_and_leaves_nothing(audit,
 
 def test_the_demo_is_an_audit_of_what_comes_with_the_package(tmp_path):
     request = options.demo(tmp_path)
-    asked = operations.settle(request)
+    asked = settle(request)
     assert asked.subject.upload.classes == 10
     assert asked.subject.spec.gates
     assert not list(tmp_path.iterdir())

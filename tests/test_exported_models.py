@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from auditor.operations import read_model
 from auditor.report.schema import Report
+from auditor.request import read_model
 
 FILES = sorted((Path(__file__).parent / "models").glob("*.onnx"))
 NETWORKS = sorted({path.name.split(".")[0] for path in FILES})

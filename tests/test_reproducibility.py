@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from auditor import operations, options
+from auditor import local, options
 from auditor.report.document import read_report
+from auditor.request import settle
 from tests.conftest import DEMO
 
 FILES = ("adversarial.npz", "outcomes.parquet")
@@ -51,7 +52,7 @@ def whole(tmp_path_factory):
     """The folder of the audit, run in one go."""
     folder = tmp_path_factory.mktemp("reproducibility") / "whole"
     asked = options.request(ASKED | {"out": folder})
-    operations.audit(asked, operations.settle(asked), lambda step: None)
+    local.audit(asked, settle(asked), lambda step: None)
     return folder
 
 
@@ -97,14 +98,15 @@ def test_kills_between_and_inside_stages_change_no_bit(start, arguments, tmp_pat
 
 WORKER = """
 import json, sys
-from auditor import operations, options
+from auditor import local, options
+from auditor.request import settle
 from auditor.audits.checkpoints import Checkpoints
 from auditor.audits.prepare import Prepared, prepare
 from auditor.audits.run import Engine, alone, run_stages, slices
 from pathlib import Path
 
 asked, out, number, workers = json.loads(sys.argv[1]), *sys.argv[2:]
-asked = operations.settle(options.request(asked | {"out": out}))
+asked = settle(options.request(asked | {"out": out}))
 checkpoints = Checkpoints(Path(out) / ".auditor" / asked.subject.sha256)
 prepared = Prepared.load(checkpoints)
 if prepared is None:

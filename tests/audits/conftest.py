@@ -2,7 +2,8 @@
 
 import pytest
 
-from auditor import operations, options
+from auditor import options
+from auditor.request import settle
 
 
 @pytest.fixture
@@ -30,4 +31,4 @@ def requested(demo_model, demo_data, tmp_path):
 
 @pytest.fixture
 def subject(requested):
-    return operations.settle(requested()).subject
+    return settle(requested()).subject

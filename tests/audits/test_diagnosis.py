@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from auditor import operations
+from auditor import local
 from auditor.audits import run
-from auditor.operations import Request
+from auditor.request import Request, settle
 from auditor.spec import Gate
 from tests.graph.models import text
 
@@ -41,7 +41,7 @@ def audited(folder, data, *, norm="Linf", eps="0.02,0.05,0.1,0.2", attacks=(), g
         gates=gates,
         settings={"preset": "quick", "threads": 1, "attacks": attacks, **settings},
     )
-    return operations.audit(request, operations.settle(request), lambda step: None).report
+    return local.audit(request, settle(request), lambda step: None).report
 
 
 def severities(report):

@@ -3,12 +3,12 @@
 import numpy as np
 import pytest
 
-from auditor import operations
 from auditor.audits import finish
 from auditor.audits.checkpoints import Checkpoints
 from auditor.audits.outcomes import Status
 from auditor.audits.prepare import prepare
 from auditor.audits.run import Engine, run_stages, slices
+from auditor.request import settle
 from auditor.spec import Budget
 
 
@@ -17,7 +17,7 @@ def audit(requested, tmp_path):
     """Runs the cascade of a small audit, up to a number of steps; gives what `finish` takes."""
 
     def run(steps=None, **options):
-        subject = operations.settle(requested(**options)).subject
+        subject = settle(requested(**options)).subject
         prepared = prepare(subject)
         checkpoints = Checkpoints(tmp_path / str(steps), passes=subject.spec.budget.passes)
         items = slices(prepared)

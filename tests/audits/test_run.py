@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from auditor import operations
+from auditor import local
 from auditor.attacks.cascade import Progress
 from auditor.audits.checkpoints import Checkpoints
 from auditor.audits.plan import DIAGNOSIS_EXAMPLES
@@ -11,6 +11,7 @@ from auditor.audits.prepare import prepare
 from auditor.audits.run import Engine, OutOfTime, _Timed, alone, run_stages, slices
 from auditor.classifier import OnnxClassifier
 from auditor.errors import OutOfMemory
+from auditor.request import settle
 from auditor.spec import Loss
 from tests.zoo import Affine
 
@@ -59,7 +60,7 @@ def test_the_diagnosis_runs_every_stage_alone_on_what_is_right_when_clean(prepar
 
 
 def test_the_diagnostic_subsample_is_random_and_of_fixed_size(requested):
-    prepared = prepare(operations.settle(requested(examples=200, attack=["fgsm"])).subject)
+    prepared = prepare(settle(requested(examples=200, attack=["fgsm"])).subject)
     one, again, other = (alone(prepared, seed)[0].rows for seed in (0, 0, 1))
     assert len(one) == DIAGNOSIS_EXAMPLES
     assert np.array_equal(one, again)
@@ -130,7 +131,7 @@ def first_stage(prepared, subject):
 def test_a_halved_batch_is_said_in_the_report_of_the_resumed_audit_too(requested, monkeypatch):
     with monkeypatch.context() as memory:
         request = requested()
-        asked = operations.settle(request)
+        asked = settle(request)
 
         def stop(step):
             raise KeyboardInterrupt
@@ -138,7 +139,7 @@ def test_a_halved_batch_is_said_in_the_report_of_the_resumed_audit_too(requested
         prepared = prepare(asked.subject)
         prepared.save(Checkpoints(request.out / ".auditor" / asked.subject.sha256))
         fits(memory, 2, OutOfMemory("too large"))
-        partial = operations.audit(request, asked, stop)
+        partial = local.audit(request, asked, stop)
     assert partial.interrupted
-    report = operations.audit(request, asked, lambda step: None).report
+    report = local.audit(request, asked, lambda step: None).report
     assert any("halved 1 times" in sentence for sentence in report.not_tested)

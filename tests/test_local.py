@@ -7,9 +7,10 @@ import pytest
 from PIL import Image
 
 import auditor.audits.subject
-from auditor import operations, options, runtime
+from auditor import local, options, runtime
 from auditor.errors import DatasetError, ModelError, SpecError
 from auditor.report.document import read_report
+from auditor.request import settle
 from auditor.spec import Gate, exact
 from tests.graph.models import text
 
@@ -34,12 +35,12 @@ def requested(demo_model, demo_data, tmp_path):
 def ran(request):
     """The report, and how many stages were watched."""
     steps = []
-    finished = operations.audit(request, operations.settle(request), steps.append)
+    finished = local.audit(request, settle(request), steps.append)
     return finished.report, steps
 
 
 def test_without_a_word_everything_is_chosen_and_said(demo_model, demo_data, tmp_path):
-    asked = operations.settle(options.request({"model": demo_model, "data": demo_data, "out": tmp_path}))
+    asked = settle(options.request({"model": demo_model, "data": demo_data, "out": tmp_path}))
     spec = asked.subject.spec
     assert (spec.preset, spec.examples, spec.seed, spec.domain) == ("standard", 1000, 0, (0.0, 1.0))
     assert [threat.norm for threat in spec.threats] == ["Linf", "L2"]
@@ -47,7 +48,7 @@ def test_without_a_word_everything_is_chosen_and_said(demo_model, demo_data, tmp
 
 
 def test_settling_writes_nothing(requested, tmp_path):
-    operations.settle(requested())
+    settle(requested())
     assert not list(tmp_path.iterdir())
 
 
@@ -61,7 +62,7 @@ def test_a_gates_eps_is_on_the_curve(requested):
 def test_data_without_labels_are_audited_by_the_models_own_answers(requested, digits, tmp_path):
     np.save(tmp_path / "pixels.npy", digits[0])
     request = requested(data=tmp_path / "pixels.npy", domain="0,1")
-    asked = operations.settle(request)
+    asked = settle(request)
     assert any("no labels" in sentence for sentence in asked.chosen)
     report, _ = ran(request)
     assert report.clean.accuracy == 1
@@ -90,7 +91,7 @@ def test_a_model_that_gives_only_labels_is_attacked_and_judged_by_them(keepdims,
 
 def test_what_is_finished_is_not_run_again(requested, monkeypatch):
     first, steps = ran(requested())
-    monkeypatch.setattr(operations.Engine, "run", lambda *given: pytest.fail("a finished stage was run again"))
+    monkeypatch.setattr(local.Engine, "run", lambda *given: pytest.fail("a finished stage was run again"))
     second, again = ran(requested())
     assert len(again) == len(steps)
     assert second.results_sha256 == first.results_sha256
@@ -98,14 +99,14 @@ def test_what_is_finished_is_not_run_again(requested, monkeypatch):
 
 @pytest.mark.parametrize("change", ["version", "machine", "stages"])
 def test_what_another_version_or_machine_found_is_not_mixed_in(requested, monkeypatch, change):
-    before = operations.settle(requested()).subject.sha256
+    before = settle(requested()).subject.sha256
     if change == "version":
         monkeypatch.setattr(auditor.audits.subject, "__version__", "0.0.1")
     elif change == "machine":
         monkeypatch.setattr(runtime, "fingerprint", lambda device: {"machine": "another"})
     else:
         monkeypatch.setattr(auditor.audits.subject, "chosen_stages", lambda spec: [])
-    assert operations.settle(requested()).subject.sha256 != before
+    assert settle(requested()).subject.sha256 != before
 
 
 def test_what_other_preprocessing_found_is_not_mixed_in(requested, digits, tmp_path):
@@ -114,7 +115,7 @@ def test_what_other_preprocessing_found_is_not_mixed_in(requested, digits, tmp_p
         image = Image.fromarray(np.uint8(255 * pixels.reshape(8, 8)))
         image.save(tmp_path / "digits" / f"{number}.png")
     keys = {
-        operations.settle(requested(data=tmp_path / "digits", **declared)).subject.sha256
+        settle(requested(data=tmp_path / "digits", **declared)).subject.sha256
         for declared in (
             {},
             {"resize": "16,16", "crop": "8"},
@@ -130,7 +131,7 @@ def test_an_interrupted_audit_is_reported_as_bounds(requested):
     def stop(step):
         raise KeyboardInterrupt
 
-    finished = operations.audit(request, operations.settle(request), stop)
+    finished = local.audit(request, settle(request), stop)
     assert finished.interrupted
     assert "interrupted" in finished.report.not_tested[0]
     status = finished.report.curves[0].examples.status
@@ -145,7 +146,7 @@ def test_an_unfinished_audit_passes_no_gate(requested):
     def stop(step):
         raise KeyboardInterrupt
 
-    assert operations.audit(request, operations.settle(request), stop).report.verdict != "passed"
+    assert local.audit(request, settle(request), stop).report.verdict != "passed"
 
 
 def test_bounds_bracket_what_the_whole_audit_finds(requested):
@@ -178,4 +179,4 @@ def test_the_report_says_where_its_numbers_come_from(requested, tmp_path):
 )
 def test_what_cannot_be_settled_says_so(requested, given, error, words):
     with pytest.raises(error, match=words):
-        operations.settle(requested(**given))
+        settle(requested(**given))

@@ -1,23 +1,15 @@
-"""What can be asked for; the command line is one way to ask."""
+"""An audit as it is asked for, and how everything that was left open is settled."""
 
 import dataclasses
-import datetime
 import os
-import time
-import uuid
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from auditor import runtime
 from auditor.audits import choices
-from auditor.audits.checkpoints import Checkpoints
 from auditor.audits.gates import Baseline, check_comparable
-from auditor.audits.prepare import Prepared, prepare
 from auditor.audits.presets import chosen_stages
-from auditor.audits.probes import run_probes
-from auditor.audits.run import Engine, OutOfTime, Step, alone, run_stages, slices
 from auditor.audits.subject import Subject
 from auditor.data.dataset import Dataset
 from auditor.data.domain import UNDECLARED, Domain
@@ -26,9 +18,7 @@ from auditor.data.read import read_dataset
 from auditor.errors import SpecError
 from auditor.graph.file import read_file
 from auditor.graph.upload import Upload, read_upload
-from auditor.report.conclude import Circumstances, conclude
 from auditor.report.document import baseline_of, read_report
-from auditor.report.schema import Report
 from auditor.spec import AuditSpec, Gate, Layout, build
 
 
@@ -61,15 +51,6 @@ class Asked:
     subject: Subject
     chosen: tuple[str, ...]
     baseline: Baseline | None = None
-
-
-@dataclass(frozen=True)
-class Finished:
-    """A report and where its files are."""
-
-    report: Report
-    folder: Path
-    interrupted: bool
 
 
 def read_model(path: Path, **choice: Any) -> Upload:
@@ -114,44 +95,6 @@ def settle(request: Request) -> Asked:
         baseline = baseline_of(read_report(request.baseline))
         check_comparable(baseline, spec.sha256, [threat.norm for threat in threats])
     return Asked(Subject(request.model.name, upload, dataset, spec), _said(request, spec, preset, dataset), baseline)
-
-
-def audit(request: Request, asked: Asked, watch: Callable[[Step], None]) -> Finished:
-    """Prepare, attack and conclude, resuming from what the output folder holds.
-
-    Finished stages are kept under OUT/.auditor/DIGEST as they come. An interruption or a spent time budget ends the
-    attack early, and the report then holds what is known, as bounds; the same request goes on from there.
-    """
-    subject = asked.subject
-    started_at = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-    budget = subject.spec.budget
-    checkpoints = Checkpoints(request.out / ".auditor" / subject.sha256, passes=budget.passes)
-    stop_at = None if budget.seconds is None else time.monotonic() + budget.seconds
-    prepared = Prepared.load(checkpoints)
-    if prepared is None:
-        prepared = prepare(subject, allow_chance=request.allow_chance)
-        prepared.save(checkpoints)
-    engine = Engine(subject, prepared, stop_at=stop_at)
-    stopped, interrupted = None, False
-    try:
-        for items in (slices(prepared), alone(prepared, subject.spec.seed)):
-            for step in run_stages(engine, items, checkpoints):
-                watch(step)
-        for step in run_probes(engine, checkpoints):
-            watch(step)
-    except OutOfTime as error:
-        stopped = str(error)
-    except KeyboardInterrupt:
-        stopped, interrupted = "it was interrupted", True
-    circumstances = Circumstances(
-        id=str(uuid.uuid4()),
-        started_at=started_at,
-        stopped=stopped,
-        baseline=asked.baseline,
-        margin=request.margin,
-    )
-    report = conclude(subject, prepared, checkpoints, circumstances, request.out)
-    return Finished(report, request.out, interrupted)
 
 
 def _refuse_unwritable(out: Path) -> None:

@@ -1,0 +1,63 @@
+"""An audit in this process, with its files in one folder: the command line's way."""
+
+import datetime
+import time
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from auditor.audits.checkpoints import Checkpoints
+from auditor.audits.prepare import Prepared, prepare
+from auditor.audits.probes import run_probes
+from auditor.audits.run import Engine, OutOfTime, Step, alone, run_stages, slices
+from auditor.report.conclude import Circumstances, conclude
+from auditor.report.schema import Report
+from auditor.request import Asked, Request
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A report and where its files are."""
+
+    report: Report
+    folder: Path
+    interrupted: bool
+
+
+def audit(request: Request, asked: Asked, watch: Callable[[Step], None]) -> Finished:
+    """Prepare, attack and conclude, resuming from what the output folder holds.
+
+    Finished stages are kept under OUT/.auditor/DIGEST as they come. An interruption or a spent time budget ends the
+    attack early, and the report then holds what is known, as bounds; the same request goes on from there.
+    """
+    subject = asked.subject
+    started_at = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+    budget = subject.spec.budget
+    checkpoints = Checkpoints(request.out / ".auditor" / subject.sha256, passes=budget.passes)
+    stop_at = None if budget.seconds is None else time.monotonic() + budget.seconds
+    prepared = Prepared.load(checkpoints)
+    if prepared is None:
+        prepared = prepare(subject, allow_chance=request.allow_chance)
+        prepared.save(checkpoints)
+    engine = Engine(subject, prepared, stop_at=stop_at)
+    stopped, interrupted = None, False
+    try:
+        for items in (slices(prepared), alone(prepared, subject.spec.seed)):
+            for step in run_stages(engine, items, checkpoints):
+                watch(step)
+        for step in run_probes(engine, checkpoints):
+            watch(step)
+    except OutOfTime as error:
+        stopped = str(error)
+    except KeyboardInterrupt:
+        stopped, interrupted = "it was interrupted", True
+    circumstances = Circumstances(
+        id=str(uuid.uuid4()),
+        started_at=started_at,
+        stopped=stopped,
+        baseline=asked.baseline,
+        margin=request.margin,
+    )
+    report = conclude(subject, prepared, checkpoints, circumstances, request.out)
+    return Finished(report, request.out, interrupted)

@@ -1,0 +1,340 @@
+"""What travels over HTTP: the bodies of requests and responses, shared by the service and its client.
+
+Times are ISO 8601 in UTC. A page holds `items` and, where there is more, `next`: the cursor of the next page.
+"""
+
+from datetime import datetime
+from typing import Any, Generic, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Role = Literal["reader", "submitter", "admin"]
+CheckState = Literal["checking", "ready", "refused"]
+AuditState = Literal["settling", "queued", "running", "cancelling", "done", "failed", "cancelled"]
+FINISHED: tuple[AuditState, ...] = ("done", "failed", "cancelled")
+T = TypeVar("T")
+
+
+class Resource(BaseModel):
+    """A response: fields may be added in a later version, and a reader skips those that it does not know."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+
+class Body(BaseModel):
+    """A request: a field that is not known is refused by name."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Page(Resource, Generic[T]):
+    items: list[T]
+    next: str | None = None
+
+
+class Problem(Resource):
+    """An error after RFC 9457. type: a stable URI-reference such as /problems/model-refused."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    instance: str | None = None
+    errors: list[dict[str, Any]] = []
+
+
+class NewUpload(Body):
+    """A file that is to come in pieces. sha256: checked at the end, if given."""
+
+    filename: str = Field(min_length=1, max_length=255)
+    size: int = Field(ge=1)
+    sha256: str | None = Field(default=None, pattern="^[0-9a-f]{64}$")
+
+
+class Upload(Resource):
+    """received: the offset at which the next piece begins; the file is whole when it equals size."""
+
+    id: str
+    filename: str
+    size: int
+    received: int
+    sha256: str | None
+    expires_at: datetime
+
+
+class Version(Resource):
+    """One uploaded ONNX file. facts, once ready: inputs, outputs, classes, operators, opset, parameters, gradient."""
+
+    id: str
+    model: str
+    number: int
+    sha256: str
+    size: int
+    filename: str
+    state: CheckState
+    reason: str | None = None
+    facts: dict[str, Any] | None = None
+    aliases: list[str] = []
+    created_at: datetime
+
+
+class Model(Resource):
+    """A name and its versions. latest: the newest version, whatever its state."""
+
+    id: str
+    name: str
+    aliases: dict[str, int]
+    versions: int
+    latest: Version | None
+    created_at: datetime
+
+
+class NewAlias(Body):
+    version: int = Field(ge=1)
+
+
+class Dataset(Resource):
+    """facts, once ready: format, examples, shape and labels as far as the file alone tells."""
+
+    id: str
+    name: str
+    sha256: str
+    size: int
+    filename: str
+    state: CheckState
+    reason: str | None = None
+    facts: dict[str, Any] | None = None
+    created_at: datetime
+
+
+class NewAudit(Body):
+    """An audit as asked for: the options of `auditor audit`, with underscores for hyphens.
+
+    model: NAME (its latest version), NAME@NUMBER, NAME@ALIAS or a version's id; data: a dataset's name or id;
+    baseline: the id of a finished audit that the model must not fall behind, or NAME@ALIAS for the last of that version.
+    """
+
+    model: str = Field(max_length=500)
+    data: str = Field(max_length=500)
+    threat: str | None = None
+    norm: list[str] = Field(default=[], max_length=10)
+    eps: list[str] = Field(default=[], max_length=10)
+    preset: str | None = None
+    attack: list[str] = Field(default=[], max_length=100)
+    domain: str | None = None
+    mean: str | None = None
+    std: str | None = None
+    layout: str | None = None
+    input: str | None = None
+    output: str | None = None
+    label_column: str | None = None
+    resize: str | None = None
+    crop: str | None = None
+    interpolation: str | None = None
+    channel_order: str | None = None
+    scale: str | None = None
+    examples: int | None = Field(default=None, ge=1)
+    seed: int | None = Field(default=None, ge=0)
+    budget: str | None = None
+    device: Literal["cpu", "cuda"] | None = None
+    batch_size: int | None = Field(default=None, ge=1)
+    threads: int | None = Field(default=None, ge=1)
+    fail_under: list[str] = Field(default=[], max_length=100)
+    baseline: str | None = None
+    margin: float | None = Field(default=None, ge=0, le=1)
+    allow_chance: bool = False
+    priority: int = Field(default=0, ge=-10, le=10)
+
+
+class Extension(Body):
+    """More epsilons per norm, more examples, or both; the rest stays as it was."""
+
+    eps: dict[str, list[str]] = {}
+    examples: int | None = Field(default=None, ge=1)
+
+
+class Bounds(Resource):
+    """What is known of robust accuracy at one eps while an audit runs: it can only end between lower and upper."""
+
+    norm: str
+    eps: str
+    lower: float
+    upper: float
+
+
+class Audit(Resource):
+    """progress: stages done out of all; bounds: partial results until the report is there."""
+
+    id: str
+    state: AuditState
+    model: str
+    version: int
+    dataset: str
+    preset: str | None = None
+    chosen: list[str] = []
+    spec: dict[str, Any] | None = None
+    spec_sha256: str | None = None
+    subject_sha256: str | None = None
+    estimate: dict[str, Any] | None = None
+    progress: dict[str, int] = {}
+    bounds: list[Bounds] = []
+    problem: dict[str, Any] | None = None
+    stopped: str | None = None
+    verdict: str | None = None
+    results_sha256: str | None = None
+    extends: str | None = None
+    seconds: float = 0.0
+    priority: int = 0
+    created_at: datetime
+    started_at: datetime | None = None
+    finished_at: datetime | None = None
+
+
+class CurvePoint(Resource):
+    eps: str
+    value: float
+    robust_accuracy: float
+    interval: tuple[float, float]
+    true_interval: tuple[float, float]
+    certified_accuracy: float | None
+    broken_by: dict[str, int]
+    unfinished: int
+
+
+class Curve(Resource):
+    norm: str
+    points: list[CurvePoint]
+
+
+class Outcome(Resource):
+    """One example under one norm; see outcomes.parquet."""
+
+    example: int
+    norm: str
+    label: int
+    predicted: int
+    status: str
+    distance: float | None
+    attack: str | None
+    margin: float | None
+    certified_radius: float | None
+    complete: bool
+    forwards: int
+    backwards: int
+
+
+class Example(Resource):
+    """A broken example and where its adversarial example can be fetched."""
+
+    example: int
+    norm: str
+    label: int
+    predicted: int
+    adversarial: int
+    distance: float
+    attack: str
+    array: str
+
+
+class Artifact(Resource):
+    """A file of an audit. removed_at: its retention ended, and the file is gone."""
+
+    kind: str
+    filename: str
+    media_type: str
+    size: int
+    sha256: str | None
+    url: str
+    created_at: datetime
+    removed_at: datetime | None = None
+
+
+class Event(Resource):
+    number: int
+    type: str
+    data: dict[str, Any]
+    at: datetime
+
+
+class NewLink(Body):
+    """expires_in: seconds."""
+
+    expires_in: int = Field(default=7 * 86400, ge=60, le=365 * 86400)
+
+
+class Link(Resource):
+    """A read-only link to a report; whoever has the URL can read it until it expires."""
+
+    id: str
+    url: str
+    expires_at: datetime
+
+
+class NewWebhook(Body):
+    url: str = Field(max_length=2000)
+    events: list[str] = Field(default=["audit.done", "audit.failed", "audit.cancelled"], min_length=1)
+
+
+class Webhook(Resource):
+    """secret is shown once, when the webhook is made."""
+
+    id: str
+    url: str
+    events: list[str]
+    secret: str | None = None
+    disabled_at: datetime | None = None
+    reason: str | None = None
+    created_at: datetime
+
+
+class Delivery(Resource):
+    id: str
+    type: str
+    state: str
+    attempt: int
+    status: int | None
+    error: str | None
+    created_at: datetime
+    delivered_at: datetime | None
+
+
+class NewKey(Body):
+    """scopes: fewer than the role's, if given; expires_in: seconds."""
+
+    name: str = Field(min_length=1, max_length=200)
+    role: Role = "submitter"
+    scopes: list[str] | None = None
+    expires_in: int | None = Field(default=None, ge=60)
+
+
+class Key(Resource):
+    """key is shown once, when it is made."""
+
+    id: str
+    name: str
+    prefix: str
+    role: Role
+    scopes: list[str]
+    key: str | None = None
+    created_at: datetime
+    expires_at: datetime | None = None
+    last_used_at: datetime | None = None
+    revoked_at: datetime | None = None
+
+
+class Quotas(Body):
+    """null: no limit. bytes: stored; audits: at once; seconds: of compute in 30 days. retention: days by kind."""
+
+    bytes: int | None = Field(default=None, ge=0)
+    audits: int | None = Field(default=None, ge=0)
+    seconds: int | None = Field(default=None, ge=0)
+    retention: dict[str, int] = {}
+
+
+class Project(Resource):
+    id: str
+    name: str
+    quotas: Quotas
+    used_bytes: int
+    running_audits: int
+    used_seconds: float

@@ -1,0 +1,132 @@
+"""Bytes that are too large for the database: a local folder, or an S3-compatible bucket.
+
+Blobs lie under their SHA-256 and never change; everything else (pieces of an upload, checkpoints) lies under a key
+that its owner chose, is written whole or not at all, and is deleted by its owner.
+"""
+
+import hashlib
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import obstore
+from obstore.store import LocalStore, from_url
+
+from auditor.errors import AuditorError, SpecError
+from auditor.store.ids import new_id
+
+_CHUNK = 8 << 20
+
+
+class ArtifactMissing(AuditorError):
+    """Bytes that the database refers to are not in the artifact store."""
+
+
+class TooManyBytes(AuditorError):
+    """A stream was longer than its limit; nothing of it was kept."""
+
+
+@dataclass(frozen=True)
+class Stored:
+    """What lies under a key. modified_at: in UTC."""
+
+    key: str
+    size: int
+    modified_at: datetime
+
+
+class Artifacts:
+    """An artifact store. Safe to share between threads and processes."""
+
+    def __init__(self, store: Any, folder: Path | None = None) -> None:
+        self._store, self._folder = store, folder
+
+    @classmethod
+    def open(cls, url: str) -> "Artifacts":
+        """url: a folder, which is made, or s3://bucket/prefix, with AWS_… in the environment (AWS_ENDPOINT_URL,
+        AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_ALLOW_HTTP …). Raises SpecError for others."""
+        if "://" not in url:
+            folder = Path(url).absolute()
+            folder.mkdir(parents=True, exist_ok=True)
+            return cls(LocalStore(folder), folder)
+        if not url.startswith("s3://"):
+            raise SpecError(f"artifacts cannot be kept at {url}; give a folder or s3://bucket/prefix")
+        return cls(from_url(url))
+
+    def put(self, chunks: Iterable[bytes], *, limit: int | None = None) -> tuple[str, int]:
+        """Keep a stream as a blob, in constant memory; (sha256, size). Raises TooManyBytes."""
+        digest, size, key = hashlib.sha256(), 0, f"incoming/{new_id()}"
+
+        def counted() -> Iterator[bytes]:
+            nonlocal size
+            for chunk in chunks:
+                size += len(chunk)
+                if limit is not None and size > limit:
+                    raise TooManyBytes(f"more than {limit} bytes came")
+                digest.update(chunk)
+                yield bytes(chunk)
+
+        obstore.put(self._store, key, counted(), chunk_size=_CHUNK)
+        sha256 = digest.hexdigest()
+        obstore.rename(self._store, key, blob_key(sha256))  # equal bytes may replace equal bytes
+        return sha256, size
+
+    def read(self, key: str) -> bytes:
+        """All bytes under a key. Raises ArtifactMissing."""
+        return bytes(self._get(key).bytes())
+
+    def stream(self, key: str) -> Iterator[bytes]:
+        """The bytes under a key, some megabytes at a time. Raises ArtifactMissing before the first."""
+        found = self._get(key)
+        return (bytes(chunk) for chunk in found.stream(min_chunk_size=1 << 20))
+
+    def read_range(self, key: str, start: int, length: int) -> bytes:
+        """`length` bytes from `start`. Raises ArtifactMissing."""
+        try:
+            return bytes(obstore.get_range(self._store, key, start=start, length=length))
+        except FileNotFoundError as error:
+            raise ArtifactMissing(f"{key} is not in the artifact store; run 'auditor fsck'") from error
+
+    def write(self, key: str, data: bytes) -> None:
+        """Put bytes under a key, whole or not at all."""
+        obstore.put(self._store, key, data)
+
+    def head(self, key: str) -> Stored | None:
+        try:
+            return _stored(obstore.head(self._store, key))
+        except FileNotFoundError:
+            return None
+
+    def delete(self, keys: Iterable[str]) -> None:
+        """Delete what is there of these keys."""
+        for key in keys:
+            try:
+                obstore.delete(self._store, key)
+            except FileNotFoundError:
+                continue
+
+    def list(self, prefix: str = "") -> Iterator[Stored]:
+        """What lies under a prefix of whole path segments, such as `work/ID`."""
+        for page in obstore.list(self._store, prefix=prefix or None):
+            yield from map(_stored, page)
+
+    def path(self, key: str) -> Path | None:
+        """Where the bytes lie on this machine's disk, if they do; not to be changed."""
+        return None if self._folder is None else self._folder / key
+
+    def _get(self, key: str) -> Any:
+        try:
+            return obstore.get(self._store, key)
+        except FileNotFoundError as error:
+            raise ArtifactMissing(f"{key} is not in the artifact store; run 'auditor fsck'") from error
+
+
+def blob_key(sha256: str) -> str:
+    """Where a blob lies."""
+    return f"sha256/{sha256[:2]}/{sha256[2:4]}/{sha256}"
+
+
+def _stored(meta: Any) -> Stored:
+    return Stored(meta["path"], meta["size"], meta["last_modified"])
