@@ -16,17 +16,19 @@ _STEPS = (1e-2, 3e-3, 1e-3, 3e-4)
 
 @dataclass(frozen=True)
 class GradientCheck:
-    """error: median relative difference between <g, v> and the central difference along v, best of several steps
-    per example, 0 where the gradient's slope cannot be told from rounding at any; nonzero: share of gradient entries
-    that are not zero; finite: whether all are finite."""
+    """error: median over the compared examples of the relative difference between <g, v> and the central difference
+    along v, best of several steps; None where nothing could be compared. compared: examples whose slope can be told
+    from rounding; nonzero: share of gradient entries that are not zero; finite: whether all are finite."""
 
-    error: float
+    error: float | None
     nonzero: float
     finite: bool
+    compared: int
 
     @property
     def agrees(self) -> bool:
-        return self.finite and self.error <= _TOLERANCE
+        """Nothing speaks against the gradient; where nothing was compared, nothing speaks for it either."""
+        return self.finite and (self.error is None or self.error <= _TOLERANCE)
 
 
 def check_gradient(classifier: Classifier, x: np.ndarray, y: np.ndarray, *, seed: int, width: float) -> GradientCheck:
@@ -40,15 +42,16 @@ def check_gradient(classifier: Classifier, x: np.ndarray, y: np.ndarray, *, seed
     evaluation = classifier.gradient(inputs, labels, Loss.MARGIN)
     g = runtime.to_host(evaluation.g).astype(np.float64).reshape(n, -1)
     if not np.isfinite(g).all():
-        return GradientCheck(np.inf, float(np.mean(g != 0)), False)
+        return GradientCheck(None, float(np.mean(g != 0)), finite=False, compared=0)
     noise = Random.keyed(np, seed, "gradient check", np.arange(n)).normal(0, (g.shape[1],)).astype(np.float64)
     direction = _unit(g) + _unit(noise)
     slope = np.sum(g * direction, axis=1)
     errors = np.stack([_error(classifier, x, labels, direction, slope, step * width) for step in _STEPS])
     best = np.min(errors, axis=0)
     # Where the gradient vanishes there is no slope to compare, even if a cliff is near: the diagnosis tells that.
-    error = np.median(np.where(np.isfinite(best), best, 0.0))
-    return GradientCheck(float(error), float(np.mean(g != 0)), True)
+    compared = best[np.isfinite(best)]
+    error = float(np.median(compared)) if len(compared) else None
+    return GradientCheck(error, float(np.mean(g != 0)), finite=True, compared=len(compared))
 
 
 def _error(

@@ -191,7 +191,11 @@ def _judged(check: GradientCheck) -> Gradient:
     if not check.agrees:
         why = f"the gradient disagrees with differences of the scores (relative error {check.error:.2g})"
         return Gradient("score", why, check.error, check.nonzero)
-    return Gradient("white-box", "the gradient agrees with differences of the scores", check.error, check.nonzero)
+    if check.error is None:
+        why = "the gradient is too flat to be told from rounding on every clean example probed, and was not checked"
+    else:
+        why = f"the gradient agrees with differences of the scores on {check.compared} clean examples"
+    return Gradient("white-box", why, check.error, check.nonzero)
 
 
 def _question_chance(label: np.ndarray, predicted: np.ndarray, classes: int, name: str) -> None:

@@ -68,3 +68,20 @@ def test_scores_in_any_unit_are_compared_by_their_own_size():
         classifier.W *= np.float32(scale)
         classifier.b *= np.float32(scale)
         assert checked(classifier).agrees
+
+
+def test_a_gradient_that_is_wrong_wherever_it_can_be_compared_does_not_hide_behind_flat_examples():
+    def mostly_flat(g):
+        wrong = np.zeros_like(g)
+        wrong[:2] = -g[:2]
+        return wrong
+
+    check = checked(Wrong(mostly_flat))
+    assert check.compared == 2
+    assert not check.agrees
+
+
+def test_where_nothing_can_be_compared_it_is_told():
+    check = checked(Masked((6,), 4))
+    assert check.compared == 0
+    assert check.error is None
