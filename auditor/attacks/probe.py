@@ -18,7 +18,7 @@ _STEPS = (1e-2, 3e-3, 1e-3, 3e-4)
 class GradientCheck:
     """error: median over the compared examples of the relative difference between <g, v> and the central difference
     along v, best of several steps; None where nothing could be compared. compared: examples whose slope can be told
-    from rounding; nonzero: share of gradient entries that are not zero; finite: whether all are finite."""
+    from rounding and, where they disagree, whose differences have settled; nonzero: share of gradient entries that are not zero; finite: whether all are finite."""
 
     error: float | None
     nonzero: float
@@ -46,18 +46,23 @@ def check_gradient(classifier: Classifier, x: np.ndarray, y: np.ndarray, *, seed
     noise = Random.keyed(np, seed, "gradient check", np.arange(n)).normal(0, (g.shape[1],)).astype(np.float64)
     direction = _unit(g) + _unit(noise)
     slope = np.sum(g * direction, axis=1)
-    errors = np.stack([_error(classifier, x, labels, direction, slope, step * width) for step in _STEPS])
-    best = np.min(errors, axis=0)
+    steps = [step * width for step in _STEPS]
+    measured = [_difference(classifier, x, labels, direction, step) for step in steps]
     # Where the gradient vanishes there is no slope to compare, even if a cliff is near: the diagnosis tells that.
-    compared = best[np.isfinite(best)]
+    known = np.array([np.abs(slope) > 10 * rounding for _, rounding in measured])
+    differences = np.array([difference for difference, _ in measured])
+    best = np.min(np.where(known, _relative(differences, slope), np.inf), axis=0)
+    # Differences that still move with the step are no slope yet: a steep curve is not a wrong gradient.
+    settled = known[1:] & known[:-1] & (_relative(differences[1:], differences[:-1]) <= _TOLERANCE)
+    compared = best[np.isfinite(best) & ((best <= _TOLERANCE) | settled.any(axis=0))]
     error = float(np.median(compared)) if len(compared) else None
     return GradientCheck(error, float(np.mean(g != 0)), finite=True, compared=len(compared))
 
 
-def _error(
-    classifier: Classifier, x: np.ndarray, y: object, direction: np.ndarray, slope: np.ndarray, step: float
-) -> np.ndarray:
-    """Relative difference per row; infinite where the gradient's slope cannot be told from rounding."""
+def _difference(
+    classifier: Classifier, x: np.ndarray, y: object, direction: np.ndarray, step: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Per row, the central difference of the margin along its direction, and what rounding alone makes of it."""
     xp = classifier.xp
     moved = []
     for sign in (1.0, -1.0):
@@ -66,11 +71,12 @@ def _error(
         logits = runtime.to_host(evaluation.logits).astype(np.float64)
         moved.append((runtime.to_host(evaluation.loss).astype(np.float64), np.abs(logits).max(axis=1)))
     (upper, size), (lower, _) = moved
-    difference = (upper - lower) / (2 * step)
-    rounding = 1e-6 * size / step
-    scale = np.maximum(np.abs(slope), np.abs(difference))
-    known = np.abs(slope) > 10 * rounding
-    return np.where(known, np.abs(slope - difference) / np.maximum(scale, 1e-300), np.inf)
+    return (upper - lower) / (2 * step), 1e-6 * size / step
+
+
+def _relative(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """|a - b| as a share of the larger of both."""
+    return np.abs(a - b) / np.maximum(np.maximum(np.abs(a), np.abs(b)), 1e-300)
 
 
 def _unit(rows: np.ndarray) -> np.ndarray:
