@@ -112,14 +112,25 @@ class Upload(Table):
     expires_at: Mapped[float]
 
 
+class Piece(Table):
+    """Bytes of an upload that are safely stored, from `position` on. Two writers at one offset write two keys, and one gets the row."""
+
+    __tablename__ = "piece"
+    upload_id: Mapped[str] = mapped_column(String(36), ForeignKey("upload.id", ondelete="CASCADE"), primary_key=True)
+    position: Mapped[int] = mapped_column(primary_key=True)
+    size: Mapped[int]
+    key: Mapped[str]
+
+
 class Model(Table):
-    """A name for a sequence of versions."""
+    """A name for a sequence of versions. numbers: how many were ever given, so that none is given twice."""
 
     __tablename__ = "model"
     __table_args__ = (UniqueConstraint("project_id", "name"),)
     id: Mapped[str] = _id()
     project_id: Mapped[str] = _owner("project.id")
     name: Mapped[str] = mapped_column(String(200))
+    numbers: Mapped[int] = mapped_column(default=0)
     created_at: Mapped[float]
 
 
