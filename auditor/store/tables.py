@@ -113,7 +113,8 @@ class Upload(Table):
 
 
 class Piece(Table):
-    """Bytes of an upload that are safely stored, from `position` on. Two writers at one offset write two keys, and one gets the row."""
+    """Bytes of an upload that are safely stored, from `position` on. Two writers at one position write two keys, and
+    one of them gets the row."""
 
     __tablename__ = "piece"
     upload_id: Mapped[str] = mapped_column(String(36), ForeignKey("upload.id", ondelete="CASCADE"), primary_key=True)

@@ -1,0 +1,102 @@
+"""The application: the frame and the routes."""
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from importlib import import_module
+from importlib.util import find_spec
+from typing import Any
+
+import anyio.to_thread
+from fastapi import APIRouter, FastAPI
+from fastapi.routing import APIRoute
+
+import auditor
+from auditor import resources
+from auditor.api import problems
+from auditor.api.access import Keyring, RateLimit
+from auditor.api.frame import BodyLimit, HostCheck, RequestLog
+from auditor.operations.service import Service
+
+_THREADS = 64  # requests that may wait for the database or the artifact store at once
+_REFUSALS = {
+    401: "No valid API key",
+    403: "The key lacks the scope",
+    404: "Not in this project",
+    409: "Does not fit the present state",
+    413: "The body is larger than allowed",
+    422: "Something in the request is wrong",
+    429: "Rate limit or quota",
+    500: "A defect of the service",
+    503: "Temporarily not available",
+}
+_PROBLEM = {"content": {problems.MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}}
+_RESPONSES: dict[int | str, dict[str, Any]] = {
+    status: {"description": description, **_PROBLEM} for status, description in _REFUSALS.items()
+}
+
+
+def create_app(service: Service) -> FastAPI:
+    """The HTTP interface of a service, as an ASGI application."""
+    app = FastAPI(
+        title="auditor",
+        version=auditor.__version__,
+        summary="Attacks uploaded ONNX classifiers and reports how robust they are, and how sure that is",
+        openapi_url="/api/v1/openapi.json",
+        docs_url=None,
+        redoc_url=None,
+        generate_unique_id_function=_operation_id,
+        lifespan=_lifespan,
+    )
+    app.state.service, app.state.keyring, app.state.rate_limit = service, Keyring(), RateLimit(service.settings)
+    problems.install(app)
+    app.add_middleware(BodyLimit, limit=service.settings.max_request_bytes)
+    app.add_middleware(HostCheck, settings=service.settings)
+    app.add_middleware(RequestLog)
+    for name in (
+        "uploads",
+        "models",
+        "datasets",
+        "audits",
+        "events",
+        "results",
+        "links",
+        "webhooks",
+        "keys",
+        "projects",
+    ):
+        if find_spec(f"auditor.api.{name}") is not None:
+            app.include_router(_router(name), prefix="/api/v1", responses=_RESPONSES)
+    if find_spec("auditor.api.health") is not None:
+        app.include_router(_router("health"))
+    app.include_router(problems.router, responses=_RESPONSES)
+    _describe(app)
+    return app
+
+
+def _router(name: str) -> APIRouter:
+    router: APIRouter = import_module(f"auditor.api.{name}").router
+    return router
+
+
+@asynccontextmanager
+async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
+    anyio.to_thread.current_default_thread_limiter().total_tokens = _THREADS
+    yield
+
+
+def _operation_id(route: APIRoute) -> str:
+    """Short and stable, for generated clients: the tag and the function's name."""
+    return f"{route.tags[0] if route.tags else 'service'}-{route.name}"
+
+
+def _describe(app: FastAPI) -> None:
+    """Add to the OpenAPI document the schema that all problems share."""
+    generate: Callable[[], dict[str, Any]] = app.openapi
+
+    def openapi() -> dict[str, Any]:
+        document = generate()
+        schemas = document.setdefault("components", {}).setdefault("schemas", {})
+        schemas.setdefault("Problem", resources.Problem.model_json_schema())
+        return document
+
+    app.openapi = openapi  # type: ignore[method-assign]
