@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 Role = Literal["reader", "submitter", "admin"]
 CheckState = Literal["checking", "ready", "refused"]
 AuditState = Literal["settling", "queued", "running", "cancelling", "done", "failed", "cancelled"]
+WebhookEvent = Literal["audit.done", "audit.failed", "audit.cancelled"]
 FINISHED: tuple[AuditState, ...] = ("done", "failed", "cancelled")
 T = TypeVar("T")
 
@@ -263,16 +264,18 @@ class NewLink(Body):
 
 
 class Link(Resource):
-    """A read-only link to a report; whoever has the URL can read it until it expires."""
+    """A read-only link to a report; whoever has the URL can read it until it expires. url is shown once, when the
+    link is made."""
 
     id: str
-    url: str
+    url: str | None = None
+    created_at: datetime
     expires_at: datetime
 
 
 class NewWebhook(Body):
     url: str = Field(max_length=2000)
-    events: list[str] = Field(default=["audit.done", "audit.failed", "audit.cancelled"], min_length=1)
+    events: list[WebhookEvent] = Field(default=["audit.done", "audit.failed", "audit.cancelled"], min_length=1)
 
 
 class Webhook(Resource):

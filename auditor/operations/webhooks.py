@@ -1,18 +1,84 @@
 """Webhooks: where a project wants to be told that an audit has ended.
 
-A message is a row that is written in the transaction of what it tells, and delivered later by a courier: at least
-once, in no promised order. Its body and its headers are those of Standard Webhooks 1.0.
+A message is a row that is written in the transaction of what it tells, and sent later by a courier: at least once, in
+no promised order. Its body and its headers are those of Standard Webhooks 1.0.
 """
 
+import base64
 import json
+import secrets
 from datetime import UTC, datetime
 from typing import Any
 
 from sqlalchemy.orm import Session
 
+from auditor import resources
+from auditor.operations.destinations import destination
+from auditor.operations.errors import Conflict, NotFound, QuotaExceeded
+from auditor.operations.service import Service
+from auditor.store import tables
 from auditor.store.queries import webhooks as queries
 
-EVENTS = ("audit.done", "audit.failed", "audit.cancelled")
+MOST = 50  # webhooks of one project
+
+
+def create(service: Service, project_id: str, new: resources.NewWebhook) -> resources.Webhook:
+    """A new webhook, with the secret that its messages will be signed with.
+
+    Raises Unacceptable when the URL leads where webhooks may not go, QuotaExceeded past MOST.
+    """
+    destination(new.url, service.settings.webhook_networks)
+    secret = "whsec_" + base64.b64encode(secrets.token_bytes(32)).decode()
+    with service.database.transaction() as session:
+        if queries.count(session, project_id) >= MOST:
+            raise QuotaExceeded(f"a project has at most {MOST} webhooks; delete one first")
+        row = tables.Webhook(
+            project_id=project_id,
+            url=new.url,
+            secret=secret,
+            events=sorted(set(new.events)),
+            created_at=queries.clock(session),
+        )
+        queries.add(session, row)
+        return _shown(row).model_copy(update={"secret": secret})
+
+
+def listed(service: Service, project_id: str) -> list[resources.Webhook]:
+    """The project's webhooks, oldest first."""
+    with service.database.reading() as session:
+        return [_shown(row) for row in queries.of_project(session, project_id)]
+
+
+def show(service: Service, project_id: str, webhook_id: str) -> resources.Webhook:
+    """Raises NotFound."""
+    with service.database.reading() as session:
+        return _shown(_found(session, project_id, webhook_id))
+
+
+def delete(service: Service, project_id: str, webhook_id: str) -> None:
+    """Delete the webhook and whatever still waits for it. Raises NotFound."""
+    with service.database.transaction() as session:
+        session.delete(_found(session, project_id, webhook_id))
+
+
+def send_test(service: Service, project_id: str, webhook_id: str) -> resources.Delivery:
+    """Leave a message of the type webhook.test for one webhook. Raises NotFound, Conflict when it is disabled."""
+    with service.database.transaction() as session:
+        row = _found(session, project_id, webhook_id)
+        if row.disabled_at is not None:
+            raise Conflict(f"the webhook is disabled ({row.reason}); delete it and create it again")
+        return _sent(_leave(session, row, "webhook.test", {"webhook": row.id}))
+
+
+def deliveries(
+    service: Service, project_id: str, webhook_id: str, cursor: str | None, limit: int
+) -> resources.Page[resources.Delivery]:
+    """What was sent to a webhook, newest first. cursor: of an earlier page. Raises NotFound."""
+    with service.database.reading() as session:
+        row = _found(session, project_id, webhook_id)
+        rows = queries.deliveries(session, row.id, cursor, limit + 1)
+    page = [_sent(each) for each in rows[:limit]]
+    return resources.Page(items=page, next=page[-1].id if len(rows) > limit else None)
 
 
 def enqueue(session: Session, project_id: str, type: str, data: dict[str, Any]) -> None:
@@ -20,13 +86,52 @@ def enqueue(session: Session, project_id: str, type: str, data: dict[str, Any]) 
 
     It is sent if, and only if, the caller's transaction commits.
     """
-    wanted = [webhook for webhook in queries.enabled(session, project_id) if type in webhook.events]
-    for webhook in wanted:
-        _leave(session, webhook.id, type, data)
+    for webhook in queries.enabled(session, project_id):
+        if type in webhook.events:
+            _leave(session, webhook, type, data)
 
 
-def _leave(session: Session, webhook_id: str, type: str, data: dict[str, Any]) -> Any:
+def _leave(session: Session, webhook: tables.Webhook, type: str, data: dict[str, Any]) -> tables.Delivery:
     at = queries.clock(session)
-    timestamp = datetime.fromtimestamp(at, UTC).isoformat()
-    body = json.dumps({"type": type, "timestamp": timestamp, "data": data}, separators=(",", ":"))
-    return queries.add_delivery(session, webhook_id, type, body, at)
+    message = {"type": type, "timestamp": _time(at).isoformat(), "data": data}
+    body = json.dumps(message, separators=(",", ":"))
+    row = tables.Delivery(
+        webhook_id=webhook.id, type=type, body=body, state="queued", attempt=0, not_before=at, created_at=at
+    )
+    queries.add(session, row)
+    return row
+
+
+def _found(session: Session, project_id: str, webhook_id: str) -> tables.Webhook:
+    row = queries.find(session, project_id, webhook_id)
+    if row is None:
+        raise NotFound(f"there is no webhook {webhook_id} in this project")
+    return row
+
+
+def _shown(row: tables.Webhook) -> resources.Webhook:
+    return resources.Webhook(
+        id=row.id,
+        url=row.url,
+        events=row.events,
+        disabled_at=None if row.disabled_at is None else _time(row.disabled_at),
+        reason=row.reason,
+        created_at=_time(row.created_at),
+    )
+
+
+def _sent(row: tables.Delivery) -> resources.Delivery:
+    return resources.Delivery(
+        id=row.id,
+        type=row.type,
+        state=row.state,
+        attempt=row.attempt,
+        status=row.status,
+        error=row.error,
+        created_at=_time(row.created_at),
+        delivered_at=None if row.delivered_at is None else _time(row.delivered_at),
+    )
+
+
+def _time(seconds: float) -> datetime:
+    return datetime.fromtimestamp(seconds, UTC)
