@@ -48,6 +48,16 @@ def _redact(_logger: Any, _method: str, line: Any) -> str:
     return redacted(line)
 
 
+class _Stderr(logging.Handler):
+    """Writes to what stderr is at the time, so that replacing it replaces where logs go."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            sys.stderr.write(self.format(record) + "\n")
+        except Exception:
+            self.handleError(record)
+
+
 _SHARED: list[Processor] = [
     structlog.contextvars.merge_contextvars,
     structlog.stdlib.add_log_level,
@@ -71,7 +81,7 @@ def configure(settings: Settings) -> None:
     level = logging.getLevelNamesMapping().get(settings.log_level.upper())
     if level is None:
         raise SpecError(f"AUDITOR_LOG_LEVEL={settings.log_level} is not a level; write debug, info, warning or error")
-    handler = logging.StreamHandler(sys.stderr)
+    handler = _Stderr()
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=_SHARED,
