@@ -12,6 +12,8 @@ import pytest
 import auditor
 from auditor import cli
 
+pytest_plugins = ["tests.service"]
+
 ROOT = Path(auditor.__file__).parents[1]
 DEMO = ROOT / "auditor" / "demo"
 
