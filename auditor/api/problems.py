@@ -8,14 +8,14 @@ from fastapi import APIRouter, FastAPI, Request
 from fastapi.encoders import jsonable_encoder
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import DataError, OperationalError
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
 from auditor import resources
 from auditor.errors import DatasetError, InputError, ModelError, SpecError
 from auditor.logs import log
-from auditor.operations.errors import NotFound, RateLimited, Refused
+from auditor.operations.errors import NotFound, Refused, Unacceptable
 
 MEDIA_TYPE = "application/problem+json"
 EXPLAINED = {
@@ -28,6 +28,7 @@ EXPLAINED = {
     "gone": "It existed, and its retention has ended or it was deleted.",
     "too-large": "The body is larger than this service accepts; `detail` names the limit.",
     "unacceptable": "The request was understood and something in it is wrong; `errors` points at the fields, if fields are at fault.",
+    "digest-mismatch": "The bytes that came do not have the declared SHA-256; send them again.",
     "model-refused": "The ONNX file cannot be audited as it is; `detail` says why and what to do.",
     "dataset-refused": "The dataset cannot be read or does not fit the model; `detail` says why and what to do.",
     "spec-refused": "The audit as asked for makes no sense; `detail` names the option and what would be accepted.",
@@ -79,18 +80,16 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(InputError, _unacceptable)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _of_router)
+    app.add_exception_handler(DataError, _unstorable)
     app.add_exception_handler(OperationalError, _unavailable)
     app.add_exception_handler(ClientDisconnect, _disconnected)
 
 
 def _refused(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, Refused)
-    headers = {}
-    if error.status == 401:
-        headers["WWW-Authenticate"] = "Bearer"
-    if isinstance(error, RateLimited):
-        headers["Retry-After"] = str(max(1, round(error.retry_after)))
-    return problem(error.status, error.type, error.title, str(error), instance=request.url.path, headers=headers)
+    return problem(
+        error.status, error.type, error.title, str(error), instance=request.url.path, headers=error.headers
+    )
 
 
 def _unacceptable(request: Request, error: Exception) -> JSONResponse:
@@ -130,6 +129,11 @@ def _of_router(request: Request, error: Exception) -> JSONResponse:
         detail = f"{path} does not take {request.method}; the header Allow names what it takes"
     name, title = _TITLES.get(error.status_code, ("refused", HTTPStatus(error.status_code).phrase))
     return problem(error.status_code, name, title, detail, instance=path, headers=error.headers)
+
+
+def _unstorable(request: Request, error: Exception) -> JSONResponse:
+    detail = "a text or number in the request cannot be stored: a NUL character, or too large"
+    return problem(422, Unacceptable.type, Unacceptable.title, detail, instance=request.url.path)
 
 
 def _unavailable(request: Request, error: Exception) -> JSONResponse:

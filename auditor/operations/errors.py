@@ -1,18 +1,22 @@
 """What a request can be refused for. Each error carries its HTTP status and the name of its problem type."""
 
+from collections.abc import Mapping
+
 from auditor.errors import AuditorError, InputError
 
 
 class Refused(AuditorError):
-    """A request that the service does not carry out; nothing was changed."""
+    """A request that the service does not carry out; nothing was changed. headers: of HTTP, for the answer."""
 
     status = 400
     type = "refused"
     title = "The request was refused"
+    headers: Mapping[str, str] = {}
 
 
 class Unauthorised(Refused):
     status, type, title = 401, "unauthorised", "No valid API key"
+    headers = {"WWW-Authenticate": "Bearer"}
 
 
 class Forbidden(Refused):
@@ -29,6 +33,14 @@ class Conflict(Refused):
     status, type, title = 409, "conflict", "The request does not fit the present state"
 
 
+class WrongOffset(Conflict):
+    """A piece of an upload does not begin where the last one ended. offset: where it ended."""
+
+    def __init__(self, offset: int) -> None:
+        super().__init__(f"the next piece of this upload begins at byte {offset}")
+        self.headers = {"Upload-Offset": str(offset)}
+
+
 class Gone(Refused):
     status, type, title = 410, "gone", "It was here and has been removed"
 
@@ -43,6 +55,10 @@ class Unacceptable(Refused, InputError):
     status, type, title = 422, "unacceptable", "The input is not acceptable"
 
 
+class DigestMismatch(Unacceptable):
+    type, title = "digest-mismatch", "The bytes are not those that were declared"
+
+
 class QuotaExceeded(Refused):
     status, type, title = 429, "quota-exceeded", "The project's quota is used up"
 
@@ -54,4 +70,4 @@ class RateLimited(Refused):
 
     def __init__(self, message: str, retry_after: float) -> None:
         super().__init__(message)
-        self.retry_after = retry_after
+        self.headers = {"Retry-After": str(max(1, round(retry_after)))}

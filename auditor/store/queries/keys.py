@@ -15,8 +15,11 @@ def by_prefix(session: Session, prefix: str) -> Key | None:
     return session.scalar(select(Key).where(Key.prefix == prefix, *valid))
 
 
-def by_id(session: Session, project_id: str, key_id: str) -> Key | None:
-    return session.scalar(select(Key).where(Key.project_id == project_id, Key.id == key_id))
+def add(session: Session, key: Key) -> None:
+    """Insert a key and read back what the database filled in."""
+    session.add(key)
+    session.flush()
+    session.refresh(key)
 
 
 def of_project(session: Session, project_id: str, before: str | None, limit: int) -> Sequence[Key]:
@@ -37,4 +40,4 @@ def revoke(session: Session, project_id: str, key_id: str) -> Key | None:
     """Revoke a key; the first time holds."""
     own = Key.project_id == project_id, Key.id == key_id
     session.execute(update(Key).where(*own, Key.revoked_at.is_(None)).values(revoked_at=now()))
-    return by_id(session, project_id, key_id)
+    return session.scalar(select(Key).where(*own))

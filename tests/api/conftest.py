@@ -1,0 +1,47 @@
+"""Clients of an application on a fresh service, with keys of three roles and of a second project."""
+
+import pytest
+from fastapi.testclient import TestClient
+
+from auditor.api.app import create_app
+from auditor.operations import keys, projects
+
+
+@pytest.fixture
+def app(service):
+    return create_app(service)
+
+
+@pytest.fixture
+def make_key(service, project):
+    """A key's text. project_name: another project, made if need be."""
+
+    def make(role="admin", project_name=None, **options):
+        with service.database.transaction() as session:
+            owner = project.id if project_name is None else projects.ensure(session, project_name).id
+            return keys.create_key(session, owner, "a test's", role, **options)[1]
+
+    return make
+
+
+@pytest.fixture
+def client_of(app):
+    """A client that sends the given key."""
+
+    def client(key=None):
+        headers = {} if key is None else {"Authorization": f"Bearer {key}"}
+        return TestClient(app, base_url="http://localhost", headers=headers)
+
+    return client
+
+
+@pytest.fixture
+def client(client_of, make_key):
+    """A client of an admin of the project."""
+    return client_of(make_key())
+
+
+@pytest.fixture
+def stranger(client_of, make_key):
+    """A client of an admin of another project."""
+    return client_of(make_key(project_name="others"))
