@@ -7,7 +7,9 @@
     │   └── SpecError       the request: threat, eps, attack, option
     ├── NoGradient          a node on the path from the input to the scores has no gradient
     ├── DeviceError         the device that was asked for is not there
-    └── OutOfMemory         a batch did not fit
+    ├── OutOfMemory         a batch did not fit
+    ├── OutOfTime           the wall-time budget ended
+    └── Damaged             stored or sent bytes are not what was written
 
 A message says what was wrong, where, and what to do about it, in sentences a user can read.
 """
@@ -53,6 +55,14 @@ class DeviceError(AuditorError):
 
 class OutOfMemory(AuditorError):
     """A batch did not fit into memory; a smaller one may."""
+
+
+class OutOfTime(AuditorError):
+    """The wall-time budget ended; what is finished stays."""
+
+
+class Damaged(AuditorError):
+    """Bytes that were stored or sent are not what was written."""
 
 
 class AuditorWarning(UserWarning):

@@ -7,10 +7,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from auditor.audits.checkpoints import Checkpoints
-from auditor.audits.prepare import Prepared, prepare
+from auditor.audits.checkpoints import Checkpoints, Folder
+from auditor.audits.prepare import prepare_once
 from auditor.audits.probes import run_probes
-from auditor.audits.run import Engine, OutOfTime, Step, alone, run_stages, slices
+from auditor.audits.run import Engine, Step, alone, run_stages, slices
+from auditor.errors import OutOfTime
 from auditor.report.conclude import Circumstances, conclude
 from auditor.report.schema import Report
 from auditor.request import Asked, Request
@@ -34,12 +35,9 @@ def audit(request: Request, asked: Asked, watch: Callable[[Step], None]) -> Fini
     subject = asked.subject
     started_at = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
     budget = subject.spec.budget
-    checkpoints = Checkpoints(request.out / ".auditor" / subject.sha256, passes=budget.passes)
+    checkpoints = Checkpoints(Folder(request.out / ".auditor" / subject.sha256), passes=budget.passes)
     stop_at = None if budget.seconds is None else time.monotonic() + budget.seconds
-    prepared = Prepared.load(checkpoints)
-    if prepared is None:
-        prepared = prepare(subject, allow_chance=request.allow_chance)
-        prepared.save(checkpoints)
+    prepared = prepare_once(subject, checkpoints, allow_chance=request.allow_chance)
     engine = Engine(subject, prepared, stop_at=stop_at)
     stopped, interrupted = None, False
     try:

@@ -11,7 +11,7 @@ import numpy as np
 
 from auditor.attacks.cascade import Progress
 from auditor.audits import finish
-from auditor.audits.checkpoints import Checkpoints
+from auditor.audits.checkpoints import Checkpoints, Folder
 from auditor.audits.outcomes import Outcomes
 from auditor.audits.prepare import prepare
 from auditor.audits.run import Engine, run_stages, slices
@@ -65,7 +65,7 @@ def attack(
         )
         subject = settle(request).subject
         prepared = prepare(subject, allow_chance=True)
-        checkpoints = Checkpoints(Path(folder) / "work")
+        checkpoints = Checkpoints(Folder(Path(folder) / "work"))
         items = slices(prepared)
         finished = {step.item: step.progress for step in run_stages(Engine(subject, prepared), items, checkpoints)}
         (outcomes,) = finish.outcomes(prepared, subject.spec, items, finished)

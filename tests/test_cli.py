@@ -28,7 +28,7 @@ def audit(command, demo_model, demo_data, tmp_path):
 
 def test_the_exit_code_follows_the_gates_and_gates_cost_no_new_attack(audit, tmp_path):
     assert audit(*SMALL).code == 0
-    kept = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("slice-*.npz")}
+    kept = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("slice-*.frame")}
     for gate, code, verdict in (
         ("Linf:0.02=0.5", 0, "passed"),
         ("Linf:0.2=0.5", 2, "failed"),
@@ -37,7 +37,7 @@ def test_the_exit_code_follows_the_gates_and_gates_cost_no_new_attack(audit, tmp
         answer = audit(*SMALL, "--fail-under", gate)
         assert (answer.code, f"verdict: {verdict}" in answer.out) == (code, True), answer
         assert f"gate {gate}: {verdict}" in answer.out
-    assert kept == {path: path.stat().st_mtime_ns for path in tmp_path.rglob("slice-*.npz")}
+    assert kept == {path: path.stat().st_mtime_ns for path in tmp_path.rglob("slice-*.frame")}
 
 
 def test_one_failed_gate_decides(audit):
@@ -271,7 +271,7 @@ def test_an_interrupt_before_anything_is_known_is_said_and_leaves_nothing(audit,
     def interrupt(*given, **named):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(local, "prepare", interrupt)
+    monkeypatch.setattr(local, "prepare_once", interrupt)
     answer = audit(*SMALL)
     assert answer.code == 130
     assert answer.err.splitlines()[-1].startswith("auditor: interrupted before")

@@ -75,7 +75,7 @@ def saves(process, folder, count):
     """Waits until the folder's checkpoints have changed `count` times or the process has ended."""
     seen, found = 0, None
     while process.poll() is None and seen < count:
-        before, found = found, sorted((path.name, path.stat().st_mtime_ns) for path in folder.rglob("*.npz"))
+        before, found = found, sorted((path.name, path.stat().st_mtime_ns) for path in folder.rglob("*.frame"))
         seen += before is not None and before != found
         time.sleep(0.001)
 
@@ -100,18 +100,15 @@ WORKER = """
 import json, sys
 from auditor import local, options
 from auditor.request import settle
-from auditor.audits.checkpoints import Checkpoints
-from auditor.audits.prepare import Prepared, prepare
+from auditor.audits.checkpoints import Checkpoints, Folder
+from auditor.audits.prepare import prepare_once
 from auditor.audits.run import Engine, alone, run_stages, slices
 from pathlib import Path
 
 asked, out, number, workers = json.loads(sys.argv[1]), *sys.argv[2:]
 asked = settle(options.request(asked | {"out": out}))
-checkpoints = Checkpoints(Path(out) / ".auditor" / asked.subject.sha256)
-prepared = Prepared.load(checkpoints)
-if prepared is None:
-    prepared = prepare(asked.subject)
-    prepared.save(checkpoints)
+checkpoints = Checkpoints(Folder(Path(out) / ".auditor" / asked.subject.sha256))
+prepared = prepare_once(asked.subject, checkpoints)
 engine = Engine(asked.subject, prepared)
 for items in (alone(prepared, asked.subject.spec.seed), slices(prepared)):
     mine = items[::-1][int(number) :: int(workers)]
@@ -136,7 +133,7 @@ def test_an_interrupt_writes_what_is_known_and_the_same_command_goes_on(
 ):
     folder = tmp_path / "interrupted"
     process = start(*arguments, "--out", folder)
-    while not list(folder.rglob("slice-*.npz")):
+    while not list(folder.rglob("slice-*.frame")):
         assert process.poll() is None, process.stderr.read()
         time.sleep(0.005)
     process.send_signal(signal.SIGINT)

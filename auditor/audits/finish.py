@@ -18,36 +18,41 @@ def outcomes(
     return [_under(threat, prepared, items, finished) for threat in spec.threats]
 
 
+def on_item(threat: Threat, prepared: Prepared, item: WorkItem, progress: Progress) -> Outcomes:
+    """The outcomes of one work item's rows, in their order."""
+    norm, right = threat.norm, prepared.right[item.rows]
+    best = progress.best[norm]
+    return Outcomes(
+        threat=threat,
+        index=prepared.index[item.rows],
+        right=right,
+        distance=np.where(right, best.distance, 0.0),
+        attack=best.attack,
+        complete=~right | (~progress.skipped[norm] & _all_ran(norm, item, progress)),
+        margin=best.margin,
+        forwards=progress.forwards,
+        backwards=progress.backwards,
+    )
+
+
 def _under(
     threat: Threat, prepared: Prepared, items: Sequence[WorkItem], finished: Mapping[str, Progress]
 ) -> Outcomes:
-    n, norm = len(prepared.index), threat.norm
-    distance = np.where(prepared.right, np.inf, 0.0)
-    attack = np.full(n, "", dtype="U40")
-    margin = np.full(n, np.nan)
-    forwards, backwards = np.zeros(n, dtype=np.int64), np.zeros(n, dtype=np.int64)
-    complete = ~prepared.right
+    n = len(prepared.index)
+    columns: dict[str, np.ndarray] = {
+        "distance": np.where(prepared.right, np.inf, 0.0),
+        "attack": np.full(n, "", dtype="U40"),
+        "complete": ~prepared.right,
+        "margin": np.full(n, np.nan),
+        "forwards": np.zeros(n, dtype=np.int64),
+        "backwards": np.zeros(n, dtype=np.int64),
+    }
     for item in items:
-        progress = finished.get(item.name)
-        if progress is None:
-            continue
-        rows, best = item.rows, progress.best[norm]
-        right = prepared.right[rows]
-        distance[rows] = np.where(right, best.distance, 0.0)
-        attack[rows], margin[rows] = best.attack, best.margin
-        forwards[rows], backwards[rows] = progress.forwards, progress.backwards
-        complete[rows] |= ~progress.skipped[norm] & _all_ran(norm, item, progress)
-    return Outcomes(
-        threat=threat,
-        index=prepared.index,
-        right=prepared.right,
-        distance=distance,
-        attack=attack,
-        complete=complete,
-        margin=margin,
-        forwards=forwards,
-        backwards=backwards,
-    )
+        if item.name in finished:
+            found = on_item(threat, prepared, item, finished[item.name])
+            for name, column in columns.items():
+                column[item.rows] = getattr(found, name)
+    return Outcomes(threat=threat, index=prepared.index, right=prepared.right, **columns)
 
 
 def _all_ran(norm: Norm, item: WorkItem, progress: Progress) -> bool:

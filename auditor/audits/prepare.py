@@ -100,6 +100,15 @@ class Prepared:
         return Examples(self.index[rows], dataset.fetch(self.index[rows]), self.label[rows], self.right[rows])
 
 
+def prepare_once(subject: Subject, checkpoints: Checkpoints, *, allow_chance: bool = False) -> Prepared:
+    """What was kept, else what is prepared now and kept; see `prepare`."""
+    prepared = Prepared.load(checkpoints)
+    if prepared is None:
+        prepared = prepare(subject, allow_chance=allow_chance)
+        prepared.save(checkpoints)
+    return prepared
+
+
 def prepare(subject: Subject, *, allow_chance: bool = False) -> Prepared:
     """Sample, judge the clean examples on the upload, probe the gradient, plan.
 

@@ -19,14 +19,10 @@ from auditor.audits.plan import DIAGNOSIS_EXAMPLES
 from auditor.audits.prepare import Prepared
 from auditor.audits.subject import Subject
 from auditor.classifier import Array, Classifier, Evaluation, OnnxClassifier
-from auditor.errors import AuditorError, OutOfMemory
+from auditor.errors import OutOfMemory, OutOfTime
 from auditor.spec import Loss
 
 T = TypeVar("T")
-
-
-class OutOfTime(AuditorError):
-    """The wall-time budget ended; what is finished stays."""
 
 
 @dataclass(frozen=True)
@@ -67,31 +63,37 @@ def alone(prepared: Prepared, seed: int) -> list[WorkItem]:
 
 
 def subsample(prepared: Prepared, seed: int) -> np.ndarray:
-    """Rows of the sample that the diagnosis looks at: random ones out of what is right when clean, ascending."""
+    """Rows of the sample that the diagnosis looks at: random ones out of what is right when clean, in their order."""
     right = np.flatnonzero(prepared.right)
     order = Random.keyed(np, seed, "diagnostic subsample", prepared.index[right]).integers(0, 1)[:, 0]
     return np.sort(right[np.argsort(order, kind="stable")[:DIAGNOSIS_EXAMPLES]])
 
 
 class Engine:
-    """One process's classifier and verifier for an audit; runs any stage of any work item."""
+    """One process's classifier and verifier for an audit; runs any stage of any work item.
+
+    stop_at: the monotonic time at which attacks are stopped between two passes, by OutOfTime; None for never.
+    """
 
     def __init__(self, subject: Subject, prepared: Prepared, *, stop_at: float | None = None) -> None:
         self._subject, self.prepared, self.spec = subject, prepared, subject.spec
         self.verifier = subject.verifier()
         self._grids = {threat.norm: Grid(threat, self.spec.width) for threat in self.spec.threats}
-        self._stop_at = stop_at
+        self.stop_at = stop_at
         self._halvings = 0
-        self.classifier = self._build(prepared.plan.batch)
+        self._classifier = self._build(prepared.plan.batch)
 
     def _build(self, batch: int) -> Classifier:
-        classifier = OnnxClassifier(
+        return OnnxClassifier(
             self._subject.plain_graph(batch),
             domain=self.spec.domain,
             device=self.spec.device,
             threads=self.prepared.plan.threads,
         )
-        return classifier if self._stop_at is None else _Timed(classifier, self._stop_at)
+
+    @property
+    def classifier(self) -> Classifier:
+        return self._classifier if self.stop_at is None else _Timed(self._classifier, self.stop_at)
 
     def examples(self, item: WorkItem) -> Examples:
         return self.prepared.examples(self._subject.dataset, item.rows)
@@ -125,8 +127,8 @@ class Engine:
                 batch = self.prepared.plan.batch >> self._halvings
                 if batch < 1:
                     raise OutOfMemory("not even one example fits into memory; free some") from error
-                del self.classifier  # its sessions make room before the next are built
-                self.classifier = self._build(batch)
+                del self._classifier  # its sessions make room before the next are built
+                self._classifier = self._build(batch)
 
 
 def run_stages(engine: Engine, items: list[WorkItem], checkpoints: Checkpoints) -> Iterator[Step]:

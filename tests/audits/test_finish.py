@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from auditor.audits import finish
-from auditor.audits.checkpoints import Checkpoints
+from auditor.audits.checkpoints import Checkpoints, Folder
 from auditor.audits.outcomes import Status
 from auditor.audits.prepare import prepare
 from auditor.audits.run import Engine, run_stages, slices
@@ -19,7 +19,7 @@ def audit(requested, tmp_path):
     def run(steps=None, **options):
         subject = settle(requested(**options)).subject
         prepared = prepare(subject)
-        checkpoints = Checkpoints(tmp_path / str(steps), passes=subject.spec.budget.passes)
+        checkpoints = Checkpoints(Folder(tmp_path / str(steps)), passes=subject.spec.budget.passes)
         items = slices(prepared)
         for number, _ in enumerate(run_stages(Engine(subject, prepared), items, checkpoints)):
             if number + 1 == steps:

@@ -5,12 +5,12 @@ import pytest
 
 from auditor import local
 from auditor.attacks.cascade import Progress
-from auditor.audits.checkpoints import Checkpoints
+from auditor.audits.checkpoints import Checkpoints, Folder
 from auditor.audits.plan import DIAGNOSIS_EXAMPLES
 from auditor.audits.prepare import prepare
-from auditor.audits.run import Engine, OutOfTime, _Timed, alone, run_stages, slices
+from auditor.audits.run import Engine, _Timed, alone, run_stages, slices
 from auditor.classifier import OnnxClassifier
-from auditor.errors import OutOfMemory
+from auditor.errors import OutOfMemory, OutOfTime
 from auditor.request import settle
 from auditor.spec import Loss
 from tests.zoo import Affine
@@ -28,7 +28,7 @@ def engine(subject, prepared):
 
 def test_every_stage_runs_on_every_slice_before_the_next(engine, prepared, tmp_path):
     items = slices(prepared)
-    steps = list(run_stages(engine, items, Checkpoints(tmp_path)))
+    steps = list(run_stages(engine, items, Checkpoints(Folder(tmp_path))))
     assert [(step.item, step.stage.name, step.stage.norm) for step in steps] == [
         (item.name, stage.name, stage.norm) for stage in prepared.plan.stages for item in items
     ]
@@ -37,7 +37,7 @@ def test_every_stage_runs_on_every_slice_before_the_next(engine, prepared, tmp_p
 
 
 def test_finished_stages_are_yielded_but_not_run_again(engine, prepared, tmp_path, monkeypatch):
-    items, checkpoints = slices(prepared), Checkpoints(tmp_path)
+    items, checkpoints = slices(prepared), Checkpoints(Folder(tmp_path))
     first = [next(steps) for steps in [run_stages(engine, items, checkpoints)] for _ in range(3)]
     ran = []
     run = Engine.run
@@ -50,7 +50,7 @@ def test_finished_stages_are_yielded_but_not_run_again(engine, prepared, tmp_pat
 
 
 def test_nothing_to_do_is_nothing_done(engine, tmp_path):
-    assert list(run_stages(engine, [], Checkpoints(tmp_path))) == []
+    assert list(run_stages(engine, [], Checkpoints(Folder(tmp_path)))) == []
 
 
 def test_the_diagnosis_runs_every_stage_alone_on_what_is_right_when_clean(prepared):
@@ -81,7 +81,7 @@ def test_a_classifier_stops_when_its_time_is_over():
 
 
 def test_the_stage_that_time_cut_is_not_kept(subject, prepared, tmp_path):
-    engine, checkpoints = Engine(subject, prepared, stop_at=0.0), Checkpoints(tmp_path)
+    engine, checkpoints = Engine(subject, prepared, stop_at=0.0), Checkpoints(Folder(tmp_path))
     with pytest.raises(OutOfTime):
         list(run_stages(engine, slices(prepared), checkpoints))
     assert checkpoints.load("slice-00000") is None
@@ -137,7 +137,7 @@ def test_a_halved_batch_is_said_in_the_report_of_the_resumed_audit_too(requested
             raise KeyboardInterrupt
 
         prepared = prepare(asked.subject)
-        prepared.save(Checkpoints(request.out / ".auditor" / asked.subject.sha256))
+        prepared.save(Checkpoints(Folder(request.out / ".auditor" / asked.subject.sha256)))
         fits(memory, 2, OutOfMemory("too large"))
         partial = local.audit(request, asked, stop)
     assert partial.interrupted

@@ -387,3 +387,10 @@ def test_a_damaged_member_is_named(tmp_path):
     path.write_bytes(content)
     with pytest.raises(DatasetError, match=r"\.png is damaged or encrypted"):
         read_dataset(path)
+
+
+def test_examples_are_read_in_whatever_order_they_are_asked_for(folder, tmp_path):
+    for dataset in (read_dataset(folder), read_dataset(zipped(folder, tmp_path / "pets.zip"))):
+        x = everything(dataset)
+        for order in ([2, 0, 1], [1], [2, 2, 0]):
+            assert np.array_equal(dataset.fetch(np.array(order)), x[order])
