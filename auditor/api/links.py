@@ -7,8 +7,10 @@ from fastapi.responses import StreamingResponse
 
 from auditor import resources
 from auditor.api.access import ServiceDep, needs
+from auditor.api.times import moment
 from auditor.operations import links
 from auditor.operations.access import Caller
+from auditor.store.tables import Link
 
 router = APIRouter(tags=["links"])
 Reader = Annotated[Caller, needs("reports:read")]
@@ -25,12 +27,13 @@ def create(
 ) -> resources.Link:
     """The answer holds the link's URL; it is shown this once."""
     response.headers["Cache-Control"] = "no-store"
-    return links.create(service, caller.project_id, audit_id, new)
+    row, url = links.create(service, caller.project_id, audit_id, new.expires_in)
+    return _shown(row, url)
 
 
 @router.get("/audits/{audit_id}/links", summary="The report's links that have not expired")
 def listed(audit_id: str, caller: Reader, service: ServiceDep) -> resources.Page[resources.Link]:
-    return resources.Page(items=links.listed(service, caller.project_id, audit_id))
+    return resources.Page(items=[_shown(row) for row in links.listed(service, caller.project_id, audit_id)])
 
 
 @router.delete("/audits/{audit_id}/links/{link_id}", status_code=204, summary="Revoke a link")
@@ -46,3 +49,7 @@ def revoke(audit_id: str, link_id: str, caller: Writer, service: ServiceDep) -> 
 )
 def shared(token: str, service: ServiceDep) -> StreamingResponse:
     return StreamingResponse(links.shared_report(service, token), media_type="application/json", headers=_SECRECY)
+
+
+def _shown(row: Link, url: str | None = None) -> resources.Link:
+    return resources.Link(id=row.id, url=url, created_at=moment(row.created_at), expires_at=moment(row.expires_at))

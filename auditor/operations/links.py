@@ -6,11 +6,9 @@ The token in the URL is the secret: it is shown once, and only its digest is kep
 import hashlib
 import secrets
 from collections.abc import Iterator
-from datetime import UTC, datetime
 
 from sqlalchemy.orm import Session
 
-from auditor import resources
 from auditor.operations.errors import Conflict, Gone, NotFound
 from auditor.operations.service import Service
 from auditor.store import tables
@@ -18,24 +16,23 @@ from auditor.store.artifacts import blob_key
 from auditor.store.queries import links as queries
 
 
-def create(service: Service, project_id: str, audit_id: str, new: resources.NewLink) -> resources.Link:
-    """A new link, with its URL.
+def create(service: Service, project_id: str, audit_id: str, lifetime: float) -> tuple[tables.Link, str]:
+    """A new link that works for `lifetime` seconds, and its URL.
 
     Raises NotFound, Conflict while the audit has no report, Gone when the report's retention has ended.
     """
     token = secrets.token_urlsafe(32)
     with service.database.transaction() as session:
         _require_report(session, project_id, audit_id)
-        row = queries.add(session, audit_id, _digest(token), new.expires_in)
-    url = f"{service.settings.public_url}/api/v1/shared/{token}/report.json"
-    return _shown(row).model_copy(update={"url": url})
+        row = queries.add(session, audit_id, _digest(token), lifetime)
+    return row, f"{service.settings.public_url}/api/v1/shared/{token}/report.json"
 
 
-def listed(service: Service, project_id: str, audit_id: str) -> list[resources.Link]:
+def listed(service: Service, project_id: str, audit_id: str) -> list[tables.Link]:
     """The audit's links that still work, oldest first, without their URLs. Raises NotFound."""
     with service.database.reading() as session:
         _found(session, project_id, audit_id)
-        return [_shown(row) for row in queries.alive(session, audit_id)]
+        return queries.alive(session, audit_id)
 
 
 def revoke(service: Service, project_id: str, audit_id: str, link_id: str) -> None:
@@ -72,8 +69,3 @@ def _found(session: Session, project_id: str, audit_id: str) -> tuple[tables.Aud
 
 def _digest(token: str) -> str:
     return hashlib.sha256(token.encode()).hexdigest()
-
-
-def _shown(row: tables.Link) -> resources.Link:
-    created_at, expires_at = (datetime.fromtimestamp(at, UTC) for at in (row.created_at, row.expires_at))
-    return resources.Link(id=row.id, created_at=created_at, expires_at=expires_at)

@@ -22,7 +22,7 @@ from auditor.store.queries import webhooks as queries
 MOST = 50  # webhooks of one project
 
 
-def create(service: Service, project_id: str, new: resources.NewWebhook) -> resources.Webhook:
+def create(service: Service, project_id: str, new: resources.NewWebhook) -> tables.Webhook:
     """A new webhook, with the secret that its messages will be signed with.
 
     Raises Unacceptable when the URL leads where webhooks may not go, QuotaExceeded past MOST.
@@ -40,19 +40,19 @@ def create(service: Service, project_id: str, new: resources.NewWebhook) -> reso
             created_at=queries.clock(session),
         )
         queries.add(session, row)
-        return _shown(row).model_copy(update={"secret": secret})
+        return row
 
 
-def listed(service: Service, project_id: str) -> list[resources.Webhook]:
+def listed(service: Service, project_id: str) -> list[tables.Webhook]:
     """The project's webhooks, oldest first."""
     with service.database.reading() as session:
-        return [_shown(row) for row in queries.of_project(session, project_id)]
+        return queries.of_project(session, project_id)
 
 
-def show(service: Service, project_id: str, webhook_id: str) -> resources.Webhook:
+def show(service: Service, project_id: str, webhook_id: str) -> tables.Webhook:
     """Raises NotFound."""
     with service.database.reading() as session:
-        return _shown(_found(session, project_id, webhook_id))
+        return _found(session, project_id, webhook_id)
 
 
 def delete(service: Service, project_id: str, webhook_id: str) -> None:
@@ -61,24 +61,21 @@ def delete(service: Service, project_id: str, webhook_id: str) -> None:
         session.delete(_found(session, project_id, webhook_id))
 
 
-def send_test(service: Service, project_id: str, webhook_id: str) -> resources.Delivery:
+def send_test(service: Service, project_id: str, webhook_id: str) -> tables.Delivery:
     """Leave a message of the type webhook.test for one webhook. Raises NotFound, Conflict when it is disabled."""
     with service.database.transaction() as session:
         row = _found(session, project_id, webhook_id)
         if row.disabled_at is not None:
             raise Conflict(f"the webhook is disabled ({row.reason}); delete it and create it again")
-        return _sent(_leave(session, row, "webhook.test", {"webhook": row.id}))
+        return _leave(session, row, "webhook.test", {"webhook": row.id})
 
 
 def deliveries(
-    service: Service, project_id: str, webhook_id: str, cursor: str | None, limit: int
-) -> resources.Page[resources.Delivery]:
-    """What was sent to a webhook, newest first. cursor: of an earlier page. Raises NotFound."""
+    service: Service, project_id: str, webhook_id: str, before: str | None, limit: int
+) -> list[tables.Delivery]:
+    """What was sent to a webhook, newest first. before: the id of a delivery. Raises NotFound."""
     with service.database.reading() as session:
-        row = _found(session, project_id, webhook_id)
-        rows = queries.deliveries(session, row.id, cursor, limit + 1)
-    page = [_sent(each) for each in rows[:limit]]
-    return resources.Page(items=page, next=page[-1].id if len(rows) > limit else None)
+        return queries.deliveries(session, _found(session, project_id, webhook_id).id, before, limit)
 
 
 def enqueue(session: Session, project_id: str, type: str, data: dict[str, Any]) -> None:
@@ -93,7 +90,7 @@ def enqueue(session: Session, project_id: str, type: str, data: dict[str, Any]) 
 
 def _leave(session: Session, webhook: tables.Webhook, type: str, data: dict[str, Any]) -> tables.Delivery:
     at = queries.clock(session)
-    message = {"type": type, "timestamp": _time(at).isoformat(), "data": data}
+    message = {"type": type, "timestamp": datetime.fromtimestamp(at, UTC).isoformat(), "data": data}
     body = json.dumps(message, separators=(",", ":"))
     row = tables.Delivery(
         webhook_id=webhook.id, type=type, body=body, state="queued", attempt=0, not_before=at, created_at=at
@@ -107,31 +104,3 @@ def _found(session: Session, project_id: str, webhook_id: str) -> tables.Webhook
     if row is None:
         raise NotFound(f"there is no webhook {webhook_id} in this project")
     return row
-
-
-def _shown(row: tables.Webhook) -> resources.Webhook:
-    return resources.Webhook(
-        id=row.id,
-        url=row.url,
-        events=row.events,
-        disabled_at=None if row.disabled_at is None else _time(row.disabled_at),
-        reason=row.reason,
-        created_at=_time(row.created_at),
-    )
-
-
-def _sent(row: tables.Delivery) -> resources.Delivery:
-    return resources.Delivery(
-        id=row.id,
-        type=row.type,
-        state=row.state,
-        attempt=row.attempt,
-        status=row.status,
-        error=row.error,
-        created_at=_time(row.created_at),
-        delivered_at=None if row.delivered_at is None else _time(row.delivered_at),
-    )
-
-
-def _time(seconds: float) -> datetime:
-    return datetime.fromtimestamp(seconds, UTC)
