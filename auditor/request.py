@@ -78,23 +78,26 @@ def settle(request: Request) -> Asked:
         label_column=request.label_column,
     )
     preset = request.threat or choices.threat_preset(dataset.shape, dataset.domain)
-    threats = choices.chosen_threats(preset, request.norms, request.eps, request.gates)
-    spec = build(
-        AuditSpec,
-        threats=threats,
-        gates=request.gates,
-        domain=dataset.domain,
-        normalisation=dataset.normalisation,
-        layout=upload.layout,
-        **settings,
+    spec = specify(
+        request, preset, domain=dataset.domain, normalisation=dataset.normalisation, layout=upload.layout
     )
-    chosen_stages(spec)  # unknown attacks are refused before anything is run
     runtime.require(spec.device)
     baseline = None
     if request.baseline is not None:
         baseline = baseline_of(read_report(request.baseline))
-        check_comparable(baseline, spec.sha256, [threat.norm for threat in threats])
+        check_comparable(baseline, spec.sha256, [threat.norm for threat in spec.threats])
     return Asked(Subject(request.model.name, upload, dataset, spec), _said(request, spec, preset, dataset), baseline)
+
+
+def specify(request: Request, preset: str, **known: Any) -> AuditSpec:
+    """What the request asks for. preset: the threats where it names none; known: fields that model and data settle.
+
+    Raises SpecError, also for attacks that do not exist or do not work in the norms asked for.
+    """
+    threats = choices.chosen_threats(preset, request.norms, request.eps, request.gates)
+    spec = build(AuditSpec, threats=threats, gates=request.gates, **known, **request.settings)
+    chosen_stages(spec)  # before anything is run
+    return spec
 
 
 def _refuse_unwritable(out: Path) -> None:

@@ -33,6 +33,12 @@ class Conflict(Refused):
     status, type, title = 409, "conflict", "The request does not fit the present state"
 
 
+class StillChecking(Conflict):
+    """A model or dataset is not known to be acceptable yet; it will be in seconds."""
+
+    headers = {"Retry-After": "2"}
+
+
 class WrongOffset(Conflict):
     """A piece of an upload does not begin where the last one ended. offset: where it ended."""
 

@@ -1,0 +1,114 @@
+"""Audits as they stand: looked at, cancelled; and what is known of their results while they run."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy.orm import Session
+
+from auditor import queue, resources
+from auditor.audits.outcomes import at_most
+from auditor.operations.errors import Conflict, NotFound
+from auditor.operations.events import FINAL, tell
+from auditor.operations.service import Service
+from auditor.store.database import now
+from auditor.store.queries import audits as queries
+from auditor.store.queries import results
+from auditor.store.queries.audits import Listed
+from auditor.store.queries.results import Count
+from auditor.store.tables import Event
+
+
+@dataclass(frozen=True)
+class Known:
+    """An audit, and what is known of robust accuracy while its report is not there."""
+
+    listed: Listed
+    bounds: tuple[resources.Bounds, ...] = ()
+
+    @property
+    def sign(self) -> tuple[str, int]:
+        """Differs whenever something has happened to the audit."""
+        return self.listed.audit.state, self.listed.audit.events
+
+
+def show(service: Service, project_id: str, audit_id: str) -> Known:
+    """Raises NotFound."""
+    with service.database.reading() as session:
+        listed = find(session, project_id, audit_id)
+        return Known(listed, tuple(_bounds(session, listed)))
+
+
+def find(session: Session, project_id: str, audit_id: str) -> Listed:
+    """Raises NotFound."""
+    listed = queries.one(session, project_id, audit_id)
+    if listed is None:
+        raise _not_found(audit_id)
+    return listed
+
+
+def cancel(service: Service, project_id: str, audit_id: str) -> None:
+    """Take the audit's waiting work out of the queue and stop what runs of it; one that is cancelled stays so.
+
+    It is cancelled once nothing of it runs any more. Raises NotFound, and Conflict when it has ended otherwise.
+    """
+    with service.database.transaction() as session:
+        audit = queries.lock(session, project_id, audit_id)
+        if audit is None:
+            raise _not_found(audit_id)
+        if audit.state in ("done", "failed"):
+            raise Conflict(f"audit {audit_id} is {audit.state}; there is nothing left to cancel")
+        if audit.state in ("cancelling", "cancelled"):
+            return
+        audit.state = "cancelling"
+        session.flush()  # from here on nobody claims anything of it
+        if queue.cancel(session, audit_id) == 0:
+            audit.state, audit.finished_at = "cancelled", now()
+            tell(session, audit_id, "audit.cancelled")
+
+
+def events(service: Service, project_id: str, audit_id: str, *, after: int, limit: int) -> Sequence[Event]:
+    """Events with a higher number than `after`. Raises NotFound."""
+    with service.database.reading() as session:
+        find(session, project_id, audit_id)
+        return queries.events(session, audit_id, after=after, limit=limit)
+
+
+def ends(events: Sequence[Event]) -> bool:
+    """Whether no event will follow these."""
+    return bool(events) and events[-1].type in FINAL
+
+
+def progress(listed: Listed) -> dict[str, int]:
+    """Stages that have ended, out of all that are planned; empty before the plan."""
+    facts = listed.audit.facts
+    if facts is None:
+        return {}
+    stages, slices = len(facts["plan"]["stages"]), len(facts["plan"]["slices"])
+    alone = stages if facts["clean"]["correct"] else 0  # the diagnosis runs each once more, on what is right when clean
+    return {"done": listed.stages, "all": stages * slices + alone}
+
+
+def _bounds(session: Session, listed: Listed) -> Iterator[resources.Bounds]:
+    audit = listed.audit
+    if audit.state == "done" or audit.facts is None or audit.spec is None:
+        return
+    grids: Mapping[str, list[str]] = {threat["norm"]: threat["eps"] for threat in audit.spec["threats"]}
+    limits = {norm: [at_most(eps) for eps in grid] for norm, grid in grids.items()}
+    counts = results.counts(session, audit.id, limits)
+    for norm, grid in grids.items():
+        yield from _between(norm, grid, [count for count in counts if count.norm == norm])
+
+
+def _between(norm: str, grid: list[str], counts: list[Count]) -> Iterator[resources.Bounds]:
+    """At best every example stands on which nothing was found, at worst only those on which everything has run."""
+    total = sum(count.examples for count in counts)
+    for place, eps in enumerate(grid if total else ()):
+        standing = [count for count in counts if count.right and (count.place is None or count.place > place)]
+        upper = sum(count.examples for count in standing)
+        lower = sum(count.examples for count in standing if count.complete)
+        yield resources.Bounds(norm=norm, eps=eps, lower=lower / total, upper=upper / total)
+
+
+def _not_found(audit_id: Any) -> NotFound:
+    return NotFound(f"there is no audit {audit_id} in this project")
