@@ -7,9 +7,9 @@ from fastapi.responses import StreamingResponse
 
 from auditor import resources
 from auditor.api.access import ServiceDep, needs
-from auditor.api.times import moment
 from auditor.operations import links
 from auditor.operations.access import Caller
+from auditor.operations.times import moment
 from auditor.store.tables import Link
 
 router = APIRouter(tags=["links"])

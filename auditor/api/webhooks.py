@@ -7,9 +7,9 @@ from fastapi import APIRouter, Response
 from auditor import resources
 from auditor.api.access import ServiceDep, needs
 from auditor.api.pages import Cursor, Limit, page
-from auditor.api.times import moment
 from auditor.operations import webhooks
 from auditor.operations.access import Caller
+from auditor.operations.times import moment
 from auditor.store.tables import Delivery, Webhook
 
 router = APIRouter(prefix="/webhooks", tags=["webhooks"])
