@@ -191,6 +191,13 @@ class Audit(Resource):
     finished_at: datetime | None = None
 
 
+class NoReport(Problem):
+    """An audit that ended without a report, and what was known of it then."""
+
+    state: AuditState
+    bounds: list[Bounds]
+
+
 class CurvePoint(Resource):
     eps: str
     value: float
@@ -248,6 +255,31 @@ class Artifact(Resource):
     url: str
     created_at: datetime
     removed_at: datetime | None = None
+
+
+class ComparedPoint(Resource):
+    """robust_accuracy: of the first and of the second audit, each on all of its examples. net_loss: share of the paired
+    examples that the second one lost, less those gained, with its interval; outcome and message: of a regression gate."""
+
+    norm: str
+    eps: str
+    robust_accuracy: tuple[float, float]
+    net_loss: float
+    interval: tuple[float, float]
+    mcnemar_p: float | None
+    outcome: str
+    message: str
+
+
+class Comparison(Resource):
+    """Two audits, example by example. paired: examples that both hold; margin: the net loss that is tolerated."""
+
+    first: str
+    second: str
+    margin: float
+    paired: int
+    clean_accuracy: tuple[float, float]
+    points: list[ComparedPoint]
 
 
 class Event(Resource):

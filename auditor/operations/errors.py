@@ -39,6 +39,10 @@ class StillChecking(Conflict):
     headers = {"Retry-After": "2"}
 
 
+class NotDone(Conflict):
+    """An audit has no results yet, or never will."""
+
+
 class WrongOffset(Conflict):
     """A piece of an upload does not begin where the last one ended. offset: where it ended."""
 
