@@ -1,0 +1,1 @@
+"""Every call of the client, written once; see `client.steps`."""

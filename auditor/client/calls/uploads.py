@@ -1,0 +1,133 @@
+"""Models and datasets on their way in: small files in one request, large ones in pieces that survive a broken line."""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TypeVar
+
+from auditor import resources
+from auditor.client.calls.naming import dataset, set_alias, version
+from auditor.client.errors import Conflict, DatasetRefused, ModelRefused, ServiceError, Unreachable
+from auditor.client.sending import LONG_PATIENCE, fetch, path_of, pauses, send
+from auditor.client.source import Source, opened
+from auditor.client.steps import Answer, Call, Pause, Request
+
+AT_ONCE = 64 << 20  # larger files go in pieces
+PIECE = 8 << 20
+_BETWEEN_LOOKS = 0.5  # seconds
+
+Progress = Callable[[int, int], None]
+Checked = TypeVar("Checked", resources.Version, resources.Dataset)
+
+
+def upload_model(
+    model: Path | str | bytes,
+    *,
+    name: str | None = None,
+    alias: str | None = None,
+    input: str | None = None,
+    output: str | None = None,
+    layout: str | None = None,
+    progress: Progress | None = None,
+) -> Call[resources.Version]:
+    """Upload an ONNX file as the next version of `name` and wait until the service has checked it.
+
+    model: a path or the bytes. name: the file's name without its suffix unless given. alias: moved to this version once
+    it is ready. input, output, layout: as for `audit`, where the file leaves a choice. progress: called with (bytes
+    sent, bytes in all). Raises ModelRefused with the service's reason.
+    """
+    name = name or _stem(model, "model")
+    words = {"name": name, "input": input, "output": output, "layout": layout}
+    with opened(model, f"{name}.onnx") as source:
+        uploaded = yield from _upload(resources.Version, "models", source, words, progress)
+    while uploaded.state == "checking":
+        yield Pause(_BETWEEN_LOOKS)
+        uploaded = yield from version(uploaded.model, uploaded.number)
+    if uploaded.state == "refused":
+        raise ModelRefused(uploaded.reason or "the model was refused")
+    if alias is not None:
+        yield from set_alias(uploaded.model, alias, uploaded.number)
+        uploaded = yield from version(uploaded.model, uploaded.number)
+    return uploaded
+
+
+def upload_dataset(
+    data: Path | str | bytes,
+    *,
+    name: str | None = None,
+    filename: str | None = None,
+    progress: Progress | None = None,
+) -> Call[resources.Dataset]:
+    """Upload a dataset and wait until the service has checked it.
+
+    data: a path or the bytes. filename: of bytes; its suffix tells how they are read (.npz unless given). name, progress:
+    as for a model. Raises DatasetRefused with the service's reason.
+    """
+    name = name or _stem(data, "data")
+    with opened(data, filename or f"{name}.npz") as source:
+        uploaded = yield from _upload(resources.Dataset, "datasets", source, {"name": name}, progress)
+    while uploaded.state == "checking":
+        yield Pause(_BETWEEN_LOOKS)
+        uploaded = yield from dataset(uploaded.id)
+    if uploaded.state == "refused":
+        raise DatasetRefused(uploaded.reason or "the dataset was refused")
+    return uploaded
+
+
+def _upload(
+    kind: type[Checked], collection: str, source: Source, words: Mapping[str, str | None], progress: Progress | None
+) -> Call[Checked]:
+    params = {key: value for key, value in {**words, "filename": source.filename}.items() if value is not None}
+    path = path_of(collection)
+    tell = progress or (lambda sent, size: None)
+    if source.size <= AT_ONCE:
+        content = source.read(0, source.size)
+        headers = {"content-type": "application/octet-stream"}
+        request = Request("POST", path, params=params, headers=headers, content=content, repeatable=False)
+        answered = yield from fetch(kind, request)
+        tell(source.size, source.size)
+        return answered
+    upload = yield from _send_pieces(source, tell)
+    return (yield from fetch(kind, Request("POST", path, params={**params, "upload": upload}, repeatable=False)))
+
+
+def _send_pieces(source: Source, tell: Progress) -> Call[str]:
+    """Send a file piece by piece, from wherever the service says that it stands; gives the upload's id."""
+    new = resources.NewUpload(filename=source.filename, size=source.size, sha256=source.sha256())
+    made = yield from fetch(
+        resources.Upload, Request("POST", path_of("uploads"), json=new.model_dump(), repeatable=False)
+    )
+    path, offset = path_of("uploads", made.id), made.received
+    while offset < source.size:
+        offset = yield from _send_piece(path, source.read(offset, PIECE), offset)
+        tell(offset, source.size)
+    return made.id
+
+
+def _send_piece(path: str, piece: bytes, offset: int) -> Call[int]:
+    """Where the next piece begins. After a broken connection the service is asked how much has arrived."""
+    headers = {"upload-offset": str(offset), "content-type": "application/partial-upload"}
+    request = Request("PATCH", path, headers=headers, content=piece, repeatable=False)
+    for pause in pauses(LONG_PATIENCE):
+        try:
+            return _offset((yield from send(request, patience=0)))
+        except (Unreachable, ServiceError) as error:
+            if pause is None or not _mendable(error):
+                raise
+            yield Pause(pause)
+        answer = yield from send(Request("HEAD", path), patience=LONG_PATIENCE)
+        if _offset(answer) != offset:
+            return _offset(answer)
+    raise AssertionError("the last pause is None, at which the loop raises")
+
+
+def _mendable(error: Unreachable | ServiceError) -> bool:
+    """Whether the service may go on from where it stands."""
+    return isinstance(error, Unreachable | Conflict) or error.problem.status in (429, 500, 502, 503, 504)
+
+
+def _offset(answer: Answer) -> int:
+    return int(answer.headers["upload-offset"])
+
+
+def _stem(content: Path | str | bytes, otherwise: str) -> str:
+    return otherwise if isinstance(content, bytes) else Path(content).stem
