@@ -1,6 +1,7 @@
 """From the command line's words, and a YAML file of the same words, to a request."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import fields
 from importlib import resources
 from pathlib import Path
 from typing import Any, get_args
@@ -20,8 +21,7 @@ def request(options: Mapping[str, Any], spec: Path | None = None) -> Request:
 
     spec: a YAML file of the same names; options that were given win. Raises SpecError.
     """
-    words = {key: value for key, value in options.items() if not (value is None or value is False or value == [])}
-    words = _read_spec(spec, options) | words
+    words = words_of(options, spec)
     settings = {name: words[name] for name in _SETTINGS if name in words}
     if "attack" in words:
         settings["attacks"] = tuple(map(str, words["attack"]))
@@ -40,12 +40,18 @@ def request(options: Mapping[str, Any], spec: Path | None = None) -> Request:
         layout=layout_of(words.get("layout")),
         labels=_path(words.get("labels")),
         label_column=_text(words.get("label_column")),
-        preprocessing=_preprocessing(words),
+        preprocessing=preprocessing_of(words),
         baseline=_path(words.get("baseline")),
         margin=_margin(words.get("margin", 0.02)),
         allow_chance=words.get("allow_chance") is True,
         settings=settings,
     )
+
+
+def words_of(options: Mapping[str, Any], spec: Path | None = None) -> dict[str, Any]:
+    """What was said: the options that were given, over the entries of the YAML file. Raises SpecError."""
+    given = {key: value for key, value in options.items() if not (value is None or value is False or value == [])}
+    return _read_spec(spec, options) | given
 
 
 def demo(out: Path) -> Request:
@@ -126,7 +132,8 @@ def _domain(text: object) -> Domain:
     return numbers[0], numbers[1]
 
 
-def _preprocessing(words: Mapping[str, Any]) -> Preprocessing | None:
+def preprocessing_of(words: Mapping[str, Any]) -> Preprocessing | None:
+    """What the words declare, with what they leave open filled from the preprocessor_config.json that they name."""
     readers: dict[str, Callable[[Any], Any]] = {
         "resize": lambda text: _size(text, "--resize", square=False),
         "crop": lambda text: _size(text, "--crop", square=True),
@@ -140,6 +147,23 @@ def _preprocessing(words: Mapping[str, Any]) -> Preprocessing | None:
     if "preprocessor" in words:
         return Preprocessing(**declared).over(read_config(Path(words["preprocessor"])))
     return Preprocessing(**declared) if declared else None
+
+
+def spelled(preprocessing: Preprocessing) -> dict[str, str]:
+    """A preprocessing in the words of the command line. Raises SpecError for what has no word there."""
+    declared = {field.name: getattr(preprocessing, field.name) for field in fields(preprocessing)}
+    declared = {name: value for name, value in declared.items() if value is not None}
+    wordless = sorted({"offset", "grayscale"} & declared.keys())
+    if wordless:
+        raise SpecError(
+            f"the preprocessor's {' and '.join(wordless)} cannot be said by options; put preprocessor_config.json among "
+            "the images instead, where it is found"
+        )
+    return {name: _spelled(value) for name, value in declared.items()}
+
+
+def _spelled(value: object) -> str:
+    return ",".join(map(repr, value)) if isinstance(value, tuple) else str(value)
 
 
 def _numbers(text: object, option: str) -> tuple[float, ...]:

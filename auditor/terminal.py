@@ -2,7 +2,7 @@
 
 import json
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -10,7 +10,7 @@ from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from auditor import local
@@ -21,6 +21,7 @@ from auditor.request import Request, read_model, settle
 
 EXIT_CODES = {"passed": 0, "none": 0, "failed": 2, "inconclusive": 3}
 INTERRUPTED = 130
+Move = Callable[[str, int, int], None]  # name of what is done, done, total
 
 _errors = Console(stderr=True, highlight=False)
 
@@ -28,11 +29,10 @@ _errors = Console(stderr=True, highlight=False)
 def audit_in_terminal(request: Request, *, print_json: bool = False) -> int:
     """Run an audit, show it, write its files; gives the exit code."""
     asked = settle(request)
-    for sentence in asked.chosen:
-        _errors.print(f"[dim]chosen:[/dim] {escape(sentence)}", soft_wrap=True)
+    say_chosen(asked.chosen)
     try:
-        with _bar() as watch:
-            finished = local.audit(request, asked, watch)
+        with bar("stages") as move:
+            finished = local.audit(request, asked, lambda step: move(_name(step), step.done, step.total))
     except KeyboardInterrupt:
         _errors.print(
             "auditor: interrupted before there was anything to report; the same command goes on", soft_wrap=True
@@ -44,6 +44,12 @@ def audit_in_terminal(request: Request, *, print_json: bool = False) -> int:
     else:
         show(Console(highlight=False), report, finished.folder)
     return INTERRUPTED if finished.interrupted else EXIT_CODES[report.verdict]
+
+
+def say_chosen(sentences: Iterable[str]) -> None:
+    """What was chosen where the request said nothing, on stderr."""
+    for sentence in sentences:
+        _errors.print(f"[dim]chosen:[/dim] {escape(sentence)}", soft_wrap=True)
 
 
 def inspect_in_terminal(
@@ -61,8 +67,8 @@ def inspect_in_terminal(
     console.print(table)
 
 
-def show(console: Console, report: Report, folder: Path) -> None:
-    """The report in short."""
+def show(console: Console, report: Report, folder: Path | None) -> None:
+    """The report in short, and where its files are, if they are here."""
     clean = report.clean
     labelled = report.dataset.sampling["labels"] == "dataset"
     name = "clean accuracy" if labelled else "stability, the model's own answers taken as labels:"
@@ -92,22 +98,23 @@ def show(console: Console, report: Report, folder: Path) -> None:
     for sentence in report.not_tested:
         console.print(f"[dim]not tested: {escape(sentence)}[/dim]", soft_wrap=True)
     console.print(f"verdict: [bold]{report.verdict}[/bold]")
-    console.print(f"report: {escape(str(folder / 'report.json'))}", soft_wrap=True)
+    if folder is not None:
+        console.print(f"report: {escape(str(folder / 'report.json'))}", soft_wrap=True)
 
 
 @contextmanager
-def _bar() -> Iterator[Callable[[Step], None]]:
-    """A progress bar where stderr is a terminal; silence elsewhere."""
-    columns = (TextColumn("{task.description:<32}"), BarColumn(), TextColumn("{task.completed}/{task.total} stages"))
+def bar(unit: str, task: str = "reading and probing") -> Iterator[Move]:
+    """A progress bar where stderr is a terminal; silence elsewhere. unit: stages, or bytes."""
+    count = TextColumn("{task.completed}/{task.total} " + unit) if unit != "bytes" else DownloadColumn()
+    columns = (TextColumn("{task.description:<32}"), BarColumn(), count)
     with Progress(*columns, TimeElapsedColumn(), console=_errors, disable=not _errors.is_terminal) as progress:
-        task = progress.add_task("reading and probing", total=None)
+        shown = progress.add_task(task, total=None)
+        yield lambda name, done, total: progress.update(shown, total=total, completed=done, description=escape(name))
 
-        def watch(step: Step) -> None:
-            name = f"{step.stage.norm} {step.stage.name}"
-            description = f"alone: {name}" if step.item.startswith("alone") else name
-            progress.update(task, total=step.total, completed=step.done, description=description)
 
-        yield watch
+def _name(step: Step) -> str:
+    name = f"{step.stage.norm} {step.stage.name}"
+    return f"alone: {name}" if step.item.startswith("alone") else name
 
 
 def _finders(broken_by: Mapping[str, int]) -> str:

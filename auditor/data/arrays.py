@@ -18,6 +18,9 @@ from auditor.spec import Layout
 
 MAX_ARRAY_BYTES = 16 << 30
 
+# Inputs, labels (None without), and which arrays they were.
+Stored = tuple[NDArray[Any], NDArray[Any] | None, dict[str, Any]]
+
 _INPUTS = ("x", "images", "image", "data", "inputs", "x_test", "test_images")
 _LABELS = ("y", "labels", "label", "targets", "target", "y_test", "test_labels")
 _SIBLINGS = {
@@ -38,15 +41,7 @@ def read_npz(
     preprocessing: Preprocessing,
 ) -> Dataset:
     """An `.npz` archive with inputs and, unless `labels` is given or there are none, their labels."""
-    with _opened(path) as archive:
-        headers = _headers(archive, path)
-        inputs, targets = _choose(headers, path)
-        _check_size(headers[inputs], path, inputs)
-        x = _load_member(archive, inputs, path)
-        stored_y = _load_member(archive, targets, path) if targets and labels is None else None
-    if labels is not None:
-        stored_y = _load_npy(labels)
-    record = {"inputs": inputs, "labels": targets if labels is None else labels.name}
+    x, stored_y, record = npz_arrays(path, labels)
     return dataset_of_arrays(path.name, x, stored_y, shape, layout, domain, preprocessing, record)
 
 
@@ -59,11 +54,29 @@ def read_npy(
     preprocessing: Preprocessing,
 ) -> Dataset:
     """A `.npy` file, memory-mapped, with its labels in `labels` or in a sibling (x.npy, y.npy; x_test, y_test)."""
+    x, stored_y, record = npy_arrays(path, labels)
+    return dataset_of_arrays(path.name, x, stored_y, shape, layout, domain, preprocessing, record)
+
+
+def npz_arrays(path: Path, labels: Path | None) -> Stored:
+    """The arrays of an `.npz` archive as they are stored."""
+    with _opened(path) as archive:
+        headers = _headers(archive, path)
+        inputs, targets = _choose(headers, path)
+        _check_size(headers[inputs], path, inputs)
+        x = _load_member(archive, inputs, path)
+        stored_y = _load_member(archive, targets, path) if targets and labels is None else None
+    if labels is not None:
+        stored_y = _load_npy(labels)
+    return x, stored_y, {"inputs": inputs, "labels": targets if labels is None else labels.name}
+
+
+def npy_arrays(path: Path, labels: Path | None) -> Stored:
+    """The array of a `.npy` file and the one of its labels, as they are stored, both memory-mapped."""
     x = _load_npy(path)
     labels = labels or _sibling(path)
     stored_y = None if labels is None else _load_npy(labels)
-    record = {"inputs": path.name, "labels": None if labels is None else labels.name}
-    return dataset_of_arrays(path.name, x, stored_y, shape, layout, domain, preprocessing, record)
+    return x, stored_y, {"inputs": path.name, "labels": None if labels is None else labels.name}
 
 
 def dataset_of_arrays(

@@ -1,0 +1,59 @@
+"""The options of an audit, declared once for every command that takes them."""
+
+import inspect
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Annotated, Any, TypedDict, TypeVar, get_args, get_type_hints
+
+from typer import Option
+
+Command = TypeVar("Command", bound=Callable[..., object])
+
+
+class AuditOptions(TypedDict):
+    """What an audit can be told; None, or False for a flag, where it was not."""
+
+    threat: Annotated[str | None, Option(help="image-8bit, mnist, imagenet or tabular.")]
+    norm: Annotated[list[str] | None, Option(help="Linf, L2 or L1; repeat, each with its --eps.")]
+    eps: Annotated[list[str] | None, Option(help="Such as 1/255,2/255,8/255, in widths of the domain.")]
+    preset: Annotated[str | None, Option(help="quick or standard (default).")]
+    attack: Annotated[list[str] | None, Option(help="Run this attack instead of the preset's; repeat.")]
+    domain: Annotated[str | None, Option(help="The box that inputs live in: 0,1 or none.")]
+    mean: Annotated[str | None, Option(help="Declared normalisation, per channel: 0.485,0.456,0.406.")]
+    std: Annotated[str | None, Option(help="Declared normalisation, per channel.")]
+    layout: Annotated[str | None, Option(help="NCHW or NHWC, where the shape does not tell.")]
+    input: Annotated[str | None, Option(help="The input that is attacked, where there are several.")]
+    output: Annotated[str | None, Option(help="The output with the class scores, where there are several.")]
+    labels: Annotated[Path | None, Option(help="Labels beside DATA: .npy, or CSV for images.")]
+    label_column: Annotated[str | None, Option(help="The label's column in a table.")]
+    resize: Annotated[str | None, Option(help="Images: shorter side, or HEIGHT,WIDTH.")]
+    crop: Annotated[str | None, Option(help="Images: side, or HEIGHT,WIDTH, from the centre.")]
+    interpolation: Annotated[str | None, Option(help="Images: bilinear, bicubic, nearest …")]
+    channel_order: Annotated[str | None, Option(help="Images: RGB or BGR.")]
+    scale: Annotated[str | None, Option(help="Images: value = grey level * scale; 1/255 unless given.")]
+    preprocessor: Annotated[Path | None, Option(help="A preprocessor_config.json.")]
+    examples: Annotated[int | None, Option(help="How many, sampled at random by --seed (default 1000).")]
+    seed: Annotated[int | None, Option(help="Of every random choice (default 0).")]
+    budget: Annotated[str | None, Option(help="500passes per example, or 90s, 10m, 2h.")]
+    device: Annotated[str | None, Option(help="cpu (default) or cuda.")]
+    batch_size: Annotated[int | None, Option(help="Examples per pass.")]
+    threads: Annotated[int | None, Option(help="Processor threads per session.")]
+    fail_under: Annotated[list[str] | None, Option(help="A gate such as Linf:8/255=0.40; repeat.")]
+    baseline: Annotated[Path | None, Option(help="A report.json that this model must not fall behind.")]
+    margin: Annotated[float | None, Option(help="The loss against the baseline that is accepted (0.02).")]
+    allow_chance: Annotated[bool, Option(help="Audit even when clean accuracy is at chance.")]
+
+
+def spread(command: Command) -> Command:
+    """Let typer see one option per item of the TypedDict that the command's last parameter, `**words`, unpacks."""
+    signature = inspect.signature(command)
+    *own, words = signature.parameters.values()
+    (items,) = get_args(words.annotation)
+    command.__signature__ = signature.replace(parameters=[*own, *_parameters(items)])  # type: ignore[attr-defined]
+    return command
+
+
+def _parameters(items: Any) -> Iterator[inspect.Parameter]:
+    for name, annotation in get_type_hints(items, include_extras=True).items():
+        default = False if get_args(annotation)[0] is bool else None
+        yield inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
