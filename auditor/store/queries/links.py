@@ -4,20 +4,9 @@ from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
 from auditor.store.database import now
-from auditor.store.tables import Artifact, Audit, Link
+from auditor.store.tables import Artifact, Link
 
 _ALIVE = Link.expires_at > now()
-
-
-def report_of(session: Session, project_id: str, audit_id: str) -> tuple[Audit, Artifact | None] | None:
-    """An audit and its report, as far as there is one."""
-    query = (
-        select(Audit, Artifact)
-        .outerjoin(Artifact, (Artifact.audit_id == Audit.id) & (Artifact.kind == "report"))
-        .where(Audit.project_id == project_id, Audit.id == audit_id)
-    )
-    found = session.execute(query).one_or_none()
-    return None if found is None else (found[0], found[1])
 
 
 def add(session: Session, audit_id: str, sha256: str, lifetime: float) -> Link:
