@@ -4,18 +4,20 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from auditor.audits.estimate import Speed
 from auditor.audits.plan import default_batch, default_threads
 from auditor.autodiff.coverage import Obstacle, obstacles
 from auditor.classifier import OnnxClassifier
 from auditor.errors import ModelError
 from auditor.graph.plain import make_plain
 from auditor.graph.upload import Upload
+from auditor.runtime import Device
 from auditor.spec import Loss
 
 STATM = Path("/proc/self/statm")  # Linux: pages held by this process
@@ -37,6 +39,11 @@ class Cost:
     forward_bytes: int
     gradient_bytes: int
 
+    @property
+    def speed(self) -> Speed:
+        """The same per example."""
+        return Speed(self.forward_seconds / self.batch, self.gradient_seconds / self.batch)
+
 
 @dataclass(frozen=True)
 class Inspection:
@@ -55,6 +62,16 @@ class Inspection:
     obstacles: list[Obstacle]
     cost: Cost | None
     remark: str | None
+
+    def as_json(self) -> dict[str, Any]:
+        """The facts in JSON's types; gradient: whether it is covered, and what is in its way or was not looked at."""
+        facts = {name: value for name, value in vars(self).items() if name not in ("obstacles", "cost", "remark")}
+        gradient = {
+            "covered": self.cost is not None and not self.obstacles,
+            "obstacles": list(map(str, self.obstacles)),
+            "remark": self.remark,
+        }
+        return {**facts, "gradient": gradient, "cost": None if self.cost is None else asdict(self.cost)}
 
     def lines(self) -> Iterator[tuple[str, str]]:
         """(name, value) as a person reads them."""
@@ -93,7 +110,7 @@ def inspect(upload: Upload, *, shape: tuple[int, ...] | None = None, batch: int 
         remark = "not measured: the model leaves its input's shape open; give one example's with --shape"
     else:
         try:
-            found, cost = _measure(upload, tuple(int(d) for d in wanted), batch)  # type: ignore[arg-type]
+            found, cost = measure(upload, tuple(int(d) for d in wanted), batch)  # type: ignore[arg-type]
         except ModelError as error:
             remark = f"not covered: {error}"
     return Inspection(
@@ -113,12 +130,19 @@ def inspect(upload: Upload, *, shape: tuple[int, ...] | None = None, batch: int 
     )
 
 
-def _measure(upload: Upload, shape: tuple[int, ...], batch: int | None) -> tuple[list[Obstacle], Cost]:
+def measure(
+    upload: Upload,
+    shape: tuple[int, ...],
+    batch: int | None = None,
+    threads: int | None = None,
+    device: Device = "cpu",
+) -> tuple[list[Obstacle], Cost]:
+    """What is in the gradient's way, and what a pass over a batch costs where nothing is; shape: of one example."""
     graph = make_plain(upload, batch=batch or default_batch(shape), shape=shape)
     found = obstacles(graph)
-    classifier = OnnxClassifier(graph, domain=None, threads=default_threads())
-    x = np.random.default_rng(0).random((graph.batch, *shape), dtype=np.float32)
-    y = np.zeros(graph.batch, dtype=np.int64)
+    classifier = OnnxClassifier(graph, domain=None, device=device, threads=threads or default_threads())
+    x = classifier.xp.asarray(np.random.default_rng(0).random((graph.batch, *shape), dtype=np.float32))
+    y = classifier.xp.zeros(graph.batch, dtype=np.int64)
     forward_seconds, forward_bytes = _timed(lambda: classifier.logits(x))
     gradient_seconds, gradient_bytes = (0.0, 0) if found else _timed(lambda: classifier.gradient(x, y, Loss.MARGIN))
     return found, Cost(graph.batch, forward_seconds, gradient_seconds, forward_bytes, gradient_bytes)

@@ -1,12 +1,13 @@
-"""Every attack by name: its function, the norms it works in, what it sees, and what it is given.
+"""Every attack by name: its function, the norms it works in, what it sees, what it is given, and what it may cost.
 
 A "fixed" budget attack is given an eps per example and looks for any adversarial example inside it; a "minimal" one
 is given the best distance known and looks for a nearer point.
 """
 
-from collections.abc import Callable
+import inspect
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from auditor.attacks.apgd import apgd, apgd_targeted
 from auditor.attacks.attempt import Attempt
@@ -20,24 +21,75 @@ from auditor.spec import Norm
 
 
 @dataclass(frozen=True)
+class Passes:
+    """What is run for one example; every backward pass comes with a forward pass of its own."""
+
+    forwards: int = 0
+    backwards: int = 0
+
+    def __add__(self, other: "Passes") -> "Passes":
+        return Passes(self.forwards + other.forwards, self.backwards + other.backwards)
+
+    def __mul__(self, times: int) -> "Passes":
+        return Passes(self.forwards * times, self.backwards * times)
+
+    @property
+    def total(self) -> int:
+        return self.forwards + self.backwards
+
+
+_Cost = Callable[[Mapping[str, Any], int], Passes]
+
+
+@dataclass(frozen=True)
 class Entry:
-    """One attack of the catalogue. spatial: it wants to know where the channels are, as `layout`."""
+    """One attack of the catalogue. cost: what its parameters, defaults included, and the number of classes allow it at
+    most per example and call. spatial: it wants to know where the channels are, as `layout`."""
 
     function: Callable[..., Attempt]
     norms: tuple[Norm, ...]
     budget: Literal["fixed", "minimal"]
+    cost: _Cost
     access: Literal["white-box", "score"] = "white-box"
     spatial: bool = False
 
+    def at_most(self, parameters: Mapping[str, Any], classes: int) -> Passes:
+        """What one call may cost per example with these parameters, the attack's own defaults for the rest."""
+        defaults = {name: p.default for name, p in inspect.signature(self.function).parameters.items()}
+        return self.cost({**defaults, **parameters}, classes)
+
+
+def _gradients(n: int) -> Passes:
+    return Passes(n, n)
+
+
+def _pgd(p: Mapping[str, Any], classes: int) -> Passes:
+    return (_gradients(p["steps"]) + Passes(1)) * p["restarts"]
+
+
+def _apgd_targeted(p: Mapping[str, Any], classes: int) -> Passes:
+    targets = min(p["targets"], classes - 1)
+    if p["trial"] and targets > p["kept"]:
+        return Passes(1) + _gradients(targets * p["trial"] + p["kept"] * p["steps"])
+    return Passes(1) + _gradients(targets * p["steps"])
+
+
+def _minimal_apgd_targeted(p: Mapping[str, Any], classes: int) -> Passes:
+    return Passes(1) + _gradients(p["steps"] + 2) * min(p["targets"], classes - 1)
+
+
+_ALL: tuple[Norm, ...] = ("Linf", "L2", "L1")
 
 CATALOGUE: dict[str, Entry] = {
-    "fgsm": Entry(fgsm, ("Linf", "L2", "L1"), "fixed"),
-    "pgd": Entry(pgd, ("Linf", "L2", "L1"), "fixed"),
-    "apgd": Entry(apgd, ("Linf", "L2", "L1"), "fixed"),
-    "apgd-targeted": Entry(apgd_targeted, ("Linf", "L2", "L1"), "fixed"),
-    "minimal-apgd": Entry(minimal_apgd, ("Linf", "L2", "L1"), "minimal"),
-    "minimal-apgd-targeted": Entry(minimal_apgd_targeted, ("Linf", "L2", "L1"), "minimal"),
-    "minimal-apgd-restarts": Entry(minimal_apgd_restarts, ("Linf", "L2", "L1"), "minimal"),
-    "ddn": Entry(ddn, ("L2",), "minimal"),
-    "square": Entry(square, ("Linf", "L2", "L1"), "fixed", "score", spatial=True),
+    "fgsm": Entry(fgsm, _ALL, "fixed", lambda p, classes: Passes(2, 1)),
+    "pgd": Entry(pgd, _ALL, "fixed", _pgd),
+    "apgd": Entry(apgd, _ALL, "fixed", lambda p, classes: _gradients(p["restarts"] * p["steps"])),
+    "apgd-targeted": Entry(apgd_targeted, _ALL, "fixed", _apgd_targeted),
+    "minimal-apgd": Entry(minimal_apgd, _ALL, "minimal", lambda p, classes: _gradients(p["steps"] + 2)),
+    "minimal-apgd-targeted": Entry(minimal_apgd_targeted, _ALL, "minimal", _minimal_apgd_targeted),
+    "minimal-apgd-restarts": Entry(
+        minimal_apgd_restarts, _ALL, "minimal", lambda p, classes: _gradients(p["steps"] + 2) * p["restarts"]
+    ),
+    "ddn": Entry(ddn, ("L2",), "minimal", lambda p, classes: _gradients(p["steps"] + 1)),
+    "square": Entry(square, _ALL, "fixed", lambda p, classes: Passes(p["queries"]), "score", spatial=True),
 }

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from auditor.attacks.cascade import Grid, Progress, Stage, run_stage
+from auditor.attacks.catalogue import CATALOGUE, Passes
+from auditor.attacks.diagnosis import PASSES as SLOPES
 from auditor.attacks.diagnosis import Slopes, Traced, slopes
 from auditor.audits.checkpoints import Checkpoints
 from auditor.audits.prepare import Prepared
@@ -55,8 +57,23 @@ def probes(prepared: Prepared, spec: AuditSpec, apart: Mapping[str, Progress]) -
     rows = subsample(prepared, spec.seed)
     if prepared.gradient.access != "white-box" or not len(rows):
         return []
-    threat = next((t for t in spec.threats if t.norm == "Linf"), spec.threats[0])
-    one = Threat(norm=threat.norm, eps=(steepest_eps(threat, spec, prepared, apart),))
+    threat = _threat(spec)
+    return _at(steepest_eps(threat, spec, prepared, apart), rows, spec)
+
+
+def passes_at_most(spec: AuditSpec, classes: int) -> Passes:
+    """What all probes together may cost per example of the subsample."""
+    stages = [probe.stage for probe in _at(_threat(spec).eps[0], np.zeros(0, np.int64), spec)]
+    costs = (CATALOGUE[stage.attack].at_most(stage.parameters, classes) for stage in stages)
+    return sum(costs, start=Passes(SLOPES, SLOPES))
+
+
+def _threat(spec: AuditSpec) -> Threat:
+    return next((t for t in spec.threats if t.norm == "Linf"), spec.threats[0])
+
+
+def _at(eps: str, rows: np.ndarray, spec: AuditSpec) -> list[Probe]:
+    one = Threat(norm=_threat(spec).norm, eps=(eps,))
     found = [
         _probe(rows, one, "fgsm", "fgsm"),
         _probe(rows, one, "pgd-20", "pgd", steps=20),

@@ -1,0 +1,74 @@
+"""What an audit can cost at most, before it begins: passes from the attacks' own budgets, seconds from a measured pass."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from auditor.attacks.cascade import Stage
+from auditor.attacks.catalogue import CATALOGUE, Passes
+from auditor.audits.plan import DIAGNOSIS_EXAMPLES
+from auditor.audits.presets import chosen_stages
+from auditor.audits.probes import passes_at_most
+from auditor.spec import AuditSpec
+
+_NOTE = (
+    "an upper bound of the attacks' passes: most examples are broken early and cost far less; re-checking finds on the "
+    "upload comes on top"
+)
+
+
+@dataclass(frozen=True)
+class Speed:
+    """Seconds per example of a forward pass, and of a forward and a backward pass together."""
+
+    forward: float
+    gradient: float
+
+
+def estimate(
+    spec: AuditSpec, *, examples: int, classes: int, gradient: bool = True, speed: Speed | None = None
+) -> dict[str, Any]:
+    """At most what an audit of `examples` examples costs, ready for JSON. gradient: whether white-box attacks run.
+
+    passes_at_most: forwards and backwards of all examples in the cascade and in the diagnosis. Where speed was
+    measured: seconds_at_most, within the budget of time if there is one, and seconds_per_pass. Re-checks of finds on
+    the upload are not in it.
+    """
+    stages = [stage for stage in chosen_stages(spec) if gradient or stage.access != "white-box"]
+    apart = _all(spec, stages, classes) + (passes_at_most(spec, classes) if gradient else Passes())
+    passes = _cascade(spec, stages, classes) * examples + apart * min(examples, DIAGNOSIS_EXAMPLES)
+    seconds = None if speed is None else _seconds(passes, speed)
+    per_pass = None if seconds is None else seconds / max(passes.total, 1)
+    if seconds is not None and spec.budget.seconds is not None:
+        seconds = min(seconds, spec.budget.seconds)
+    return {
+        "examples": examples,
+        "passes_at_most": passes.total,
+        "seconds_at_most": seconds,
+        "seconds_per_pass": per_pass,
+        "note": _NOTE,
+    }
+
+
+def _seconds(passes: Passes, speed: Speed) -> float:
+    return (passes.forwards - passes.backwards) * speed.forward + passes.backwards * speed.gradient
+
+
+def _cascade(spec: AuditSpec, stages: Sequence[Stage], classes: int) -> Passes:
+    """Of one example. One that has spent its budget is left out of the stages to come, not of the one it is in."""
+    most = _all(spec, stages, classes)
+    if spec.budget.passes is None:
+        return most
+    limit = spec.budget.passes - 1 + max((_of_stage(spec, stage, classes).total for stage in stages), default=0)
+    return most if most.total <= limit else Passes(limit - limit // 2, limit // 2)
+
+
+def _all(spec: AuditSpec, stages: Sequence[Stage], classes: int) -> Passes:
+    return sum((_of_stage(spec, stage, classes) for stage in stages), start=Passes())
+
+
+def _of_stage(spec: AuditSpec, stage: Stage, classes: int) -> Passes:
+    """A fixed-budget attack runs again after each success, at the next smaller eps of the grid."""
+    entry = CATALOGUE[stage.attack]
+    grid = next(len(threat.eps) for threat in spec.threats if threat.norm == stage.norm)
+    return entry.at_most(stage.parameters, classes) * (grid if entry.budget == "fixed" else 1)
