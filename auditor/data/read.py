@@ -9,11 +9,10 @@ from auditor.data.images import read_images
 from auditor.data.layout import Shape
 from auditor.data.members import members_of_folder, members_of_zip
 from auditor.data.preprocessing import Preprocessing
-from auditor.data.tables import read_table
+from auditor.data.tables import TABLES, read_table
 from auditor.errors import DatasetError
 from auditor.spec import Layout
 
-_TABLES = (".csv", ".tsv", ".parquet", ".pq")
 _ACCEPTED = "an .npz with x and y, an .npy with its labels beside it, a folder or .zip of images, a .csv, .tsv or .parquet table"
 
 
@@ -47,7 +46,7 @@ def read_dataset(
     if path.is_dir() or suffix == ".zip":
         members = members_of_folder(path) if path.is_dir() else members_of_zip(path)
         return read_images(members, path.name, labels, shape, layout, domain, preprocessing, label_column)
-    if suffix in _TABLES:
+    if suffix in TABLES:
         if labels is not None:
             raise DatasetError(
                 f"{path.name} is a table: its labels are one of its columns; name it as the label column."

@@ -16,6 +16,8 @@ from auditor.data.preprocessing import Preprocessing
 from auditor.errors import DatasetError
 from auditor.spec import Layout
 
+TABLES = (".csv", ".tsv", ".parquet", ".pq")  # how their names end
+
 _LABELS = ("label", "y", "target", "class")
 _ROW_NUMBERS = ("", "unnamed: 0", "__index_level_0__")  # what pandas writes for an index
 
@@ -29,7 +31,7 @@ def read_table(
     preprocessing: Preprocessing,
 ) -> Dataset:
     """Every column but the label's is a feature, in the order of the file; a column of row numbers is left out."""
-    table = _parquet(path) if path.suffix.lower() in (".parquet", ".pq") else _csv(path)
+    table = _table(path)
     label = _label_column(table.column_names, label_column, path.name)
     features: list[str] = []
     dropped: list[str] = []
@@ -49,6 +51,12 @@ def read_table(
     return dataset_of_arrays(path.name, x, stored_y, shape, layout, domain, preprocessing, record)
 
 
+def columns(path: Path) -> tuple[list[str], int]:
+    """The names of a table's columns and how many rows it has. Raises DatasetError for what is no table."""
+    table = _table(path)
+    return table.column_names, table.num_rows
+
+
 def read_csv_rows(content: bytes, name: str) -> list[list[str]]:
     """The rows of a small CSV file, separated by commas, semicolons or tabs. Raises DatasetError unless it is UTF-8."""
     try:
@@ -61,6 +69,10 @@ def read_csv_rows(content: bytes, name: str) -> list[list[str]]:
 def _delimiter(text: str) -> str:
     first = text.split("\n", 1)[0]
     return max(",;\t", key=first.count)
+
+
+def _table(path: Path) -> Any:
+    return _parquet(path) if path.suffix.lower() in (".parquet", ".pq") else _csv(path)
 
 
 def _csv(path: Path) -> Any:
