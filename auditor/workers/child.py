@@ -1,0 +1,97 @@
+"""The child process: `python -m auditor.workers.child PARENT`, started by `child_process.Child` and by nothing else.
+
+Standard input and output are the pipe to the worker. It has no database and no credentials, and can be killed at any
+time: what it had finished is in the checkpoints, which the worker keeps.
+"""
+
+import ctypes
+import os
+import signal
+import sys
+
+from auditor.audits.frames import encode
+from auditor.errors import AuditorError
+from auditor.report.schema import plain
+from auditor.workers.commands import Arrays, Commands, Facts
+from auditor.workers.pipe import Pipe
+
+_PR_SET_PDEATHSIG, _PR_SET_NO_NEW_PRIVS = 1, 38
+
+
+def main() -> None:
+    """Carry out the worker's commands until it closes the pipe. What is no AuditorError ends the process."""
+    _restrict(parent=int(sys.argv[1]))
+    pipe = _taken()
+    parent = _Parent(pipe)
+    commands = Commands(parent, parent.step)
+    pipe.send({"ready": True})
+    while True:
+        try:
+            command, _ = pipe.receive()
+        except EOFError:
+            return
+        pipe.send(_answer(commands, command))
+
+
+def _answer(commands: Commands, command: Facts) -> Facts:
+    try:
+        return {"answer": plain(commands.do(command))}
+    except AuditorError as error:
+        return {"refused": type(error).__name__, "message": str(error)}
+
+
+class _Parent:
+    """The worker, at the other end of the pipe: it keeps the checkpoints, and is told of every step."""
+
+    def __init__(self, pipe: Pipe) -> None:
+        self._pipe = pipe
+
+    def read(self, name: str) -> bytes | None:
+        self._pipe.send({"read": name})
+        facts, data = self._pipe.receive()
+        return data if facts["found"] else None
+
+    def write(self, name: str, data: bytes) -> None:
+        self._pipe.send({"write": name}, data)
+
+    def step(self, facts: Facts, arrays: Arrays) -> None:
+        self._pipe.send({"step": plain(facts)}, encode({}, arrays))
+
+
+def _taken() -> Pipe:
+    """The pipe, on descriptors of its own: whatever else reads standard input finds nothing, and whatever prints, in
+    Python or below it, prints to standard error."""
+    source, sink = os.dup(0), os.dup(1)
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(nothing, 0)
+    os.close(nothing)
+    os.dup2(2, 1)
+
+    def write(data: bytes) -> None:
+        view = memoryview(data)
+        while view:
+            view = view[os.write(sink, view) :]
+
+    return Pipe(lambda size: os.read(source, size), write)
+
+
+def _restrict(parent: int) -> None:
+    """Die with the worker, leave no core with users' data on the disk, gain no rights by running a program."""
+    try:
+        import resource
+
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    except ImportError:
+        return
+    if sys.platform != "linux":
+        return
+    prctl = ctypes.CDLL(None, use_errno=True).prctl
+    for option, value in ((_PR_SET_PDEATHSIG, int(signal.SIGKILL)), (_PR_SET_NO_NEW_PRIVS, 1)):
+        if prctl(option, value, 0, 0, 0) != 0:
+            raise OSError(ctypes.get_errno(), f"prctl({option}) failed")
+    if os.getppid() != parent:  # it died before it could be noticed
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

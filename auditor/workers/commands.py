@@ -1,0 +1,242 @@
+"""What a child can be told to do: check a file, open an audit, and carry out one of its work items."""
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from auditor import inspection, options
+from auditor.attacks.cascade import Progress
+from auditor.audits import finish
+from auditor.audits.checkpoints import Checkpoints, Place
+from auditor.audits.estimate import estimate
+from auditor.audits.prepare import Prepared, prepare_once
+from auditor.audits.probes import run_probes
+from auditor.audits.run import Engine, Step, WorkItem, alone, run_stages, slices
+from auditor.audits.summary import clean
+from auditor.data.look import look
+from auditor.errors import AuditorError, OutOfTime
+from auditor.report.conclude import Circumstances, conclude
+from auditor.report.schema import Report
+from auditor.request import Asked, Request, read_model, settle
+
+Facts = dict[str, Any]
+Arrays = Mapping[str, np.ndarray]
+Tell = Callable[[Facts, Arrays], None]
+
+_PATHS = ("model", "data", "baseline", "out", "labels", "preprocessor")  # words that are never a user's to give here
+
+
+class Commands:
+    """Carries out commands, one after another, and keeps what the next one of the same audit needs.
+
+    place: where the audit's checkpoints are kept; tell: is given the facts and arrays of every step.
+    """
+
+    def __init__(self, place: Place, tell: Tell) -> None:
+        self._place, self._tell = place, tell
+        self._opened: _Opened | None = None
+        self._known: dict[str, Callable[..., Facts]] = {
+            "check-model": self.check_model,
+            "check-dataset": self.check_dataset,
+            "open": self.open,
+            "prepare": self.prepare,
+            "attack": self.attack,
+            "finish": self.finish,
+        }
+
+    def do(self, command: Facts) -> Facts:
+        """Carry out {"do": NAME, …}, the other entries being that method's arguments. Raises AuditorError."""
+        given = dict(command)
+        return self._known[given.pop("do")](**given)
+
+    def check_model(
+        self, path: str, name: str, input: str | None = None, output: str | None = None, layout: str | None = None
+    ) -> Facts:
+        """The facts of an upload; ModelError where it is no classifier that can be audited."""
+        upload = read_model(Path(path), input=input, output=output, layout=options.layout_of(layout))
+        return {"name": name, **inspection.inspect(upload).as_json()}
+
+    def check_dataset(self, path: str, name: str) -> Facts:
+        """The facts of a dataset as far as it tells them without a model; DatasetError where it cannot be read."""
+        return {"name": name, **look(Path(path))}
+
+    def open(
+        self, model: str, data: str, words: Facts, baseline: str | None = None, threads: int | None = None
+    ) -> Facts:
+        """Settle an audit in place of the one that was open. threads: where the words do not say.
+
+        Its cost is measured only while it is not prepared.
+        """
+        self._opened = None  # its sessions make room first
+        said = {name: value for name, value in words.items() if name not in _PATHS and value is not None}
+        paths = {"model": model, "data": data, "baseline": baseline, "out": str(Path.cwd())}
+        request = options.request({"threads": threads, **said, **paths})
+        asked = settle(request)
+        subject, spec = asked.subject, asked.subject.spec
+        opened = self._opened = _Opened(request, asked, self._place)
+        return {
+            "spec": spec.model_dump(mode="json"),
+            "spec_sha256": spec.sha256,
+            "subject_sha256": subject.sha256,
+            "chosen": asked.chosen,
+            "estimate": _estimate(asked, Prepared.load(opened.checkpoints)),
+            "device": spec.device,
+        }
+
+    def prepare(self) -> Facts:
+        """Sample, judge the clean examples and plan, unless that is kept already; tells index, label, predicted."""
+        opened = self._audit
+        prepared = opened.prepared
+        arrays = {name: getattr(prepared, name) for name in ("index", "label", "predicted")}
+        self._tell({"kind": "prepared"}, arrays)
+        facts = {
+            "plan": prepared.plan.as_json(),
+            "gradient": prepared.gradient.as_json(),
+            "clean": clean(prepared.right).model_dump(mode="json"),
+            "labelled": prepared.labelled,
+            "randomised": prepared.randomised,
+        }
+        return {"examples": len(prepared.index), "items": list(opened.items), "facts": facts}
+
+    def attack(self, item: str, seconds_left: float | None = None) -> Facts:
+        """Run what is missing of one work item and tell of all its stages, those found finished included. OutOfTime."""
+        opened = self._audit
+        chosen = opened.items.get(item)
+        if chosen is None:
+            raise AuditorError(f"the audit has no work item '{item}'")
+        opened.engine.stop_at = _stop_at(seconds_left)
+        steps = run_stages(opened.engine, [chosen], opened.kept(_Remembered(self._place)))
+        for position, step in enumerate(steps):
+            outcomes = {} if item.startswith("alone-") else _outcomes(opened, chosen, step.progress)
+            self._tell(_stage(step, position), outcomes)
+        return {}
+
+    def finish(
+        self,
+        id: str,
+        started_at: str,
+        out: str,
+        stopped: str | None = None,
+        margin: float = 0.02,
+        seconds_left: float | None = None,
+    ) -> Facts:
+        """Run the diagnosis' probes, unless the audit was stopped, and write the report and its files into `out`."""
+        opened = self._audit
+        if stopped is None:
+            opened.engine.stop_at = _stop_at(seconds_left)
+            try:
+                for _ in run_probes(opened.engine, opened.checkpoints):
+                    pass
+            except OutOfTime as error:
+                stopped = str(error)
+        circumstances = Circumstances(id, started_at, stopped, opened.asked.baseline, margin)
+        report = conclude(opened.asked.subject, opened.prepared, opened.checkpoints, circumstances, Path(out))
+        return {
+            "verdict": report.verdict,
+            "results_sha256": report.results_sha256,
+            "points": list(_points(report)),
+            "files": sorted(path.name for path in Path(out).iterdir()),
+        }
+
+    @property
+    def _audit(self) -> "_Opened":
+        if self._opened is None:
+            raise AuditorError("no audit is open; open one first")
+        return self._opened
+
+
+@dataclass
+class _Opened:
+    """The open audit; what is expensive is made when it is first needed."""
+
+    request: Request
+    asked: Asked
+    place: Place
+
+    def kept(self, place: Place) -> Checkpoints:
+        return Checkpoints(place, passes=self.asked.subject.spec.budget.passes)
+
+    @cached_property
+    def checkpoints(self) -> Checkpoints:
+        return self.kept(self.place)
+
+    @cached_property
+    def prepared(self) -> Prepared:
+        return prepare_once(self.asked.subject, self.checkpoints, allow_chance=self.request.allow_chance)
+
+    @cached_property
+    def items(self) -> dict[str, WorkItem]:
+        seed = self.asked.subject.spec.seed
+        return {item.name: item for item in (*slices(self.prepared), *alone(self.prepared, seed))}
+
+    @cached_property
+    def engine(self) -> Engine:
+        return Engine(self.asked.subject, self.prepared)
+
+
+class _Remembered:
+    """A place that is asked for each name once: a stage begins where the one before it ended."""
+
+    def __init__(self, place: Place) -> None:
+        self._place = place
+        self._seen: dict[str, bytes | None] = {}
+
+    def read(self, name: str) -> bytes | None:
+        if name not in self._seen:
+            self._seen[name] = self._place.read(name)
+        return self._seen[name]
+
+    def write(self, name: str, data: bytes) -> None:
+        self._place.write(name, data)
+        self._seen[name] = data
+
+
+def _estimate(asked: Asked, prepared: Prepared | None) -> Facts:
+    spec, dataset, upload = asked.subject.spec, asked.subject.dataset, asked.subject.upload
+    examples = min(spec.examples, dataset.size)
+    if prepared is not None:
+        gradient = prepared.gradient.access == "white-box"
+        return estimate(spec, examples=examples, classes=upload.classes, gradient=gradient)
+    try:
+        obstacles, cost = inspection.measure(upload, dataset.shape, spec.batch_size, spec.threads, spec.device)
+    except AuditorError:  # the preparation says it better, or finds a way around it
+        return estimate(spec, examples=examples, classes=upload.classes)
+    return estimate(spec, examples=examples, classes=upload.classes, gradient=not obstacles, speed=cost.speed)
+
+
+def _stop_at(seconds_left: float | None) -> float | None:
+    return None if seconds_left is None else time.monotonic() + seconds_left
+
+
+def _stage(step: Step, position: int) -> Facts:
+    row = vars(step.progress.rows[position])
+    facts = {"item": step.item, "position": position, "attack": step.stage.name, "norm": step.stage.norm}
+    return {"kind": "stage", **facts, "access": step.stage.access, "seconds": step.seconds[position], **row}
+
+
+def _outcomes(opened: _Opened, item: WorkItem, progress: Progress) -> Arrays:
+    """What is known of the slice's examples, as NORM/COLUMN; position is theirs among the sampled examples."""
+    arrays: dict[str, np.ndarray] = {}
+    for threat in opened.asked.subject.spec.threats:
+        found = finish.on_item(threat, opened.prepared, item, progress)
+        columns = {name: getattr(found, name) for name in ("distance", "attack", "margin", "complete")}
+        columns |= {"forwards": found.forwards, "backwards": found.backwards}
+        columns |= {"position": item.rows, "status": np.array(found.statuses(), dtype=str)}
+        arrays |= {f"{threat.norm}/{name}": column for name, column in columns.items()}
+    return arrays
+
+
+def _points(report: Report) -> Iterator[Facts]:
+    for curve in report.curves:
+        for position, point in enumerate(curve.points):
+            (lower, upper), (true_lower, true_upper) = point.interval, point.true_interval
+            bounds = {"lower": lower, "upper": upper, "true_lower": true_lower, "true_upper": true_upper}
+            same = point.model_dump(
+                include={"eps", "value", "robust_accuracy", "certified_accuracy", "broken_by", "unfinished"}
+            )
+            yield {"norm": curve.norm, "position": position, **same, **bounds}
