@@ -112,6 +112,17 @@ class Artifacts:
         for page in obstore.list(self._store, prefix=prefix or None):
             yield from map(_stored, page)
 
+    def sweep(self, before: float) -> int:
+        """Remove what killed writers left half-written in a local folder, last touched before; gives how much it was.
+
+        Such files are no keys: nothing lists them. A bucket keeps unfinished uploads apart; a rule of its own ends them.
+        """
+        half_written = self._folder.rglob("*#*") if self._folder else ()
+        old = [path for path in half_written if path.is_file() and path.stat().st_mtime < before]
+        for path in old:
+            path.unlink(missing_ok=True)
+        return len(old)
+
     def path(self, key: str) -> Path | None:
         """Where the bytes lie on this machine's disk, if they do; not to be changed."""
         return None if self._folder is None else self._folder / key
