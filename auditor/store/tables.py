@@ -17,6 +17,7 @@ from sqlalchemy import (
     String,
     Text,
     UniqueConstraint,
+    text,
 )
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
@@ -228,11 +229,13 @@ class Item(Table):
     __tablename__ = "item"
     __table_args__ = (
         UniqueConstraint("audit_id", "name"),
-        Index("ix_item_claim", "state", "kind", "priority", "not_before"),
+        Index("ix_item_lane", "project_id", "state", "kind", "device", text("priority DESC"), "id"),
+        Index("ix_item_warm", "audit_id", "state", text("priority DESC"), "id"),
+        Index("ix_item_served", "project_id", "claimed_at"),
         Index("ix_item_lease", "state", "lease_until"),
     )
     id: Mapped[str] = _id()
-    project_id: Mapped[str] = _owner("project.id")
+    project_id: Mapped[str] = _owner("project.id", index=False)
     audit_id: Mapped[str | None] = _owner("audit.id", nullable=True, index=False)
     version_id: Mapped[str | None] = _owner("version.id", nullable=True)
     dataset_id: Mapped[str | None] = _owner("dataset.id", nullable=True)
@@ -246,6 +249,7 @@ class Item(Table):
     losses: Mapped[int] = mapped_column(default=0)
     owner: Mapped[str | None]
     lease_until: Mapped[float | None]
+    claimed_at: Mapped[float | None]  # the last time
     not_before: Mapped[float] = mapped_column(default=0.0)
     error: Mapped[str | None]
     seconds: Mapped[float] = mapped_column(default=0.0)
