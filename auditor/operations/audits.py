@@ -1,15 +1,14 @@
 """Audits as they stand: looked at, cancelled; and what is known of their results while they run."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from sqlalchemy.orm import Session
 
 from auditor import queue, resources
 from auditor.audits.outcomes import at_most
 from auditor.operations.errors import Conflict, NotFound
-from auditor.operations.events import FINAL, tell
+from auditor.operations.events import tell
 from auditor.operations.service import Service
 from auditor.store.database import now
 from auditor.store.queries import audits as queries
@@ -31,12 +30,50 @@ class Known:
         """Differs whenever something has happened to the audit."""
         return self.listed.audit.state, self.listed.audit.events
 
+    @property
+    def ended(self) -> bool:
+        """Whether nothing will happen to the audit any more."""
+        return self.listed.audit.state in resources.FINISHED
+
+
+@dataclass(frozen=True)
+class News:
+    """What happened to an audit after some event. more: there are further events already."""
+
+    events: Sequence[Event]
+    more: bool
+    known: Known
+
 
 def show(service: Service, project_id: str, audit_id: str) -> Known:
     """Raises NotFound."""
     with service.database.reading() as session:
         listed = find(session, project_id, audit_id)
         return Known(listed, tuple(_bounds(session, listed)))
+
+
+def page(
+    service: Service,
+    project_id: str,
+    *,
+    state: str | None = None,
+    model: str | None = None,
+    dataset: str | None = None,
+    before: str | None = None,
+    limit: int,
+) -> list[Known]:
+    """Audits of the project, newest first, without bounds. before: an id."""
+    with service.database.reading() as session:
+        rows = queries.page(
+            session, project_id, state=state, model=model, dataset=dataset, before=before, limit=limit
+        )
+    return [Known(row) for row in rows]
+
+
+def signs(service: Service, audit_ids: Collection[str]) -> dict[str, tuple[str, int]]:
+    """What `Known.sign` is now, for each of these audits that is there."""
+    with service.database.reading() as session:
+        return queries.signs(session, audit_ids)
 
 
 def find(session: Session, project_id: str, audit_id: str) -> Listed:
@@ -67,16 +104,12 @@ def cancel(service: Service, project_id: str, audit_id: str) -> None:
             tell(session, audit_id, "audit.cancelled")
 
 
-def events(service: Service, project_id: str, audit_id: str, *, after: int, limit: int) -> Sequence[Event]:
-    """Events with a higher number than `after`. Raises NotFound."""
+def news(service: Service, project_id: str, audit_id: str, *, after: int, limit: int) -> News:
+    """Events with a higher number than `after`, so many at most. Raises NotFound."""
     with service.database.reading() as session:
-        find(session, project_id, audit_id)
-        return queries.events(session, audit_id, after=after, limit=limit)
-
-
-def ends(events: Sequence[Event]) -> bool:
-    """Whether no event will follow these."""
-    return bool(events) and events[-1].type in FINAL
+        known = Known(find(session, project_id, audit_id))  # first, so that nothing can end between the two
+        events = queries.events(session, audit_id, after=after, limit=limit + 1)
+    return News(events[:limit], len(events) > limit, known)
 
 
 def progress(listed: Listed) -> dict[str, int]:
@@ -85,7 +118,9 @@ def progress(listed: Listed) -> dict[str, int]:
     if facts is None:
         return {}
     stages, slices = len(facts["plan"]["stages"]), len(facts["plan"]["slices"])
-    alone = stages if facts["clean"]["correct"] else 0  # the diagnosis runs each once more, on what is right when clean
+    alone = (
+        stages if facts["clean"]["correct"] else 0
+    )  # the diagnosis runs each once more, on what is right when clean
     return {"done": listed.stages, "all": stages * slices + alone}
 
 
@@ -110,5 +145,5 @@ def _between(norm: str, grid: list[str], counts: list[Count]) -> Iterator[resour
         yield resources.Bounds(norm=norm, eps=eps, lower=lower / total, upper=upper / total)
 
 
-def _not_found(audit_id: Any) -> NotFound:
+def _not_found(audit_id: str) -> NotFound:
     return NotFound(f"there is no audit {audit_id} in this project")

@@ -111,7 +111,7 @@ def _listed() -> Select[Any]:
     )
 
 
-def _done(project_id: str) -> Select[tuple[Audit]]:
+def _done(project_id: str) -> Select[Audit]:
     report = (Artifact.audit_id == Audit.id, Artifact.kind == "report", Artifact.removed_at.is_(None))
     return select(Audit).where(
         Audit.project_id == project_id, Audit.state == "done", select(Artifact.kind).where(*report).exists()

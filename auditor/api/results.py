@@ -1,0 +1,227 @@
+"""What an audit found: its report and other files, curves, outcomes, examples, and its comparison with another."""
+
+import csv
+import io
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Header, Path, Query, Request, Response
+from fastapi.responses import JSONResponse
+
+from auditor import resources
+from auditor.api import files, problems
+from auditor.api.access import ServiceDep, needs
+from auditor.api.audits import shown
+from auditor.api.pages import Cursor, Limit
+from auditor.operations import audits, results
+from auditor.operations.access import Caller
+from auditor.operations.errors import NotDone, NotFound
+from auditor.operations.service import Service
+from auditor.operations.times import moment
+from auditor.spec import Norm
+from auditor.store.tables import Artifact, Outcome, Point
+
+router = APIRouter(prefix="/audits/{audit_id}", tags=["results"])
+Reader = Annotated[Caller, needs("reports:read")]
+Accept = Annotated[str, Header(include_in_schema=False)]
+
+_BINARY = {"schema": {"type": "string", "format": "binary"}}
+_FILE: dict[int | str, dict[str, Any]] = {
+    200: {"content": {"application/octet-stream": _BINARY}, "description": "The file; its ETag is its SHA-256"},
+    206: {"description": "The range that was asked for"},
+    304: {"description": "The caller has it already"},
+    416: {"description": "There is no such range"},
+}
+_REPORT: dict[int | str, dict[str, Any]] = {
+    **_FILE,
+    200: {"content": {"application/json": {"schema": {"type": "object"}}}, "description": "report.json"},
+    202: {"model": resources.Audit, "description": "The audit runs: what is known so far"},
+    409: {
+        "content": {problems.MEDIA_TYPE: {"schema": resources.NoReport.model_json_schema()}},
+        "description": "The audit failed or was cancelled",
+    },
+}
+_ROWS: dict[int | str, dict[str, Any]] = {
+    200: {"model": resources.Page[resources.Outcome], "content": {"text/csv": {"schema": {"type": "string"}}}}
+}
+_FORMATS = ("json",)
+_RETRY_SECONDS = "5"
+
+
+@router.get("/report.json", response_class=Response, responses=_REPORT, summary="The report")
+def report(audit_id: str, caller: Reader, service: ServiceDep, request: Request) -> Response:
+    """The stored bytes. Too early, the answer is the audit as it stands, with bounds."""
+    try:
+        file = results.file(service, caller.project_id, audit_id, "report")
+    except NotDone:
+        return _no_report(service, caller.project_id, audit_id, request.url.path)
+    return files.send(request, service.artifacts, file, download=False)
+
+
+@router.get("/report.{format}", include_in_schema=False)
+def other_report(audit_id: str, format: str, caller: Reader) -> None:
+    raise NotFound(
+        f"there are no reports as '{format}'; there are {', '.join(f'report.{name}' for name in _FORMATS)}"
+    )
+
+
+@router.get("/curves", summary="Robust accuracy at every eps, per norm")
+def curves(audit_id: str, caller: Reader, service: ServiceDep) -> list[resources.Curve]:
+    found = results.curves(service, caller.project_id, audit_id)
+    return [resources.Curve(norm=norm, points=[_point(row) for row in rows]) for norm, rows in found.items()]
+
+
+@router.get("/outcomes", response_class=Response, responses=_ROWS, summary="What is known of each example")
+def outcomes(
+    audit_id: str,
+    caller: Reader,
+    service: ServiceDep,
+    request: Request,
+    norm: Norm | None = None,
+    status: Annotated[str | None, Query(max_length=16)] = None,
+    attack: Annotated[str | None, Query(max_length=200)] = None,
+    limit: Annotated[int, Query(ge=1, le=10_000, description="How many at most")] = 1000,
+    cursor: Cursor = None,
+    accept: Accept = "",
+) -> Response:
+    """By norm and position in the sample; while the audit runs, the outcomes so far. As CSV where the caller accepts
+    `text/csv`; the next page is then in the header Link."""
+    rows, after = results.outcomes(
+        service, caller.project_id, audit_id, norm=norm, status=status, attack=attack, cursor=cursor, limit=limit
+    )
+    items = [_outcome(row) for row in rows]
+    if "text/csv" in accept:
+        following = None if after is None else request.url.include_query_params(cursor=after)
+        return _csv(items, None if following is None else f"{following.path}?{following.query}")
+    page = resources.Page[resources.Outcome].model_construct(items=items, next=after)
+    return Response(page.model_dump_json(), media_type="application/json")
+
+
+@router.get("/examples", summary="Broken examples, the most fragile first")
+def examples(
+    audit_id: str,
+    caller: Reader,
+    service: ServiceDep,
+    norm: Norm | None = None,
+    limit: Limit = 50,
+    cursor: Cursor = None,
+) -> resources.Page[resources.Example]:
+    found, after = results.examples(service, caller.project_id, audit_id, norm=norm, cursor=cursor, limit=limit)
+    return resources.Page(items=[_example(audit_id, example) for example in found], next=after)
+
+
+@router.get(
+    "/examples/{norm}/{example}.npy", response_class=Response, responses=_FILE, summary="An adversarial example"
+)
+def example(
+    audit_id: str,
+    norm: Norm,
+    example: Annotated[int, Path(ge=0, le=1 << 62, description="Its number in the dataset")],
+    caller: Reader,
+    service: ServiceDep,
+) -> Response:
+    """float32, in the domain and before normalisation: the smallest change that was found."""
+    npy = results.adversarial(service, caller.project_id, audit_id, norm, example)
+    headers = {"Content-Disposition": f'attachment; filename="{norm}-{example}.npy"'}
+    return Response(npy, headers=headers, media_type="application/octet-stream")
+
+
+@router.get("/artifacts", summary="The audit's files")
+def index(audit_id: str, caller: Reader, service: ServiceDep) -> resources.Page[resources.Artifact]:
+    rows = results.files(service, caller.project_id, audit_id)
+    return resources.Page(items=[_artifact(row) for row in rows])
+
+
+@router.get("/artifacts/{kind}", response_class=Response, responses=_FILE, summary="One of the audit's files")
+def artifact(
+    audit_id: str, kind: Annotated[str, Path(max_length=32)], caller: Reader, service: ServiceDep, request: Request
+) -> Response:
+    file = results.file(service, caller.project_id, audit_id, kind)
+    return files.send(request, service.artifacts, file)
+
+
+@router.get("/compare/{other}", summary="Compare two audits of the same examples")
+def compare(
+    audit_id: str,
+    other: str,
+    caller: Reader,
+    service: ServiceDep,
+    margin: Annotated[float, Query(ge=0, lt=1, description="The net loss that is tolerated")] = 0.02,
+) -> resources.Comparison:
+    """What the other audit lost against this one, example by example. Both must have the same specification."""
+    from auditor.operations.comparison import compare
+
+    return compare(service, caller.project_id, audit_id, other, margin)
+
+
+def _no_report(service: Service, project_id: str, audit_id: str, instance: str) -> Response:
+    """What there is instead of a report: the audit as it stands, or why it has ended without one."""
+    known = audits.show(service, project_id, audit_id)
+    audit = shown(known)
+    if not known.ended:
+        headers = {"Retry-After": _RETRY_SECONDS}
+        return Response(audit.model_dump_json(), 202, headers, media_type="application/json")
+    why = f"failed: {audit.problem['detail']}" if audit.problem else "was cancelled"
+    problem = resources.NoReport(
+        type="/problems/no-report",
+        title="The audit has no report",
+        status=409,
+        detail=f"audit {audit_id} {why}",
+        instance=instance,
+        state=audit.state,
+        bounds=audit.bounds,
+    )
+    return JSONResponse(problem.model_dump(mode="json"), 409, media_type=problems.MEDIA_TYPE)
+
+
+def _point(row: Point) -> resources.CurvePoint:
+    return resources.CurvePoint(
+        eps=row.eps,
+        value=row.value,
+        robust_accuracy=row.robust_accuracy,
+        interval=(row.lower, row.upper),
+        true_interval=(row.true_lower, row.true_upper),
+        certified_accuracy=row.certified_accuracy,
+        broken_by=row.broken_by,
+        unfinished=row.unfinished,
+    )
+
+
+def _outcome(row: Outcome) -> resources.Outcome:
+    # Ten thousand of them to a page; the columns have the fields' names and types.
+    return resources.Outcome.model_construct(**{name: getattr(row, name) for name in resources.Outcome.model_fields})
+
+
+def _csv(items: list[resources.Outcome], following: str | None) -> Response:
+    text = io.StringIO()
+    writer = csv.writer(text)
+    writer.writerow(resources.Outcome.model_fields)
+    writer.writerows([getattr(item, name) for name in resources.Outcome.model_fields] for item in items)
+    headers = {} if following is None else {"Link": f'<{following}>; rel="next"'}
+    return Response(text.getvalue(), headers=headers, media_type="text/csv")
+
+
+def _example(audit_id: str, example: results.Example) -> resources.Example:
+    row = example.outcome
+    return resources.Example(
+        example=row.example,
+        norm=row.norm,
+        label=row.label,
+        predicted=row.predicted,
+        adversarial=example.adversarial,
+        distance=row.distance or 0.0,
+        attack=row.attack or "",
+        array=f"/api/v1/audits/{audit_id}/examples/{row.norm}/{row.example}.npy",
+    )
+
+
+def _artifact(row: Artifact) -> resources.Artifact:
+    return resources.Artifact(
+        kind=row.kind,
+        filename=row.filename,
+        media_type=row.media_type,
+        size=row.size,
+        sha256=row.sha256,
+        url=f"/api/v1/audits/{row.audit_id}/artifacts/{row.kind}",
+        created_at=moment(row.created_at),
+        removed_at=moment(row.removed_at),
+    )
