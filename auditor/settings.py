@@ -26,7 +26,8 @@ class Settings:
     port: int = 8000
     url: str = ""  # as users reach it, for links; follows from host and port
     workers: int = 1
-    device: str = "cpu"
+    device: str = "cpu"  # cpu, cuda, or one GPU such as cuda:1
+    kinds: str = ""  # which work items a worker takes, with commas between; empty: all
     lease: float = 60.0
     max_model_bytes: int = 2 * _GIB
     max_dataset_bytes: int = 8 * _GIB
@@ -51,6 +52,11 @@ class Settings:
             elif text is not None and text != "":
                 values[field.name] = _parsed(field.name, text, type(field.default))
         return cls(**values)  # type: ignore[arg-type]
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """The variables from which `read` makes the same settings in another process."""
+        return {f"AUDITOR_{field.name.upper()}": str(getattr(self, field.name)) for field in fields(self)}
 
     @property
     def database_url(self) -> str:
