@@ -15,6 +15,7 @@ from auditor import resources
 from auditor.api import problems
 from auditor.api.access import Keyring, RateLimit
 from auditor.api.frame import BodyLimit, HostCheck, RequestLog
+from auditor.api.watch import Watch
 from auditor.operations.service import Service
 
 _THREADS = 64  # requests that may wait for the database or the artifact store at once
@@ -23,6 +24,7 @@ _REFUSALS = {
     403: "The key lacks the scope",
     404: "Not in this project",
     409: "Does not fit the present state",
+    410: "Its retention has ended",
     413: "The body is larger than allowed",
     422: "Something in the request is wrong",
     429: "Rate limit or quota",
@@ -48,6 +50,7 @@ def create_app(service: Service) -> FastAPI:
         lifespan=_lifespan,
     )
     app.state.service, app.state.keyring, app.state.rate_limit = service, Keyring(), RateLimit(service.settings)
+    app.state.watch = Watch(service)
     problems.install(app)
     app.add_middleware(BodyLimit, limit=service.settings.max_request_bytes)
     app.add_middleware(HostCheck, settings=service.settings)

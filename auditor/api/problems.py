@@ -25,6 +25,7 @@ EXPLAINED = {
     "not-found": "Nothing in this project has that name or id. What other projects hold is answered the same way.",
     "method-not-allowed": "The address exists, but not with this method; the header Allow names those that it has.",
     "conflict": "What was asked does not fit the present state, for example deleting what is in use. Nothing was changed.",
+    "no-report": "The audit failed or was cancelled, so that it has no report; `bounds` hold what was known of it then.",
     "gone": "It existed, and its retention has ended or it was deleted.",
     "too-large": "The body is larger than this service accepts; `detail` names the limit.",
     "unacceptable": "The request was understood and something in it is wrong; `errors` points at the fields, if fields are at fault.",
