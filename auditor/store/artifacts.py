@@ -18,6 +18,8 @@ from auditor.errors import AuditorError, SpecError
 from auditor.store.ids import new_id
 
 _CHUNK = 8 << 20
+_PARTS = 4  # chunks on their way at once
+_LARGEST_COPY = 5 << 30  # bytes that S3 copies in one request
 
 
 class ArtifactMissing(AuditorError):
@@ -58,19 +60,19 @@ class Artifacts:
     def put(self, chunks: Iterable[bytes], *, limit: int | None = None) -> tuple[str, int]:
         """Keep a stream as a blob, in constant memory; (sha256, size). Raises TooManyBytes."""
         digest, size, key = hashlib.sha256(), 0, f"incoming/{new_id()}"
-
-        def counted() -> Iterator[bytes]:
-            nonlocal size
-            for chunk in chunks:
-                size += len(chunk)
-                if limit is not None and size > limit:
-                    raise TooManyBytes(f"more than {limit} bytes came")
-                digest.update(chunk)
-                yield bytes(chunk)
-
-        obstore.put(self._store, key, counted(), chunk_size=_CHUNK)
+        try:
+            with self._writer(key) as writer:
+                for chunk in chunks:
+                    size += len(chunk)
+                    if limit is not None and size > limit:
+                        raise TooManyBytes(f"more than {limit} bytes came")
+                    digest.update(chunk)
+                    writer.write(chunk)
+        except BaseException:
+            self.delete([key])
+            raise
         sha256 = digest.hexdigest()
-        obstore.rename(self._store, key, blob_key(sha256))  # equal bytes may replace equal bytes
+        self._move(key, blob_key(sha256), size)  # equal bytes may replace equal bytes
         return sha256, size
 
     def read(self, key: str) -> bytes:
@@ -126,6 +128,19 @@ class Artifacts:
     def path(self, key: str) -> Path | None:
         """Where the bytes lie on this machine's disk, if they do; not to be changed."""
         return None if self._folder is None else self._folder / key
+
+    def _writer(self, key: str) -> Any:
+        return obstore.open_writer(self._store, key, buffer_size=_CHUNK, max_concurrency=_PARTS)
+
+    def _move(self, key: str, target: str, size: int) -> None:
+        if self._folder is not None or size <= _LARGEST_COPY:
+            obstore.rename(self._store, key, target)
+        else:
+            writer = self._writer(target)
+            for chunk in self.stream(key):
+                writer.write(chunk)
+            writer.close()  # not reached when the stream breaks, so that half a blob never lies under its digest
+            self.delete([key])
 
     def _get(self, key: str) -> Any:
         try:
