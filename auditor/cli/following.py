@@ -9,7 +9,7 @@ from auditor import resources, terminal
 from auditor.client import Client
 from auditor.errors import AuditorError, InputError
 
-_HELD = ("report", "adversarial", "outcomes")
+_REFUSALS = ("InputError", "ModelError", "DatasetError", "SpecError")
 
 
 class Interrupted(AuditorError):
@@ -46,7 +46,7 @@ class _Watcher:
     def __call__(self, event: resources.Event) -> None:
         if event.type != "audit.stage":
             return
-        self._total = self._total or self._client.get(self._audit_id).progress.get("total", 0)
+        self._total = self._total or self._client.get(self._audit_id).progress.get("all", 0)
         self._move(f"{event.data['norm']} {event.data['attack']}", event.data["done"], self._total)
 
 
@@ -59,7 +59,7 @@ def show_report(client: Client, audit_id: str, *, out: Path | None = None, print
     report = client.report(audit_id, wait_for_it=False)
     if out is not None:
         for file in client.artifacts(audit_id):
-            if file.kind in _HELD and file.removed_at is None:
+            if file.removed_at is None:
                 client.download(audit_id, file.kind, out / file.filename)
     if print_json:
         sys.stdout.write(report.model_dump_json(indent=2) + "\n")
@@ -73,5 +73,5 @@ def _refuse_without_report(audit: resources.Audit) -> None:
         raise AuditorError(f"audit {audit.id} was cancelled and has no report")
     if audit.state == "failed":
         problem = audit.problem or {}
-        kind = InputError if problem.get("type", "").endswith("unacceptable") else AuditorError
+        kind = InputError if problem.get("type") in _REFUSALS else AuditorError
         raise kind(f"audit {audit.id} failed: {problem.get('detail', 'for no reason that the service told')}")

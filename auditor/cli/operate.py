@@ -35,15 +35,15 @@ def worker(
     """A worker alone, for a service on many machines; database and files as AUDITOR_DATABASE and AUDITOR_ARTIFACTS say."""
     from auditor.settings import Settings
 
-    settings = Settings.read(data=data, device=device)
+    settings = Settings.read(data=data, device=device, kinds=kinds)
     if celery:
         from auditor.workers import celery_app
 
         celery_app.main(settings)
     else:
-        from auditor.workers import loop
+        from auditor.workers.worker import main
 
-        loop.main(settings, kinds)
+        main(settings)
 
 
 def doctor(data: DataFolder = None) -> int:

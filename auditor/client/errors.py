@@ -69,7 +69,7 @@ class NotFinished(AuditorError):
     """The audit has no report yet. audit: how far it is."""
 
     def __init__(self, audit: Audit) -> None:
-        done, total = audit.progress.get("done"), audit.progress.get("total")
+        done, total = audit.progress.get("done"), audit.progress.get("all")
         stages = f", {done} of {total} stages done" if total else ""
         super().__init__(
             f"audit {audit.id} is not finished: it is {audit.state}{stages}; 'auditor wait {audit.id}' waits"

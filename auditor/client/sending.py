@@ -48,8 +48,8 @@ def pauses(patience: float | None = None) -> Iterator[float | None]:
     """Seconds between tries, growing and jittered, as long as patience lasts; then None once."""
     stop_at = time.monotonic() + (PATIENCE if patience is None else patience)
     pause = 0.2
-    while time.monotonic() < stop_at:
-        yield pause * random.uniform(0.5, 1.5)
+    while (left := stop_at - time.monotonic()) > 0:
+        yield min(left, pause * random.uniform(0.5, 1.5))
         pause = min(2 * pause, _LONGEST_PAUSE)
     yield None
 

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from auditor import resources
 from auditor.client.calls.events import Following
 from auditor.client.errors import NotFinished
-from auditor.client.sending import LONG_PATIENCE, every, fetch, path_of, send
+from auditor.client.sending import LONG_PATIENCE, PATIENCE, every, fetch, path_of, send
 from auditor.client.steps import Call, Give, Request, Stream
 from auditor.errors import SpecError
 
@@ -92,9 +92,9 @@ def wait(
     if on_event is not None:
         yield from _tell(audit_id, on_event, stop_at)
     while True:
-        left = _LONG_POLL if stop_at is None else min(_LONG_POLL, max(0.0, stop_at - time.monotonic()))
-        request = Request("GET", path_of("audits", audit_id), params={"wait": round(left, 1)})
-        found = yield from fetch(resources.Audit, request, patience=LONG_PATIENCE)
+        left = LONG_PATIENCE if stop_at is None else max(0.0, stop_at - time.monotonic())
+        request = Request("GET", path_of("audits", audit_id), params={"wait": round(min(_LONG_POLL, left), 1)})
+        found = yield from fetch(resources.Audit, request, patience=max(PATIENCE, left))
         if found.state in resources.FINISHED:
             return found
         if stop_at is not None and time.monotonic() >= stop_at:

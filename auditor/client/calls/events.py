@@ -30,34 +30,35 @@ class Following:
             if self._lines is None:
                 yield from self._connect(stop_at)
             chunk: bytes = yield Read()
-        except ConnectionLost as lost:
-            yield from self._broken(lost, stop_at)
+        except (ConnectionLost, Unreachable) as error:
+            yield from self._broken(error, stop_at)
             return []
         if not chunk:
-            yield from self._broken(ConnectionLost("the events ended early", sent=True), stop_at)
+            yield from self._broken(Unreachable("the service ended the events early"), stop_at)
             return []
         assert self._lines is not None
+        self._pauses = pauses(LONG_PATIENCE)
         events = [event for event in self._lines.feed(chunk) if event.number > self._number]
         if events:
             self._number = events[-1].number
-            self._pauses = pauses(LONG_PATIENCE)
             self.ended = events[-1].type in _LAST
         return events
 
     def _connect(self, stop_at: float | None) -> Call[None]:
-        silence = _SILENCE if stop_at is None else min(_SILENCE, max(0.1, stop_at - time.monotonic()))
+        left = LONG_PATIENCE if stop_at is None else max(0.1, stop_at - time.monotonic())
         headers = {"accept": "text/event-stream", "last-event-id": str(self._number)}
         path = path_of("audits", self._audit_id, "events")
-        yield from send(Request("GET", path, headers=headers, stream=True, timeout=silence), patience=LONG_PATIENCE)
+        request = Request("GET", path, headers=headers, stream=True, timeout=min(_SILENCE, left))
+        yield from send(request, patience=left)
         self._lines = _Lines()
 
-    def _broken(self, lost: ConnectionLost, stop_at: float | None) -> Call[None]:
+    def _broken(self, error: Exception, stop_at: float | None) -> Call[None]:
         self._lines = None
         if stop_at is not None and time.monotonic() >= stop_at:
             return
         pause = next(self._pauses)
         if pause is None:
-            raise Unreachable(f"{lost}, again and again; the audit is not harmed by it") from lost
+            raise Unreachable(f"{error}, again and again; the audit is not harmed by it") from error
         yield Pause(pause)
 
 

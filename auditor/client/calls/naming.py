@@ -6,7 +6,7 @@ from auditor.client.steps import Call, Request, Stream
 
 
 def models(*, name: str | None = None) -> Stream[resources.Model]:
-    """All models of the project. name: only the one of this name."""
+    """All models of the project, newest first. name: a part of the names that are wanted."""
     return every(resources.Model, path_of("models"), name=name)
 
 
@@ -47,7 +47,7 @@ def delete_model(name: str) -> Call[None]:
 
 
 def datasets(*, name: str | None = None) -> Stream[resources.Dataset]:
-    """All datasets of the project, or those of one name."""
+    """All datasets of the project, newest first. name: a part of the names that are wanted."""
     return every(resources.Dataset, path_of("datasets"), name=name)
 
 

@@ -3,7 +3,7 @@
 import hashlib
 import io
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pydantic import TypeAdapter
 
@@ -11,7 +11,7 @@ from auditor import resources
 from auditor.client.calls.auditing import get, wait
 from auditor.client.errors import NotFinished, Unreachable
 from auditor.client.result import Result
-from auditor.client.sending import LONG_PATIENCE, every, fetch_json, listed, path_of, pauses, send
+from auditor.client.sending import LONG_PATIENCE, every, fetch, fetch_json, listed, path_of, pauses, send
 from auditor.client.steps import Call, ConnectionLost, Pause, Read, Request, Stream
 from auditor.errors import Damaged
 
@@ -80,9 +80,9 @@ def example(audit_id: str, norm: str, example: int) -> "Call[np.ndarray]":
     return array
 
 
-def compare(audit_id: str, other: str) -> Call[dict[str, Any]]:
-    """Two audits of the same examples, paired: what the second lost against the first, with its interval."""
-    return fetch_json(Request("GET", path_of("audits", audit_id, "compare", other)))
+def compare(audit_id: str, other: str) -> Call[resources.Comparison]:
+    """Two finished audits, paired example by example: what the second lost against the first."""
+    return fetch(resources.Comparison, Request("GET", path_of("audits", audit_id, "compare", other)))
 
 
 def artifacts(audit_id: str) -> Stream[resources.Artifact]:

@@ -9,7 +9,7 @@ from auditor.client.calls.naming import dataset, set_alias, version
 from auditor.client.errors import Conflict, DatasetRefused, ModelRefused, ServiceError, Unreachable
 from auditor.client.sending import LONG_PATIENCE, fetch, path_of, pauses, send
 from auditor.client.source import Source, opened
-from auditor.client.steps import Answer, Call, Pause, Request
+from auditor.client.steps import Call, Pause, Request
 
 AT_ONCE = 64 << 20  # larger files go in pieces
 PIECE = 8 << 20
@@ -105,28 +105,25 @@ def _send_pieces(source: Source, tell: Progress) -> Call[str]:
 
 def _send_piece(path: str, piece: bytes, offset: int) -> Call[int]:
     """Where the next piece begins. After a broken connection the service is asked how much has arrived."""
-    headers = {"upload-offset": str(offset), "content-type": "application/partial-upload"}
+    headers = {"upload-offset": str(offset), "content-type": "application/octet-stream"}
     request = Request("PATCH", path, headers=headers, content=piece, repeatable=False)
     for pause in pauses(LONG_PATIENCE):
         try:
-            return _offset((yield from send(request, patience=0)))
+            answer = yield from send(request, patience=0)
+            return int(answer.headers["upload-offset"])
         except (Unreachable, ServiceError) as error:
             if pause is None or not _mendable(error):
                 raise
             yield Pause(pause)
-        answer = yield from send(Request("HEAD", path), patience=LONG_PATIENCE)
-        if _offset(answer) != offset:
-            return _offset(answer)
+        known = yield from fetch(resources.Upload, Request("GET", path), patience=LONG_PATIENCE)
+        if known.received != offset:
+            return known.received
     raise AssertionError("the last pause is None, at which the loop raises")
 
 
 def _mendable(error: Unreachable | ServiceError) -> bool:
     """Whether the service may go on from where it stands."""
     return isinstance(error, Unreachable | Conflict) or error.problem.status in (429, 500, 502, 503, 504)
-
-
-def _offset(answer: Answer) -> int:
-    return int(answer.headers["upload-offset"])
 
 
 def _stem(content: Path | str | bytes, otherwise: str) -> str:
