@@ -91,13 +91,12 @@ async def caller(
         raise Unauthorised("no API key came; send it as 'Authorization: Bearer KEY'")
     known, looked_up = await request.app.state.keyring.caller(service, credentials.credentials)
     await request.app.state.rate_limit.spend(known.key_id, request.state.headers)
-    for scope in wanted.scopes:
-        known.require(scope)
+    known.require(*wanted.scopes)
     if looked_up and (known.used_at is None or time.time() - known.used_at > _TOUCH_SECONDS):
         tasks.add_task(access.touch, service, known.key_id)
     return known
 
 
-def needs(scope: str) -> Any:
-    """The dependency that gives a route its caller, who must hold `scope`."""
-    return Security(caller, scopes=[scope])
+def needs(*scopes: str) -> Any:
+    """The dependency that gives a route its caller, who must hold one of these scopes."""
+    return Security(caller, scopes=scopes)

@@ -1,15 +1,15 @@
 """API keys of the caller's project."""
 
-from typing import Annotated
+from typing import Annotated, cast
 
 from fastapi import APIRouter, Request
 
 from auditor import resources
 from auditor.api.access import ServiceDep, needs
 from auditor.api.pages import Cursor, Limit, page
-from auditor.api.times import moment
 from auditor.operations import keys
 from auditor.operations.access import Caller
+from auditor.operations.times import moment
 from auditor.store.tables import Key
 
 router = APIRouter(prefix="/keys", tags=["keys"])
@@ -37,7 +37,8 @@ def index(
     caller: Annotated[Caller, needs("keys:read")], service: ServiceDep, limit: Limit = 50, cursor: Cursor = None
 ) -> resources.Page[resources.Key]:
     with service.database.reading() as session:
-        return page(keys.list_keys(session, caller.project_id, cursor, limit + 1), limit, _shown)
+        rows = keys.list_keys(session, caller.project_id, cursor, limit + 1)
+    return page([_shown(row) for row in rows], limit)
 
 
 @router.delete("/{key_id}", status_code=204, summary="Revoke a key")
@@ -55,7 +56,7 @@ def _shown(row: Key, text: str | None = None) -> resources.Key:
         id=row.id,
         name=row.name,
         prefix=row.prefix,
-        role=row.role,
+        role=cast(resources.Role, row.role),
         scopes=row.scopes,
         key=text,
         created_at=moment(row.created_at),

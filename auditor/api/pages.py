@@ -1,6 +1,6 @@
 """Lists in pages: `?limit=` and `?cursor=`, newest first."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Annotated, Protocol, TypeVar
 
 from fastapi import Query
@@ -12,14 +12,14 @@ Cursor = Annotated[str | None, Query(max_length=64, description="`next` of the p
 
 
 class HasId(Protocol):
-    id: str
+    @property
+    def id(self) -> str: ...
 
 
-Row = TypeVar("Row", bound=HasId)
-Shown = TypeVar("Shown")
+Item = TypeVar("Item", bound=HasId)
 
 
-def page(rows: Sequence[Row], limit: int, show: Callable[[Row], Shown]) -> resources.Page[Shown]:
-    """One page of rows that are ordered by id. rows: one more than `limit` where there are that many."""
-    more = rows[limit - 1].id if len(rows) > limit else None
-    return resources.Page(items=[show(row) for row in rows[:limit]], next=more)
+def page(items: Sequence[Item], limit: int) -> "resources.Page[Item]":  # quoted: pydantic knows no protocols
+    """One page of what is ordered by id. items: one more than `limit` where there are that many."""
+    more = items[limit - 1].id if len(items) > limit else None
+    return resources.Page(items=list(items[:limit]), next=more)

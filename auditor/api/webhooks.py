@@ -51,7 +51,8 @@ def test(webhook_id: str, caller: Writer, service: ServiceDep) -> resources.Deli
 def deliveries(
     webhook_id: str, caller: Reader, service: ServiceDep, limit: Limit = 50, cursor: Cursor = None
 ) -> resources.Page[resources.Delivery]:
-    return page(webhooks.deliveries(service, caller.project_id, webhook_id, cursor, limit + 1), limit, _sent)
+    rows = webhooks.deliveries(service, caller.project_id, webhook_id, cursor, limit + 1)
+    return page([_sent(row) for row in rows], limit)
 
 
 def _shown(row: Webhook, secret: str | None = None) -> resources.Webhook:

@@ -28,12 +28,11 @@ class Caller:
     scopes: frozenset[str]
     used_at: float | None = None
 
-    def require(self, scope: str) -> None:
-        """Raises Forbidden."""
-        if scope not in self.scopes:
-            raise Forbidden(
-                f"this key ({self.role}) lacks the scope {scope}; ask an admin of the project for one that has it"
-            )
+    def require(self, *scopes: str) -> None:
+        """One of these scopes is enough. Raises Forbidden."""
+        if self.scopes.isdisjoint(scopes):
+            needed = " or ".join(scopes)
+            raise Forbidden(f"this key ({self.role}) lacks {needed}; ask an admin of the project for one that has it")
 
 
 def authenticate(service: Service, token: str) -> Caller:

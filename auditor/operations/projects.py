@@ -6,6 +6,7 @@ from typing import Any
 from sqlalchemy.orm import Session
 
 from auditor.operations.errors import QuotaExceeded, Unacceptable
+from auditor.operations.service import Service
 from auditor.store.database import now
 from auditor.store.queries import projects
 from auditor.store.tables import Project
@@ -63,6 +64,12 @@ def check_bytes(session: Session, project_id: str, more: int) -> None:
         raise QuotaExceeded(
             f"{more} more bytes do not fit: {used} of the project's {quota} are used; delete what is not needed"
         )
+
+
+def check_room(service: Service, project_id: str, more: int) -> None:
+    """The same, ahead of a transfer: whoever stores the bytes checks again. Raises QuotaExceeded."""
+    with service.database.reading() as session:
+        check_bytes(session, project_id, more)
 
 
 def check_audits(session: Session, project_id: str) -> None:

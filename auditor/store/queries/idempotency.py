@@ -1,21 +1,18 @@
 """Answers to requests that carried an Idempotency-Key."""
 
-from typing import Any
-
 from sqlalchemy import delete, select, update
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
 from auditor.store.database import now
+from auditor.store.queries.inserting import insert
 from auditor.store.tables import Idempotency
-
-_INSERT: dict[str, Any] = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
 
 
 def claim(session: Session, project_id: str, key: str, request_sha256: str) -> bool:
     """Insert the row of a first request; False when there is one. Waits for a transaction that is inserting it."""
-    insert = _INSERT[session.get_bind().dialect.name](Idempotency)
-    row = insert.values(project_id=project_id, key=key, request_sha256=request_sha256, created_at=now())
+    row = insert(session, Idempotency).values(
+        project_id=project_id, key=key, request_sha256=request_sha256, created_at=now()
+    )
     return bool(session.execute(row.on_conflict_do_nothing().returning(Idempotency.key)).first())
 
 
