@@ -17,7 +17,6 @@ from sqlalchemy import (
     String,
     Text,
     UniqueConstraint,
-    text,
 )
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
@@ -229,8 +228,6 @@ class Item(Table):
     __tablename__ = "item"
     __table_args__ = (
         UniqueConstraint("audit_id", "name"),
-        Index("ix_item_lane", "project_id", "state", "kind", "device", text("priority DESC"), "id"),
-        Index("ix_item_warm", "audit_id", "state", text("priority DESC"), "id"),
         Index("ix_item_served", "project_id", "claimed_at"),
         Index("ix_item_lease", "state", "lease_until"),
     )
@@ -255,6 +252,11 @@ class Item(Table):
     seconds: Mapped[float] = mapped_column(default=0.0)
     created_at: Mapped[float]
     finished_at: Mapped[float | None]
+
+
+# the queue's order: highest priority first, then age
+Index("ix_item_lane", Item.project_id, Item.state, Item.kind, Item.device, Item.priority.desc(), Item.id)
+Index("ix_item_warm", Item.audit_id, Item.state, Item.priority.desc(), Item.id)
 
 
 class Checkpoint(Table):
