@@ -128,9 +128,15 @@ def expire_checkpoints(session: Session, project_id: str, before: float, limit: 
     return session.scalars(delete(Checkpoint).where(chosen).returning(Checkpoint.key)).all()
 
 
+def referred(sha256: str | None = None) -> ColumnElement[bool]:
+    """Whether anything refers to this blob; without a digest: to the blob of the enclosing query."""
+    wanted = Blob.sha256 if sha256 is None else sha256
+    return or_(*(exists().where(table.sha256 == wanted) for table in _REFERRING))
+
+
 def unreferred_blobs(session: Session, before: float, limit: int, after: str) -> Sequence[str]:
     """Digests above `after`, in order, of blobs to which nothing refers and that were last used before."""
-    chosen = select(Blob.sha256).where(Blob.used_at < before, Blob.sha256 > after, ~_referred())
+    chosen = select(Blob.sha256).where(Blob.used_at < before, Blob.sha256 > after, ~referred())
     return session.scalars(chosen.order_by(Blob.sha256).limit(limit)).all()
 
 
@@ -140,7 +146,7 @@ def lock_blob(session: Session, sha256: str) -> Blob | None:
 
 
 def is_referred(session: Session, sha256: str) -> bool:
-    return bool(session.scalar(select(_referred(sha256))))
+    return bool(session.scalar(select(referred(sha256))))
 
 
 def remove_blob(session: Session, sha256: str) -> None:
@@ -174,12 +180,6 @@ def drop_deliveries(session: Session, before: float) -> int:
 def drop_workers(session: Session, before: float) -> int:
     """Forget workers that were last seen before."""
     return _count(session.execute(delete(Worker).where(Worker.seen_at < before)))
-
-
-def _referred(sha256: str | None = None) -> ColumnElement[bool]:
-    """Whether anything refers to this blob; without a digest: to the blob of the enclosing query."""
-    wanted = Blob.sha256 if sha256 is None else sha256
-    return or_(*(exists().where(table.sha256 == wanted) for table in _REFERRING))
 
 
 def _count(result: Any) -> int:
