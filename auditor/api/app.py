@@ -12,7 +12,20 @@ from fastapi.routing import APIRoute
 
 import auditor
 from auditor import resources
-from auditor.api import problems
+from auditor.api import (
+    audits,
+    datasets,
+    docs,
+    events,
+    keys,
+    links,
+    models,
+    problems,
+    projects,
+    results,
+    uploads,
+    webhooks,
+)
 from auditor.api.access import Keyring, RateLimit
 from auditor.api.frame import BodyLimit, HostCheck, RequestLog
 from auditor.api.watch import Watch
@@ -31,6 +44,7 @@ _REFUSALS = {
     500: "A defect of the service",
     503: "Temporarily not available",
 }
+_ROUTES = (uploads, models, datasets, audits, events, results, links, webhooks, keys, projects)
 _PROBLEM = {"content": {problems.MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}}
 _RESPONSES: dict[int | str, dict[str, Any]] = {
     status: {"description": description, **_PROBLEM} for status, description in _REFUSALS.items()
@@ -55,23 +69,12 @@ def create_app(service: Service) -> FastAPI:
     app.add_middleware(BodyLimit, limit=service.settings.max_request_bytes)
     app.add_middleware(HostCheck, settings=service.settings)
     app.add_middleware(RequestLog)
-    for name in (
-        "uploads",
-        "models",
-        "datasets",
-        "audits",
-        "events",
-        "results",
-        "links",
-        "webhooks",
-        "keys",
-        "projects",
-    ):
-        if find_spec(f"auditor.api.{name}") is not None:
-            app.include_router(_router(name), prefix="/api/v1", responses=_RESPONSES)
+    for routes in _ROUTES:
+        app.include_router(routes.router, prefix="/api/v1", responses=_RESPONSES)
     if find_spec("auditor.api.health") is not None:
         app.include_router(_router("health"))
     app.include_router(problems.router, responses=_RESPONSES)
+    app.include_router(docs.router)
     _describe(app)
     return app
 

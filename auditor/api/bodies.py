@@ -1,9 +1,8 @@
 """Raw request bodies, read as they come: what is held in memory does not grow with the file."""
 
 from collections.abc import AsyncIterator, Iterator
-from contextlib import AsyncExitStack
 
-from anyio.from_thread import BlockingPortal
+from anyio import from_thread
 from fastapi import Request
 from fastapi.concurrency import run_in_threadpool
 from starlette.requests import ClientDisconnect
@@ -40,13 +39,11 @@ async def keep(
     async def following() -> bytes:
         return await anext(source, b"")
 
-    def chunks(portal: BlockingPortal) -> Iterator[bytes]:
-        while chunk := portal.call(following):
+    def chunks() -> Iterator[bytes]:
+        while chunk := from_thread.run(following):
             yield chunk
 
-    async with AsyncExitStack() as stack:
-        portal = await stack.enter_async_context(BlockingPortal())
-        return await run_in_threadpool(blobs.keep, service, chunks(portal), limit)
+    return await run_in_threadpool(blobs.keep, service, chunks(), limit)
 
 
 async def pieces(request: Request, size: int) -> AsyncIterator[bytes]:
