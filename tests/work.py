@@ -20,7 +20,7 @@ from tests.conftest import DEMO
 WORDS = {
     "examples": 40,
     "norm": ["Linf", "L2"],
-    "eps": ["0.05,0.1", "0.2,0.5"],
+    "eps": ["0.1", "0.5"],
     "attack": ["fgsm", "pgd"],
     "batch_size": 4,
 }

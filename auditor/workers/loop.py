@@ -9,6 +9,8 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from sqlalchemy.exc import OperationalError
+
 from auditor.errors import AuditorError, OutOfTime
 from auditor.logs import bound, log
 from auditor.operations.service import Service
@@ -98,55 +100,58 @@ class Worker:
             self.rest()
 
     def _attempt(self, claim: Claim, heartbeat: Heartbeat) -> None:
-        """Do the item; whatever comes of it is recorded, unless the claim was lost."""
+        """Do the item; whatever comes of it is recorded, unless the claim was lost or the database is away."""
         began = time.monotonic()
 
         def spent() -> float:
             return time.monotonic() - began
 
-        def late() -> bool:
-            return claim.kind == "check" and spent() > self.service.settings.check_seconds
-
         def stop() -> bool:
-            return heartbeat.cancelled or heartbeat.lost or self.stopping.is_set() or late()
+            return heartbeat.cancelled or heartbeat.lost or self.stopping.is_set() or self._late(claim, spent())
 
         try:
             steps.do(self.service, claim, self._desk_for(claim), stop, spent)
             log.info("item.done", seconds=round(spent(), 3))
+        except (LeaseLost, OperationalError):
+            raise
         except OutOfTime as error:
+            log.info("item.cut", error=str(error))
             attacking.out_of_time(self.service, claim, str(error), spent())
         except ChildRefused as error:
             log.info("item.refused", kind=error.kind, error=str(error))
-            end = items.refused if error.kind in _REFUSALS else None
-            if end is None:
-                items.died(self.service, claim, str(error), spent())
+            if error.kind in _REFUSALS:
+                items.refused(self.service, claim, error.kind, str(error), spent())
             else:
-                end(self.service, claim, error.kind, str(error), spent())
+                items.died(self.service, claim, str(error), spent())
         except (ChildDied, Interrupted) as error:
+            self._stopped(claim, heartbeat, str(error), spent())
+        except Exception as error:  # what a child says is not to be trusted, and must not stop the worker
+            log.error("item.failed", exc_info=not isinstance(error, AuditorError), error=str(error))
             self.rest()
-            self._stopped(claim, heartbeat, str(error), spent(), late())
-        except LeaseLost:
-            raise
-        except AuditorError as error:
-            self.rest()
-            log.error("item.failed", error=str(error))
             items.died(self.service, claim, str(error), spent())
         if claim.audit_id is None:
             self.rest()
 
-    def _stopped(self, claim: Claim, heartbeat: Heartbeat, error: str, seconds: float, late: bool) -> None:
+    def _stopped(self, claim: Claim, heartbeat: Heartbeat, error: str, seconds: float) -> None:
+        """The child is gone: because it was told to go, or by itself."""
+        self.rest()
         if heartbeat.lost:
-            log.warning("item.lost")
-        elif heartbeat.cancelled:
+            raise LeaseLost(f"the lease of {claim.name} was lost at work")
+        if heartbeat.cancelled:
+            log.info("item.cancelled")
             items.cancelled(self.service, claim, seconds)
-        elif late:
+        elif self.stopping.is_set():
+            log.info("item.given_back")
+            items.give_back(self.service, claim, seconds)
+        elif self._late(claim, seconds):
             limit = self.service.settings.check_seconds
             items.refused(self.service, claim, "InputError", f"the check took longer than {limit:g} seconds", seconds)
-        elif self.stopping.is_set():
-            items.give_back(self.service, claim, seconds)
         else:
             log.error("child.died", error=error)
             items.died(self.service, claim, error, seconds)
+
+    def _late(self, claim: Claim, seconds: float) -> bool:
+        return claim.kind == "check" and seconds > self.service.settings.check_seconds
 
     def _desk_for(self, claim: Claim) -> Desk:
         about = claim.audit_id or claim.id

@@ -1,15 +1,18 @@
 """The last part of an audit: its files, its points and its verdict, written once."""
 
 import hashlib
-from collections.abc import Iterator, Mapping
+import os
+import stat
+from collections.abc import Mapping
+from io import BufferedReader
 from pathlib import Path
 from typing import Any
 
+from auditor.errors import AuditorError
 from auditor.operations.events import tell
 from auditor.operations.service import Service
 from auditor.operations.work import items
 from auditor.queue import Claim
-from auditor.store.artifacts import blob_key
 from auditor.store.database import now
 from auditor.store.queries import blobs
 from auditor.store.queries import work as queries
@@ -17,25 +20,30 @@ from auditor.store.tables import Artifact
 
 _CHUNK = 1 << 20
 _MEDIA_TYPES = {
-    ".json": "application/json",
-    ".npz": "application/zip",
-    ".parquet": "application/vnd.apache.parquet",
+    "report.json": "application/json",
+    "adversarial.npz": "application/zip",
+    "outcomes.parquet": "application/vnd.apache.parquet",
 }
 
 
+class FileMissing(AuditorError):
+    """The child said that it was done, and left no such file."""
+
+
 def finished(service: Service, claim: Claim, folder: Path, answer: Mapping[str, Any], seconds: float) -> None:
-    """The audit is done. folder: where its files are; answer: verdict, results_sha256, points and the files' names.
+    """The audit is done. folder: where its files are; answer: verdict, results_sha256 and points.
 
     The files are stored before the transaction; when the claim was lost they are nobody's, and are collected later.
+    Raises FileMissing.
     """
-    stored = [(folder / name, *_store(service, folder / name)) for name in answer["files"]]
+    stored = {name: _store(service, folder / name) for name in _MEDIA_TYPES}
     with service.database.transaction() as session:
         audit = items.end(session, claim, seconds)
         if audit is None:
             return
-        for path, sha256, size in stored:
+        for name, (sha256, size) in stored.items():
             blobs.refer(session, sha256, size)
-            session.add(_artifact(audit.id, path, sha256, size))
+            session.add(_artifact(audit.id, name, sha256, size))
         queries.replace_points(session, audit.id, answer["points"])
         audit.verdict, audit.results_sha256 = answer["verdict"], answer["results_sha256"]
         audit.state, audit.finished_at = "done", now()
@@ -44,28 +52,32 @@ def finished(service: Service, claim: Claim, folder: Path, answer: Mapping[str, 
 
 def _store(service: Service, path: Path) -> tuple[str, int]:
     """Keep a file as a blob. Its row comes first, so that equal bytes that nobody needed are not collected meanwhile."""
-    with path.open("rb") as file:
-        sha256 = hashlib.file_digest(file, "sha256").hexdigest()
-    with service.database.transaction() as session:
-        blobs.refer(session, sha256, path.stat().st_size)
-    found = service.artifacts.head(blob_key(sha256))
-    if found is not None and found.size == path.stat().st_size:
-        return sha256, found.size
-    return service.artifacts.put(_chunks(path))
+    with _opened(path) as file:
+        sha256, size = hashlib.file_digest(file, "sha256").hexdigest(), file.tell()
+        with service.database.transaction() as session:
+            blobs.refer(session, sha256, size)
+        file.seek(0)
+        return service.artifacts.put(iter(lambda: file.read(_CHUNK), b""))
 
 
-def _chunks(path: Path) -> Iterator[bytes]:
-    with path.open("rb") as file:
-        while chunk := file.read(_CHUNK):
-            yield chunk
+def _opened(path: Path) -> BufferedReader:
+    """A file that the child wrote. It may have put a link there, to what it must not see: none is followed."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except OSError as error:
+        raise FileMissing(f"the audit's process left no file {path.name}: {error.strerror}") from error
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise FileMissing(f"the audit's process left something that is no file as {path.name}")
+    return os.fdopen(descriptor, "rb")
 
 
-def _artifact(audit_id: str, path: Path, sha256: str, size: int) -> Artifact:
+def _artifact(audit_id: str, name: str, sha256: str, size: int) -> Artifact:
     return Artifact(
         audit_id=audit_id,
-        kind=path.stem,
-        filename=path.name,
-        media_type=_MEDIA_TYPES[path.suffix],
+        kind=Path(name).stem,
+        filename=name,
+        media_type=_MEDIA_TYPES[name],
         sha256=sha256,
         size=size,
         created_at=now(),
