@@ -13,7 +13,7 @@ from auditor.audits.frames import encode
 from auditor.errors import AuditorError
 from auditor.report.schema import plain
 from auditor.workers.commands import Arrays, Commands, Facts
-from auditor.workers.pipe import Pipe
+from auditor.workers.pipe import Pipe, standard_pipe
 
 _PR_SET_PDEATHSIG, _PR_SET_NO_NEW_PRIVS = 1, 38
 
@@ -21,7 +21,7 @@ _PR_SET_PDEATHSIG, _PR_SET_NO_NEW_PRIVS = 1, 38
 def main() -> None:
     """Carry out the worker's commands until it closes the pipe. What is no AuditorError ends the process."""
     _restrict(parent=int(sys.argv[1]))
-    pipe = _taken()
+    pipe = standard_pipe()
     parent = _Parent(pipe)
     commands = Commands(parent, parent.step)
     pipe.send({"ready": True})
@@ -56,23 +56,6 @@ class _Parent:
 
     def step(self, facts: Facts, arrays: Arrays) -> None:
         self._pipe.send({"step": plain(facts)}, encode({}, arrays))
-
-
-def _taken() -> Pipe:
-    """The pipe, on descriptors of its own: whatever else reads standard input finds nothing, and whatever prints, in
-    Python or below it, prints to standard error."""
-    source, sink = os.dup(0), os.dup(1)
-    nothing = os.open(os.devnull, os.O_RDONLY)
-    os.dup2(nothing, 0)
-    os.close(nothing)
-    os.dup2(2, 1)
-
-    def write(data: bytes) -> None:
-        view = memoryview(data)
-        while view:
-            view = view[os.write(sink, view) :]
-
-    return Pipe(lambda size: os.read(source, size), write)
 
 
 def _restrict(parent: int) -> None:

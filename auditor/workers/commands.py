@@ -28,6 +28,7 @@ Facts = dict[str, Any]
 Arrays = Mapping[str, np.ndarray]
 Tell = Callable[[Facts, Arrays], None]
 
+_COLUMNS = ("distance", "attack", "margin", "complete", "forwards", "backwards")
 _PATHS = ("model", "data", "baseline", "out", "labels", "preprocessor")  # words that are never a user's to give here
 
 
@@ -224,8 +225,7 @@ def _outcomes(opened: _Opened, item: WorkItem, progress: Progress) -> Arrays:
     arrays: dict[str, np.ndarray] = {}
     for threat in opened.asked.subject.spec.threats:
         found = finish.on_item(threat, opened.prepared, item, progress)
-        columns = {name: getattr(found, name) for name in ("distance", "attack", "margin", "complete")}
-        columns |= {"forwards": found.forwards, "backwards": found.backwards}
+        columns = {name: getattr(found, name) for name in _COLUMNS}
         columns |= {"position": item.rows, "status": np.array(found.statuses(), dtype=str)}
         arrays |= {f"{threat.norm}/{name}": column for name, column in columns.items()}
     return arrays

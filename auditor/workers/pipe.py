@@ -5,6 +5,7 @@ may say {"step"} with a frame, {"write": name} with bytes, and ask {"read": name
 """
 
 import json
+import os
 import struct
 from collections.abc import Callable, Mapping
 from typing import Any, Final
@@ -58,3 +59,20 @@ class Pipe:
             pieces.append(piece)
             size -= len(piece)
         return b"".join(pieces)
+
+
+def standard_pipe() -> Pipe:
+    """The child's end, on its standard input and output, which are moved to descriptors of its own: whatever else
+    reads standard input finds nothing, and whatever prints, in Python or below it, prints to standard error."""
+    source, sink = os.dup(0), os.dup(1)
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(nothing, 0)
+    os.close(nothing)
+    os.dup2(2, 1)
+
+    def write(data: bytes) -> None:
+        view = memoryview(data)
+        while view:
+            view = view[os.write(sink, view) :]
+
+    return Pipe(lambda size: os.read(source, size), write)
