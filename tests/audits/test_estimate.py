@@ -1,0 +1,92 @@
+"""What an audit can cost at most, held against what audits do cost."""
+
+import pytest
+
+from auditor import local, options
+from auditor.attacks.catalogue import CATALOGUE, Passes
+from auditor.audits.estimate import Speed, estimate
+from auditor.audits.presets import PRESETS
+from auditor.request import settle
+from auditor.spec import AuditSpec, Budget, Threat
+
+SPEC = AuditSpec(threats=(Threat(norm="Linf", eps=("0.05", "0.1")), Threat(norm="L2", eps=("1",))), preset="quick")
+
+
+def passes(**fields):
+    named = {name: fields.pop(name) for name in ("examples", "classes", "gradient") if name in fields}
+    return estimate(SPEC.model_copy(update=fields), **{"examples": 200, "classes": 10} | named)["passes_at_most"]
+
+
+@pytest.mark.parametrize(
+    ("attack", "parameters", "classes", "most"),
+    [
+        ("fgsm", {}, 10, Passes(2, 1)),
+        ("pgd", {"steps": 20, "restarts": 3}, 10, Passes(63, 60)),
+        ("pgd", {}, 10, Passes(41, 40)),
+        ("apgd", {"steps": 50}, 10, Passes(50, 50)),
+        ("apgd-targeted", {"steps": 50, "targets": 9, "trial": 10, "kept": 2}, 10, Passes(191, 190)),
+        ("apgd-targeted", {"steps": 50, "targets": 9, "trial": 10, "kept": 2}, 3, Passes(101, 100)),
+        ("minimal-apgd-targeted", {"steps": 60}, 3, Passes(125, 124)),
+        ("minimal-apgd-restarts", {"restarts": 8, "steps": 100}, 10, Passes(816, 816)),
+        ("ddn", {"steps": 40}, 10, Passes(41, 41)),
+        ("square", {"queries": 100, "layout": "NCHW"}, 10, Passes(100, 0)),
+    ],
+)
+def test_an_attack_costs_what_its_parameters_allow(attack, parameters, classes, most):
+    assert CATALOGUE[attack].at_most(parameters, classes) == most
+
+
+@pytest.mark.parametrize("words", [{"preset": "quick"}, {"attack": sorted(CATALOGUE)}])
+def test_no_audit_costs_more(words, demo_model, demo_data, tmp_path):
+    counted = []
+    request = options.request(
+        {
+            "model": demo_model,
+            "data": demo_data,
+            "out": tmp_path,
+            "examples": 3,
+            "batch_size": 3,
+            "threads": 1,
+            "norm": ["Linf", "L2", "L1"],
+            "eps": ["0.02,0.1", "0.25,2", "1"],
+        }
+        | words
+    )
+    asked = settle(request)
+    local.audit(request, asked, lambda step: counted.append(step.progress.rows[-1]))
+    spent = sum(row.forwards + row.backwards for row in counted)
+    most = estimate(asked.subject.spec, examples=3, classes=10)
+    assert 0 < spent <= most["passes_at_most"]
+    assert most["passes_at_most"] < 100 * spent
+
+
+def test_more_of_anything_costs_more():
+    assert passes(examples=201) > passes()
+    assert passes(threats=(Threat(norm="Linf", eps=("0.05", "0.1", "0.2")), SPEC.threats[1])) > passes()
+    assert passes(preset="standard") > passes()
+    assert passes(preset="standard", classes=10) > passes(preset="standard", classes=3)
+
+
+def test_without_a_gradient_only_scores_are_paid_for():
+    assert passes(gradient=False) == 200 * (2 + 1) * 100 + 100 * (2 + 1) * 100
+
+
+def test_a_budget_of_passes_bounds_the_cascade_and_not_the_diagnosis():
+    unbounded, bounded = passes(), passes(budget=Budget(passes=50))
+    stage = 2 * 100
+    assert unbounded - bounded == 200 * ((2 * 42 + 2 * 41 + 3 * 100) - (49 + stage))
+    assert passes(budget=Budget(passes=10**6)) == unbounded
+
+
+def test_seconds_come_from_a_measured_pass_and_end_with_the_budget_of_time():
+    assert estimate(SPEC, examples=10, classes=10)["seconds_at_most"] is None
+    free = estimate(SPEC, examples=10, classes=10, speed=Speed(forward=0.1, gradient=0.2))
+    assert free["seconds_at_most"] == pytest.approx(0.1 * free["passes_at_most"])
+    assert free["seconds_per_pass"] == pytest.approx(0.1)
+    timed = SPEC.model_copy(update={"budget": Budget(seconds=3.0)})
+    assert estimate(timed, examples=10, classes=10, speed=Speed(0.1, 0.2))["seconds_at_most"] == 3.0
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_every_preset_can_be_estimated(preset):
+    assert passes(preset=preset) > 0
