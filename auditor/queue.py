@@ -188,7 +188,7 @@ def doorbell(redis_url: str) -> Callable[[], None]:
 
 
 def _order(lane: Any) -> tuple[Any, ...]:
-    return -lane.priority, lane.running, -lane.idle, lane.kind not in _URGENT, lane.id
+    return -lane.priority, lane.running, lane.served, lane.kind not in _URGENT, lane.id
 
 
 def _stays_warm(warm: Any, lanes: Iterable[Any]) -> bool:
@@ -203,7 +203,7 @@ def _precedes(lane: Any, warm: Any) -> bool:
         return bool(lane.priority > warm.priority)
     if lane.project_id == warm.project_id:
         return lane.kind in _URGENT and warm.kind not in _URGENT
-    return lane.running == 0 and lane.idle > STARVING
+    return lane.running == 0 and lane.at - lane.served > STARVING
 
 
 def _lost(session: Session, where: items.Where, error: str) -> list[Ended]:

@@ -59,7 +59,7 @@ def lanes(
     session: Session, kinds: Sequence[str], devices: Sequence[str], metered: Iterable[str], period: float
 ) -> Sequence[Row[Any]]:
     """The first claimable item of every lane: project_id, kind, device, priority, id, and of its project `running`, the items
-    at work, and `idle`, the seconds since its last claim.
+    at work, `served`, when it was last given a claim, and `at`, the present.
 
     metered: kinds that are held back in projects whose quota of compute-seconds is used up, by audits that are
     unfinished or finished within `period` seconds.
@@ -82,7 +82,8 @@ def lanes(
         found,
         priority.scalar_subquery().label("priority"),
         at_work.scalar_subquery().label("running"),
-        (now() - func.coalesce(last.scalar_subquery(), 0.0)).label("idle"),
+        func.coalesce(last.scalar_subquery(), 0.0).label("served"),
+        now().label("at"),
     )
     return session.execute(chosen.where(found.c.id.is_not(None), not_(held))).all()
 

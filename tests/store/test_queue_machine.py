@@ -1,0 +1,234 @@
+"""Any sequence of what happens to a queue, against a model of it in a dictionary."""
+
+from dataclasses import dataclass, replace
+
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    Bundle,
+    RuleBasedStateMachine,
+    consumes,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
+from sqlalchemy import delete, select
+
+from auditor import queue
+from auditor.queue import LeaseLost
+from auditor.store.tables import Audit, Item, Project
+from tests.store.conftest import KINDS, LEASE, Bench
+
+OWNERS = st.sampled_from(["one", "two", "three"])
+AUDITS = st.integers(0, 3)
+LOSSES = 2  # instead of 20, so that short sequences reach it
+
+
+@dataclass(frozen=True)
+class Row:
+    """What an item should be."""
+
+    audit: int
+    kind: str
+    device: str
+    priority: int
+    state: str = "queued"
+    owner: str | None = None
+    attempt: int = 0
+    deaths: int = 0
+    losses: int = 0
+    expired: bool = False
+    waits: bool = False
+
+    def released(self, **counts):
+        row = replace(self, owner=None, expired=False, **counts)
+        poisoned = row.deaths >= queue.POISON or row.losses > LOSSES
+        waits = row.deaths > self.deaths or row.losses > 1
+        return replace(row, state="poisoned" if poisoned else "queued", waits=waits)
+
+
+class Queue(RuleBasedStateMachine):
+    """Two projects with two audits each."""
+
+    database = None
+    claims = Bundle("claims")
+
+    @initialize()
+    def begin(self):
+        self.bench, self.rows, self.cancelling = Bench(self.database), {}, set()
+        with self.database.transaction() as session:
+            session.execute(delete(Project))
+        first, other = self.bench.audit(), self.bench.audit()
+        more = [self.bench.audit(audit.project_id) for audit in (first, other)]
+        self.audits = [first, other, *more]
+        self.count = 0
+
+    @rule(
+        audit=AUDITS,
+        kind=st.sampled_from(KINDS),
+        device=st.sampled_from(["cpu", "cuda"]),
+        priority=st.integers(-1, 1),
+    )
+    def put(self, audit, kind, device, priority):
+        if audit in self.cancelling:
+            return
+        self.count += 1
+        name = f"item-{self.count}"
+        self.bench.put(self.audits[audit], name, kind=kind, device=device, priority=priority)
+        with self.database.reading() as session:
+            id = session.scalars(select(Item.id).where(Item.name == name, Item.state == "queued")).one()
+        self.rows[id] = Row(audit, kind, device, priority)
+
+    @rule(
+        target=claims,
+        owner=OWNERS,
+        prefer=st.none() | AUDITS,
+        kinds=st.sampled_from([KINDS, KINDS[:2], KINDS[3:]]),
+        devices=st.sampled_from([("cpu",), ("cpu", "cuda")]),
+    )
+    def claim(self, owner, prefer, kinds, devices):
+        open_ = {
+            id: row
+            for id, row in self.rows.items()
+            if row.state == "queued" and not row.waits and row.audit not in self.cancelling
+            if row.kind in kinds and row.device in devices
+        }
+        audit = None if prefer is None else self.audits[prefer].id
+        claim = self.bench.claim(owner, kinds=kinds, devices=devices, prefer=audit)
+        if claim is None:
+            assert not open_
+            return None
+        highest = max(row.priority for row in open_.values())
+        found = open_[claim.id]
+        assert found.priority == highest or found.audit == prefer
+        row = replace(found, state="running", owner=owner, attempt=found.attempt + 1)
+        assert (claim.attempt, claim.deaths, claim.owner) == (row.attempt, row.deaths, owner)
+        self.rows[claim.id] = row
+        return claim
+
+    @rule(claim=claims)
+    def heartbeat(self, claim):
+        alive = self.write(claim, queue.heartbeat, LEASE)
+        if alive is not None:
+            assert alive == (self.rows[claim.id].audit not in self.cancelling)
+            self.change(claim, expired=False)
+
+    @rule(claim=claims)
+    def fence(self, claim):
+        if self.holds(claim):
+            self.bench.call(queue.fence, claim, LEASE)
+            self.change(claim, expired=False)
+        else:
+            self.write(claim, queue.fence, LEASE)
+
+    @rule(claim=claims)
+    def died(self, claim):
+        poisoned = self.write(claim, queue.died, "signal 9")
+        if poisoned is not None:
+            row = self.rows[claim.id]
+            self.rows[claim.id] = row.released(deaths=row.deaths + 1)
+            assert poisoned == (self.rows[claim.id].state == "poisoned")
+
+    @rule(claim=consumes(claims), state=st.sampled_from(["done", "cut", "cancelled", "poisoned"]))
+    def end(self, claim, state):
+        if self.holds(claim):
+            self.bench.end(claim, state)
+            self.change(claim, state=state, expired=False)
+        elif claim is not None:
+            with pytest.raises(LeaseLost):
+                self.bench.end(claim, state)
+
+    @rule(claim=claims)
+    def give_back(self, claim):
+        if self.holds(claim):
+            self.bench.call(queue.give_back, claim)
+            self.change(claim, state="queued", owner=None, expired=False, waits=False)
+        else:
+            self.write(claim, queue.give_back)
+
+    @rule(claim=claims)
+    def expire(self, claim):
+        if self.holds(claim):
+            self.bench.expire(claim)
+            self.change(claim, expired=True)
+
+    @rule()
+    def sweep(self):
+        self.lose(queue.sweep, lambda row: row.expired)
+
+    @rule(owner=OWNERS)
+    def free(self, owner):
+        self.lose(lambda session: queue.free(session, owner), lambda row: row.owner == owner)
+
+    @rule()
+    def time_passes(self):
+        self.bench.wait()
+        self.rows = {id: replace(row, waits=False) for id, row in self.rows.items()}
+
+    @precondition(lambda self: len(self.cancelling) < 3)
+    @rule(audit=AUDITS)
+    def cancel(self, audit):
+        self.cancelling.add(audit)
+        self.bench.set(Audit, Audit.id == self.audits[audit].id, state="cancelling")
+        at_work = self.bench.call(queue.cancel, self.audits[audit].id)
+        mine = {id: row for id, row in self.rows.items() if row.audit == audit}
+        assert at_work == sum(row.state == "running" for row in mine.values())
+        for id, row in mine.items():
+            if row.state == "queued":
+                self.rows[id] = replace(row, state="cancelled")
+
+    @invariant()
+    def rows_are_as_they_should_be(self):
+        with self.database.reading() as session:
+            stored = {row.id: row for row in session.scalars(select(Item))}
+        assert stored.keys() == self.rows.keys()
+        for id, row in self.rows.items():
+            found = stored[id]
+            counts = (found.state, found.attempt, found.deaths, found.losses)
+            assert counts == (row.state, row.attempt, row.deaths, row.losses)
+            if row.state == "running":
+                assert (found.owner, found.lease_until == 1.0) == (row.owner, row.expired)
+            else:
+                assert found.lease_until is None
+            assert (found.finished_at is None) == (row.state in ("queued", "running"))
+
+    def holds(self, claim):
+        if claim is None:
+            return False
+        row = self.rows[claim.id]
+        return (row.state, row.owner, row.attempt) == ("running", claim.owner, claim.attempt)
+
+    def write(self, claim, function, *arguments):
+        """What a fenced write gives; None when it is refused, as it has to be for a claim that holds no more."""
+        if claim is None:
+            return None
+        if self.holds(claim):
+            return self.bench.call(function, claim, *arguments)
+        with pytest.raises(LeaseLost):
+            self.bench.call(function, claim, *arguments)
+        return None
+
+    def change(self, claim, **columns):
+        self.rows[claim.id] = replace(self.rows[claim.id], **columns)
+
+    def lose(self, function, chosen):
+        poisoned = set()
+        for id, row in self.rows.items():
+            if row.state == "running" and chosen(row):
+                self.rows[id] = row.released(losses=row.losses + 1)
+                if self.rows[id].state == "poisoned":
+                    poisoned.add(id)
+        assert {ended.id for ended in self.bench.call(function)} == poisoned
+
+
+def test_any_sequence(database, monkeypatch):
+    monkeypatch.setattr(queue, "LOSSES", LOSSES)
+    machine = type("QueueOnThisDatabase", (Queue,), {"database": database})
+    checks = [HealthCheck.too_slow, HealthCheck.data_too_large]
+    run_state_machine_as_test(
+        machine,
+        settings=settings(max_examples=15, stateful_step_count=40, deadline=None, suppress_health_check=checks),
+    )
