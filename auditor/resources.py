@@ -4,7 +4,7 @@ Times are ISO 8601 in UTC. A page holds `items` and, where there is more, `next`
 """
 
 from datetime import datetime
-from typing import Any, Generic, Literal, TypeVar
+from typing import Annotated, Any, Generic, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -14,6 +14,8 @@ AuditState = Literal["settling", "queued", "running", "cancelling", "done", "fai
 WebhookEvent = Literal["audit.done", "audit.failed", "audit.cancelled"]
 FINISHED: tuple[AuditState, ...] = ("done", "failed", "cancelled")
 T = TypeVar("T")
+_LARGEST = 1 << 62  # what every database holds
+_LONGEST = 100 * 365  # days
 
 
 class Resource(BaseModel):
@@ -23,9 +25,14 @@ class Resource(BaseModel):
 
 
 class Body(BaseModel):
-    """A request: a field that is not known is refused by name."""
+    """A request: a field that is not known is refused by name, and true is no number."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+def _example(**fields: Any) -> ConfigDict:
+    """For the OpenAPI document."""
+    return ConfigDict(json_schema_extra={"examples": [fields]})
 
 
 class Page(Resource, Generic[T]):
@@ -47,8 +54,10 @@ class Problem(Resource):
 class NewUpload(Body):
     """A file that is to come in pieces. sha256: checked at the end, if given."""
 
+    model_config = _example(filename="digits.onnx", size=52428800)
+
     filename: str = Field(min_length=1, max_length=255)
-    size: int = Field(ge=1)
+    size: int = Field(ge=1, le=_LARGEST)
     sha256: str | None = Field(default=None, pattern="^[0-9a-f]{64}$")
 
 
@@ -91,7 +100,9 @@ class Model(Resource):
 
 
 class NewAlias(Body):
-    version: int = Field(ge=1)
+    model_config = _example(version=3)
+
+    version: int = Field(ge=1, le=_LARGEST)
 
 
 class Dataset(Resource):
@@ -114,6 +125,16 @@ class NewAudit(Body):
     model: NAME (its latest version), NAME@NUMBER, NAME@ALIAS or a version's id; data: a dataset's name or id;
     baseline: the id of a finished audit that the model must not fall behind, or NAME@ALIAS for the last of that version.
     """
+
+    model_config = _example(
+        model="digits@prod",
+        data="digits-test",
+        norm=["Linf", "L2"],
+        eps=["0.02,0.05,0.1", "0.5,1"],
+        preset="standard",
+        examples=1000,
+        fail_under=["Linf:0.05=0.40"],
+    )
 
     model: str = Field(max_length=500)
     data: str = Field(max_length=500)
@@ -149,6 +170,8 @@ class NewAudit(Body):
 
 class Extension(Body):
     """More epsilons per norm, more examples, or both; the rest stays as it was."""
+
+    model_config = _example(eps={"Linf": ["0.15"]}, examples=2000)
 
     eps: dict[str, list[str]] = {}
     examples: int | None = Field(default=None, ge=1)
@@ -292,6 +315,8 @@ class Event(Resource):
 class NewLink(Body):
     """expires_in: seconds."""
 
+    model_config = _example(expires_in=7 * 86400)
+
     expires_in: int = Field(default=7 * 86400, ge=60, le=365 * 86400)
 
 
@@ -306,6 +331,8 @@ class Link(Resource):
 
 
 class NewWebhook(Body):
+    model_config = _example(url="https://ci.example.org/hooks/auditor", events=["audit.done", "audit.failed"])
+
     url: str = Field(max_length=2000)
     events: list[WebhookEvent] = Field(default=["audit.done", "audit.failed", "audit.cancelled"], min_length=1)
 
@@ -336,10 +363,12 @@ class Delivery(Resource):
 class NewKey(Body):
     """scopes: fewer than the role's, if given; expires_in: seconds."""
 
+    model_config = _example(name="pipeline", role="submitter", expires_in=90 * 86400)
+
     name: str = Field(min_length=1, max_length=200)
     role: Role = "submitter"
     scopes: list[str] | None = None
-    expires_in: int | None = Field(default=None, ge=60)
+    expires_in: int | None = Field(default=None, ge=60, le=_LONGEST * 86400)
 
 
 class Key(Resource):
@@ -360,10 +389,12 @@ class Key(Resource):
 class Quotas(Body):
     """null: no limit. bytes: stored; audits: at once; seconds: of compute in 30 days. retention: days by kind."""
 
-    bytes: int | None = Field(default=None, ge=0)
-    audits: int | None = Field(default=None, ge=0)
-    seconds: int | None = Field(default=None, ge=0)
-    retention: dict[str, int] = {}
+    model_config = _example(bytes=100 << 30, audits=10, seconds=None, retention={"adversarial": 30})
+
+    bytes: int | None = Field(default=None, ge=0, le=_LARGEST)
+    audits: int | None = Field(default=None, ge=0, le=_LARGEST)
+    seconds: int | None = Field(default=None, ge=0, le=_LARGEST)
+    retention: dict[str, Annotated[int, Field(ge=0, le=_LONGEST)]] = {}
 
 
 class Project(Resource):

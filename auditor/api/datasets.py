@@ -31,8 +31,10 @@ async def upload(
     service: ServiceDep,
     request: Request,
     response: Response,
-    name: Annotated[str, Query(min_length=1, max_length=500)],
-    filename: Annotated[str, Query(max_length=500, description="Its suffix says how the file is read")],
+    name: Annotated[str, Query(min_length=1, max_length=500, examples=["digits-test"])],
+    filename: Annotated[
+        str, Query(max_length=500, description="Its suffix says how the file is read", examples=["digits.npz"])
+    ],
     upload: Annotated[str | None, Query(description="Instead of a body: the id of a finished upload")] = None,
     wait: Wait = 10.0,
 ) -> resources.Dataset:

@@ -34,7 +34,7 @@ async def upload(
     service: ServiceDep,
     request: Request,
     response: Response,
-    name: Annotated[str, Query(min_length=1, max_length=500)],
+    name: Annotated[str, Query(min_length=1, max_length=500, examples=["digits"])],
     filename: Word = None,
     input: Word = None,
     output: Word = None,

@@ -9,8 +9,10 @@ from fastapi.encoders import jsonable_encoder
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from sqlalchemy.exc import DataError, OperationalError
+from sqlalchemy.exc import TimeoutError as NoConnectionLeft
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
+from starlette.routing import Match
 
 from auditor import resources
 from auditor.errors import DatasetError, InputError, ModelError, SpecError
@@ -83,6 +85,7 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(HTTPException, _of_router)
     app.add_exception_handler(DataError, _unstorable)
     app.add_exception_handler(OperationalError, _unavailable)
+    app.add_exception_handler(NoConnectionLeft, _unavailable)
     app.add_exception_handler(ClientDisconnect, _disconnected)
 
 
@@ -125,11 +128,21 @@ def _of_router(request: Request, error: Exception) -> JSONResponse:
     path = request.url.path
     if error.status_code == 404:
         return problem(404, NotFound.type, NotFound.title, f"there is nothing at {path}", instance=path)
-    detail = str(error.detail)
+    detail, headers = str(error.detail), error.headers
     if error.status_code == 405:
         detail = f"{path} does not take {request.method}; the header Allow names what it takes"
+        headers = {"Allow": ", ".join(_methods(request))}
     name, title = _TITLES.get(error.status_code, ("refused", HTTPStatus(error.status_code).phrase))
-    return problem(error.status_code, name, title, detail, instance=path, headers=error.headers)
+    return problem(error.status_code, name, title, detail, instance=path, headers=headers)
+
+
+def _methods(request: Request) -> list[str]:
+    """What all routes of the path take together; the router itself names only the first one's."""
+    return [
+        method
+        for method in ("DELETE", "GET", "HEAD", "PATCH", "POST", "PUT")
+        if any(route.matches(request.scope | {"method": method})[0] is Match.FULL for route in request.app.routes)
+    ]
 
 
 def _unstorable(request: Request, error: Exception) -> JSONResponse:

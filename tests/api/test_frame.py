@@ -150,6 +150,14 @@ def test_the_description_is_complete(app):
     for path, routes in document["paths"].items():
         for method, route in routes.items():
             assert route.get("summary"), (method, path)
-            if path.startswith("/api/v1/") and "/shared/" not in path:
+            if path.startswith("/api/v1/") and "/shared/" not in path and path != "/api/v1/docs":
                 assert route["security"], (method, path)
                 assert "application/problem+json" in route["responses"]["422"]["content"], (method, path)
+
+
+def test_the_page_for_people_names_every_route_and_loads_nothing(app, client):
+    page = client.get("/api/v1/docs")
+    assert page.headers["content-security-policy"].startswith("default-src 'none'")
+    assert "<script" not in page.text
+    for path in app.openapi()["paths"]:
+        assert path in page.text

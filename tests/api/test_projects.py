@@ -25,7 +25,7 @@ def filled(database, project):
         audits = [
             Audit(**about, state=state, seconds=10.0, created_at=now()) for state in ("done", "running", "queued")
         ]
-        audits.append(Audit(**about, state="done", seconds=99.0, created_at=now() - 31 * 86400))
+        audits.append(Audit(**about, state="done", seconds=99.0, created_at=now(), finished_at=now() - 31 * 86400))
         session.add_all(audits)
         session.flush()
         for kind, removed_at in (("report", None), ("adversarial", 1.0)):

@@ -102,7 +102,7 @@ def newest_of(session: Session, model_ids: Collection[str]) -> dict[str, Version
 def counts(session: Session, model_ids: Collection[str]) -> dict[str, int]:
     """How many versions each model has."""
     query = select(Version.model_id, func.count()).where(Version.model_id.in_(model_ids)).group_by(Version.model_id)
-    return {model_id: count for model_id, count in session.execute(query)}
+    return dict(session.execute(query).all())
 
 
 def aliases(session: Session, model_ids: Collection[str]) -> list[Pointer]:

@@ -1,6 +1,6 @@
 """Projects and what they use."""
 
-from sqlalchemy import Select, func, select
+from sqlalchemy import Select, func, or_, select
 from sqlalchemy.orm import Session
 
 from auditor.resources import FINISHED
@@ -46,6 +46,6 @@ def running_audits(session: Session, project_id: str) -> int:
 
 
 def used_seconds(session: Session, project_id: str) -> float:
-    """Of compute, by audits of the last 30 days."""
-    recent = Audit.project_id == project_id, Audit.created_at > now() - _MONTH
+    """Of compute, by audits that run or ended in the last 30 days, as the queue counts them."""
+    recent = Audit.project_id == project_id, or_(Audit.finished_at.is_(None), Audit.finished_at > now() - _MONTH)
     return float(session.scalar(select(func.sum(Audit.seconds)).where(*recent)) or 0.0)
