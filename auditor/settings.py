@@ -36,6 +36,7 @@ class Settings:
     stage_seconds: float = 6 * 3600.0  # a child that gives no sign for longer is killed, and counts as dead
     rate_limit: str = "100/second"  # per key; notation of the library `limits`
     webhook_networks: str = "public"  # public: only https to public addresses; any: for tests and closed networks
+    metrics_key: str = ""  # what scrapers of /metrics must send as a bearer token; empty: nothing
     log_level: str = "info"
     log_format: str = "json"  # json or console
 

@@ -2,12 +2,10 @@
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from importlib import import_module
-from importlib.util import find_spec
 from typing import Any
 
 import anyio.to_thread
-from fastapi import APIRouter, FastAPI
+from fastapi import FastAPI
 from fastapi.routing import APIRoute
 
 import auditor
@@ -17,6 +15,7 @@ from auditor.api import (
     datasets,
     docs,
     events,
+    health,
     keys,
     links,
     models,
@@ -29,10 +28,12 @@ from auditor.api import (
 from auditor.api.access import Keyring, RateLimit
 from auditor.api.frame import BodyLimit, HostCheck, RequestLog
 from auditor.api.watch import Watch
+from auditor.operations.metrics import Metrics
 from auditor.operations.service import Service
 
 _THREADS = 64  # requests that may wait for the database or the artifact store at once
 _REFUSALS = {
+    400: "The request is not understood",
     401: "No valid API key",
     403: "The key lacks the scope",
     404: "Not in this project",
@@ -69,19 +70,15 @@ def create_app(service: Service) -> FastAPI:
     app.add_middleware(BodyLimit, limit=service.settings.max_request_bytes)
     app.add_middleware(HostCheck, settings=service.settings)
     app.add_middleware(RequestLog)
+    app.state.metrics = Metrics(service)
+    app.add_middleware(health.Measure, metrics=app.state.metrics)
     for routes in _ROUTES:
         app.include_router(routes.router, prefix="/api/v1", responses=_RESPONSES)
-    if find_spec("auditor.api.health") is not None:
-        app.include_router(_router("health"))
+    app.include_router(health.router)
     app.include_router(problems.router, responses=_RESPONSES)
     app.include_router(docs.router)
     _describe(app)
     return app
-
-
-def _router(name: str) -> APIRouter:
-    router: APIRouter = import_module(f"auditor.api.{name}").router
-    return router
 
 
 @asynccontextmanager

@@ -48,10 +48,10 @@ def worker(
 
 def doctor(data: DataFolder = None) -> int:
     """Look at this installation and at the service's database, files, broker and workers; say what is wrong."""
-    from auditor.operations import health
+    from auditor.operations.doctor import doctor as examine
     from auditor.settings import Settings
 
-    findings = health.doctor(Settings.read(data=data))
+    findings = examine(Settings.read(data=data))
     for finding in findings:
         print(f"{finding.state:<8}{finding.name}: {finding.message}")
         if finding.advice:
