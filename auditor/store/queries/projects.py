@@ -1,5 +1,7 @@
 """Projects and what they use."""
 
+from typing import Any
+
 from sqlalchemy import Select, func, or_, select
 from sqlalchemy.orm import Session
 
@@ -28,7 +30,7 @@ def add(session: Session, project: Project) -> None:
 
 def used_bytes(session: Session, project_id: str) -> int:
     """Stored: models, datasets and artifacts, and what uploads have announced."""
-    parts: list[Select[tuple[int | None]]] = [
+    parts: list[Select[Any]] = [
         select(func.sum(Version.size)).join(Model).where(Model.project_id == project_id),
         select(func.sum(Dataset.size)).where(Dataset.project_id == project_id),
         select(func.sum(Artifact.size))
