@@ -1,12 +1,11 @@
-"""The child process: `python -m auditor.workers.child PARENT`, started by `child_process.Child` and by nothing else.
+"""The child process: `python -m auditor.workers.child`, started by `child_process.Child` and by nothing else.
 
 Standard input and output are the pipe to the worker. It has no database and no credentials, and can be killed at any
 time: what it had finished is in the checkpoints, which the worker keeps.
 """
 
 import ctypes
-import os
-import signal
+import resource
 import sys
 
 from auditor.audits.frames import encode
@@ -15,12 +14,12 @@ from auditor.report.schema import plain
 from auditor.workers.commands import Arrays, Commands, Facts
 from auditor.workers.pipe import Pipe, standard_pipe
 
-_PR_SET_PDEATHSIG, _PR_SET_NO_NEW_PRIVS = 1, 38
+_PR_SET_NO_NEW_PRIVS = 38
 
 
 def main() -> None:
     """Carry out the worker's commands until it closes the pipe. What is no AuditorError ends the process."""
-    _restrict(parent=int(sys.argv[1]))
+    _restrict()
     pipe = standard_pipe()
     parent = _Parent(pipe)
     commands = Commands(parent, parent.step)
@@ -58,22 +57,11 @@ class _Parent:
         self._pipe.send({"step": plain(facts)}, encode({}, arrays))
 
 
-def _restrict(parent: int) -> None:
-    """Die with the worker, leave no core with users' data on the disk, gain no rights by running a program."""
-    try:
-        import resource
-
-        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    except ImportError:
-        return
-    if sys.platform != "linux":
-        return
-    prctl = ctypes.CDLL(None, use_errno=True).prctl
-    for option, value in ((_PR_SET_PDEATHSIG, int(signal.SIGKILL)), (_PR_SET_NO_NEW_PRIVS, 1)):
-        if prctl(option, value, 0, 0, 0) != 0:
-            raise OSError(ctypes.get_errno(), f"prctl({option}) failed")
-    if os.getppid() != parent:  # it died before it could be noticed
-        sys.exit(1)
+def _restrict() -> None:
+    """Leave no core with users' data on the disk, gain no rights by running a program."""
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    if sys.platform == "linux" and ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0:
+        raise OSError(ctypes.get_errno(), "prctl(PR_SET_NO_NEW_PRIVS) failed")
 
 
 if __name__ == "__main__":

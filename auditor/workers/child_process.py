@@ -46,6 +46,12 @@ class Child:
         self._scratch, self._tail = scratch, stderr_tail
         self._process: Process | None = None
 
+    def start(self) -> Process:
+        """The process, started unless it runs: it then loads what takes long before anything is asked of it."""
+        if self._process is None:
+            self._process = Process("auditor.workers.child", self._scratch, self._tail)
+        return self._process
+
     def call(
         self,
         command: Mapping[str, Any],
@@ -63,9 +69,7 @@ class Child:
         Raises ChildRefused, OutOfTime, ChildDied, and whatever the callbacks raise.
         """
         try:
-            if self._process is None:
-                self._process = Process("auditor.workers.child", self._scratch, self._tail)
-            answer = _exchange(self._process, command, on_read, on_write, on_step, stop, silence)
+            answer = _exchange(self.start(), command, on_read, on_write, on_step, stop, silence)
         except BaseException as error:
             died = _obituary(error, self.close())
             if died is None:

@@ -19,13 +19,17 @@ OnStep = Callable[[dict[str, Any], dict[str, np.ndarray]], None]
 
 class Desk:
     """Kept while a worker claims work of the same audit, and never used for another: what one user's model does to its
-    process reaches nobody else's. about: the id of the audit, or of the work item of a check."""
+    process reaches nobody else's. about: the id of the audit, or of the work item of a check; None until it is used.
 
-    def __init__(self, service: Service, about: str, folder: Path) -> None:
-        self.about = about
+    Its process begins to load what every audit needs when the desk is made.
+    """
+
+    def __init__(self, service: Service, folder: Path) -> None:
+        self.about: str | None = None
         self._service, self._folder = service, folder
         self._folder.mkdir(parents=True)
         self._child = Child(scratch=folder)
+        self._child.start()
         self._opened: dict[str, Any] | None = None
 
     def file(self, file: File, role: str, stop: Callable[[], bool]) -> Path:

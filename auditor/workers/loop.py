@@ -40,6 +40,7 @@ class Worker:
         self.stopping = threading.Event()
         self._folder = folder
         self._desk: Desk | None = None
+        self._spare: Desk | None = None
         self._worked_at = time.monotonic()
         self._desks = 0
 
@@ -50,9 +51,13 @@ class Worker:
             if self._tried():
                 idle = _IDLE[0]
             else:
+                if self._spare is None and self._desk is None:
+                    self._spare = self._new_desk()  # whoever comes next need not wait for it to start
                 self.stopping.wait(idle)
                 idle = min(2 * idle, _IDLE[1])
         self.rest()
+        if self._spare is not None:
+            self._spare.close()
 
     def drain(self, patience: float) -> None:
         """Work until there has been nothing to do for `patience` seconds."""
@@ -158,9 +163,13 @@ class Worker:
         if self._desk is not None and self._desk.about != about:
             self.rest()
         if self._desk is None:
-            self._desks += 1
-            self._desk = Desk(self.service, about, self._folder / f"{self._desks:05}")
+            self._desk, self._spare = self._spare or self._new_desk(), None
+            self._desk.about = about
         return self._desk
+
+    def _new_desk(self) -> Desk:
+        self._desks += 1
+        return Desk(self.service, self._folder / f"{self._desks:05}")
 
 
 def devices_of(device: str) -> tuple[str, ...]:
