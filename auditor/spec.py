@@ -7,6 +7,7 @@ rational numbers that were written ("8/255"), in widths of the domain.
 import hashlib
 import json
 import re
+from collections.abc import Mapping
 from enum import IntEnum
 from fractions import Fraction
 from typing import Annotated, Literal, TypeVar
@@ -157,12 +158,17 @@ class AuditSpec(Frozen):
     @property
     def sha256(self) -> str:
         """Digest of all that can change an example's result; budget and gates only cut short and judge."""
-        return digest(self.model_dump(mode="json", exclude={"budget", "gates"}))
+        return spec_sha256(self.model_dump(mode="json"))
 
     @property
     def width(self) -> float:
         """The width of the domain in input units; 1 where there is none (eps is then in the features' units)."""
         return 1.0 if self.domain is None else self.domain[1] - self.domain[0]
+
+
+def spec_sha256(fields: Mapping[str, object]) -> str:
+    """`AuditSpec.sha256` from a specification's JSON form."""
+    return digest({name: value for name, value in fields.items() if name not in ("budget", "gates")})
 
 
 def digest(value: object) -> str:

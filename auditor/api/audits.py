@@ -15,7 +15,7 @@ from auditor.operations.access import Caller
 from auditor.operations.audits import Known
 from auditor.operations.service import Service
 from auditor.operations.times import moment
-from auditor.spec import AuditSpec
+from auditor.spec import spec_sha256
 
 router = APIRouter(prefix="/audits", tags=["audits"])
 Reader = Annotated[Caller, needs("audits:read")]
@@ -113,17 +113,16 @@ def delete(audit_id: str, caller: Writer, service: ServiceDep) -> None:
 def shown(known: Known) -> resources.Audit:
     """An audit as it travels."""
     listed, audit = known.listed, known.listed.audit
-    spec = None if audit.spec is None else AuditSpec.model_validate(audit.spec)
     return resources.Audit(
         id=audit.id,
         state=audit.state,  # type: ignore[arg-type]
         model=listed.model,
         version=listed.version,
         dataset=listed.dataset,
-        preset=audit.words.get("preset") if spec is None else spec.preset,
+        preset=(audit.spec or audit.words).get("preset"),
         chosen=audit.chosen or [],
         spec=audit.spec,
-        spec_sha256=None if spec is None else spec.sha256,
+        spec_sha256=None if audit.spec is None else spec_sha256(audit.spec),
         subject_sha256=audit.subject_sha256,
         estimate=audit.estimate,
         progress=audits.progress(listed),

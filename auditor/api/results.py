@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, Path, Query, Request, Response
 from fastapi.responses import JSONResponse
+from pydantic_core import to_json
 
 from auditor import resources
 from auditor.api import files, problems
@@ -18,7 +19,7 @@ from auditor.operations.errors import NotDone, NotFound
 from auditor.operations.service import Service
 from auditor.operations.times import moment
 from auditor.spec import Norm
-from auditor.store.tables import Artifact, Outcome, Point
+from auditor.store.tables import Artifact, Point
 
 router = APIRouter(prefix="/audits/{audit_id}", tags=["results"])
 Reader = Annotated[Caller, needs("reports:read")]
@@ -26,7 +27,7 @@ Accept = Annotated[str, Header(include_in_schema=False)]
 
 _BINARY = {"schema": {"type": "string", "format": "binary"}}
 _FILE: dict[int | str, dict[str, Any]] = {
-    200: {"content": {"application/octet-stream": _BINARY}, "description": "The file; its ETag is its SHA-256"},
+    200: {"content": {"*/*": _BINARY}, "description": "The file; its ETag is its SHA-256"},
     206: {"description": "The range that was asked for"},
     304: {"description": "The caller has it already"},
     416: {"description": "There is no such range"},
@@ -85,15 +86,13 @@ def outcomes(
 ) -> Response:
     """By norm and position in the sample; while the audit runs, the outcomes so far. As CSV where the caller accepts
     `text/csv`; the next page is then in the header Link."""
-    rows, after = results.outcomes(
+    items, after = results.outcomes(
         service, caller.project_id, audit_id, norm=norm, status=status, attack=attack, cursor=cursor, limit=limit
     )
-    items = [_outcome(row) for row in rows]
     if "text/csv" in accept:
         following = None if after is None else request.url.include_query_params(cursor=after)
         return _csv(items, None if following is None else f"{following.path}?{following.query}")
-    page = resources.Page[resources.Outcome].model_construct(items=items, next=after)
-    return Response(page.model_dump_json(), media_type="application/json")
+    return Response(to_json({"items": items, "next": after}), media_type="application/json")
 
 
 @router.get("/examples", summary="Broken examples, the most fragile first")
@@ -186,16 +185,11 @@ def _point(row: Point) -> resources.CurvePoint:
     )
 
 
-def _outcome(row: Outcome) -> resources.Outcome:
-    # Ten thousand of them to a page; the columns have the fields' names and types.
-    return resources.Outcome.model_construct(**{name: getattr(row, name) for name in resources.Outcome.model_fields})
-
-
-def _csv(items: list[resources.Outcome], following: str | None) -> Response:
+def _csv(items: list[dict[str, Any]], following: str | None) -> Response:
     text = io.StringIO()
-    writer = csv.writer(text)
-    writer.writerow(resources.Outcome.model_fields)
-    writer.writerows([getattr(item, name) for name in resources.Outcome.model_fields] for item in items)
+    writer = csv.DictWriter(text, resources.Outcome.model_fields)
+    writer.writeheader()
+    writer.writerows(items)
     headers = {} if following is None else {"Link": f'<{following}>; rel="next"'}
     return Response(text.getvalue(), headers=headers, media_type="text/csv")
 

@@ -5,7 +5,9 @@ import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
+from auditor import resources
 from auditor.operations.audits import find
 from auditor.operations.errors import Gone, NotDone, NotFound, Unacceptable
 from auditor.operations.service import Service
@@ -65,10 +67,10 @@ def outcomes(
     attack: str | None = None,
     cursor: str | None = None,
     limit: int,
-) -> tuple[Sequence[Outcome], str | None]:
+) -> tuple[list[dict[str, Any]], str | None]:
     """A page of what is known of each example, by norm and position, and the next page's cursor.
 
-    While the audit runs these are the outcomes so far. Raises NotFound and Unacceptable.
+    An outcome is a mapping with the fields of resources.Outcome: a page has up to ten thousand. While the audit runs these are the outcomes so far. Raises NotFound and Unacceptable.
     """
     after = None if cursor is None else _norm_and_position(cursor)
     with service.database.reading() as session:
@@ -77,7 +79,9 @@ def outcomes(
             session, audit_id, norm=norm, status=status, attack=attack, after=after, limit=limit + 1
         )
     last = rows[limit - 1] if len(rows) > limit else None
-    return rows[:limit], None if last is None else f"{last.norm}:{last.position}"
+    fields = tuple(resources.Outcome.model_fields)
+    items = [dict(zip(fields, row, strict=False)) for row in rows[:limit]]  # without the position
+    return items, None if last is None else f"{last.norm}:{last.position}"
 
 
 def examples(
