@@ -141,7 +141,7 @@ def _methods(request: Request) -> list[str]:
     return [
         method
         for method in ("DELETE", "GET", "HEAD", "PATCH", "POST", "PUT")
-        if any(route.matches(request.scope | {"method": method})[0] is Match.FULL for route in request.app.routes)
+        if any(route.matches({**request.scope, "method": method})[0] is Match.FULL for route in request.app.routes)
     ]
 
 
