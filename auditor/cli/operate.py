@@ -1,9 +1,12 @@
 """Commands of those who run a service: serve, worker, doctor, fsck, gc."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from typer import Option
+
+if TYPE_CHECKING:
+    from auditor.settings import Settings
 
 DataFolder = Annotated[Path | None, Option(help="The service's folder (default AUDITOR_DATA, else auditor-data).")]
 Device = Annotated[str | None, Option(help="cpu (default), cuda, or one GPU as cuda:1.")]
@@ -30,12 +33,17 @@ def worker(
     celery: Annotated[bool, Option("--celery", help="Be woken through Redis (AUDITOR_REDIS).")] = False,
     kinds: Annotated[str | None, Option(help="Only this work: check,settle,prepare,attack,finish.")] = None,
     device: Device = None,
+    healthcheck: Annotated[
+        bool, Option("--healthcheck", help="Start none; say whether one lives on this host.")
+    ] = False,
     data: DataFolder = None,
-) -> None:
+) -> int | None:
     """A worker alone, for a service on many machines; database and files as AUDITOR_DATABASE and AUDITOR_ARTIFACTS say."""
     from auditor.settings import Settings
 
     settings = Settings.read(data=data, device=device, kinds=kinds)
+    if healthcheck:
+        return _no_worker_here(settings)
     if celery:
         from auditor.workers import celery_app
 
@@ -44,6 +52,16 @@ def worker(
         from auditor.workers.worker import main
 
         main(settings)
+    return None
+
+
+def _no_worker_here(settings: "Settings") -> int:
+    import socket
+
+    from auditor.operations.health import worker_lives
+    from auditor.operations.service import open_service
+
+    return int(not worker_lives(open_service(settings), socket.gethostname()))
 
 
 def doctor(data: DataFolder = None) -> int:

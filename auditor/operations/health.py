@@ -34,6 +34,12 @@ def ready(service: Service) -> Readiness:
     return Readiness("ok" if workers else "degraded", parts)
 
 
+def worker_lives(service: Service, host: str) -> bool:
+    """Whether a worker on this host has reported lately."""
+    with service.database.reading() as session:
+        return any(worker.host == host for worker in queries.workers(session, WORKER_SECONDS))
+
+
 def probe_artifacts(service: Service) -> None:
     """Write, read and delete a few bytes. Raises what the artifact store raises."""
     key = f"health/{socket.gethostname()}-{new_id()}"

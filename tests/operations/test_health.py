@@ -3,8 +3,9 @@
 import time
 
 import pytest
+from sqlalchemy import event
 
-from auditor.operations.health import ready
+from auditor.operations.health import ready, worker_lives
 from auditor.operations.service import Service
 from auditor.settings import Settings
 from auditor.store import migrate
@@ -76,16 +77,23 @@ def test_a_database_that_is_gone_is_down_and_its_address_is_not_told(tmp_path, m
     assert "127.0.0.1" not in str(found)
 
 
-def test_a_read_only_database_is_down(migrated):
-    if migrated.database.dialect == "postgresql":
-        url = migrated.database.url.update_query_dict(
-            {"options": migrated.database.url.query["options"] + " -cdefault_transaction_read_only=on"}
-        )
-    else:
-        url = migrated.database.url.set(database=f"file:{migrated.database.url.database}").update_query_dict(
-            {"mode": "ro", "uri": "true"}
-        )
-    database = Database(url.set(drivername=migrated.database.dialect).render_as_string(hide_password=False))
+def test_a_read_only_database_is_down(migrated, database_url):
+    command = {"sqlite": "PRAGMA query_only=ON", "postgresql": "SET default_transaction_read_only = on"}
+    database = Database(database_url)
+
+    @event.listens_for(database.engine, "connect")
+    def forbid(connection, _):
+        connection.execute(command[database.dialect])
+        connection.commit()
+
     found = ready(Service(database, migrated.artifacts, migrated.settings, lambda: None))
     assert found.parts["database"] == "does not answer, or cannot be written"
     database.close()
+
+
+def test_a_worker_is_looked_for_on_its_own_host(service):
+    see_worker(service, host="here")
+    see_worker(service, owner="w2", host="there", age=100)
+    assert worker_lives(service, "here")
+    assert not worker_lives(service, "there")
+    assert not worker_lives(service, "elsewhere")
