@@ -37,7 +37,7 @@ def put_inputs(service, project: Project, model=DEMO / "digits.onnx", data=DEMO 
     """(version id, dataset id) of one model and dataset."""
     made = {"project_id": project.id, "created_at": now()}
     with service.database.transaction() as session:
-        name = Model(name=f"{model.stem}-{time.time_ns()}", **made)
+        name = Model(name=f"{model.stem}-{time.time_ns()}", numbers=1, **made)
         session.add(name)
         session.flush()
         stored = [(path.name, path.stat().st_size, put_blob_in(service, session, path)) for path in (model, data)]

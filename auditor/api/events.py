@@ -21,10 +21,18 @@ router = APIRouter(prefix="/audits/{audit_id}", tags=["audits"])
 
 _HEARTBEAT_SECONDS = 15.0
 _PAGE = 1000
+_SENT = {
+    "type": "object",
+    "properties": {
+        "id": {"type": "string", "description": "The event's number"},
+        "event": {"type": "string", "description": "Its type"},
+        "data": {"type": "string", "contentMediaType": "application/json", "description": "The whole Event"},
+    },
+}
 _ANSWERS: dict[int | str, dict[str, Any]] = {
     200: {
         "model": resources.Page[resources.Event],
-        "content": {"text/event-stream": {"schema": {"type": "string"}}},
+        "content": {"text/event-stream": {"itemSchema": _SENT}},
         "description": "A stream that ends after the audit's last event, or a page where the caller accepts only JSON",
     },
     204: {"description": "A stream would hold nothing: the audit has ended, and its last event is known"},

@@ -27,14 +27,16 @@ Accept = Annotated[str, Header(include_in_schema=False)]
 
 _BINARY = {"schema": {"type": "string", "format": "binary"}}
 _FILE: dict[int | str, dict[str, Any]] = {
-    200: {"content": {"*/*": _BINARY}, "description": "The file; its ETag is its SHA-256"},
+    200: {"content": {"application/octet-stream": _BINARY}, "description": "The file; its ETag is its SHA-256"},
     206: {"description": "The range that was asked for"},
     304: {"description": "The caller has it already"},
     416: {"description": "There is no such range"},
 }
+_JSON = {"schema": {"type": "object"}}
+_ARTIFACT = _FILE | {200: {"content": {"application/json": _JSON, "*/*": _BINARY}, "description": "The file"}}
 _REPORT: dict[int | str, dict[str, Any]] = {
     **_FILE,
-    200: {"content": {"application/json": {"schema": {"type": "object"}}}, "description": "report.json"},
+    200: {"content": {"application/json": _JSON}, "description": "report.json"},
     202: {"model": resources.Audit, "description": "The audit runs: what is known so far"},
     409: {
         "content": {problems.MEDIA_TYPE: {"schema": resources.NoReport.model_json_schema()}},
@@ -130,7 +132,7 @@ def index(audit_id: str, caller: Reader, service: ServiceDep) -> resources.Page[
     return resources.Page(items=[_artifact(row) for row in rows])
 
 
-@router.get("/artifacts/{kind}", response_class=Response, responses=_FILE, summary="One of the audit's files")
+@router.get("/artifacts/{kind}", response_class=Response, responses=_ARTIFACT, summary="One of the audit's files")
 def artifact(
     audit_id: str, kind: Annotated[str, Path(max_length=32)], caller: Reader, service: ServiceDep, request: Request
 ) -> Response:

@@ -32,7 +32,7 @@ def show(upload_id: str, caller: Writer, service: ServiceDep, response: Response
     return found
 
 
-@router.head("/{upload_id}", summary="Where an upload stands, in the header Upload-Offset")
+@router.head("/{upload_id}", summary="Where an upload stands, in the header Upload-Offset", response_class=Response)
 def head(upload_id: str, caller: Writer, service: ServiceDep) -> Response:
     found = uploads.show(service, caller.project_id, upload_id)
     return Response(headers={"Upload-Offset": str(found.received), "Upload-Length": str(found.size)})
