@@ -59,7 +59,7 @@ class Deployment:
         for process in self.running:
             process.kill()
         for pid in self.processes(""):
-            _signal(pid, signal.SIGKILL)
+            send(pid, signal.SIGKILL)
         for process in self.running:
             process.wait()
 
@@ -78,7 +78,12 @@ class Deployment:
         return [pid for pid in found if pid != os.getpid()]
 
     def kill_one(self, pids: list[int], chance: random.Random) -> bool:
-        return bool(pids) and _signal(chance.choice(pids), signal.SIGKILL)
+        return bool(pids) and send(chance.choice(pids), signal.SIGKILL)
+
+    def kill(self, word: str) -> bool:
+        """Kill what was started by a command that holds this word."""
+        found = [p for p, c in zip(self.running, self.commands, strict=True) if any(word in part for part in c)]
+        return bool(found) and send(found[0].pid, signal.SIGKILL)
 
     def command(self, *arguments: str) -> str:
         """What `auditor ARGUMENTS` prints."""
@@ -132,7 +137,7 @@ def many_machines(folder: Path) -> Iterator[Deployment]:
     python, quiet = sys.executable, ["--save", "", "--appendonly", "no", "--dir", str(folder)]
     try:
         deployment.command("db", "upgrade")
-        deployment.key = deployment.command("keys", "create", "--name", "tests", "--role", "admin").split()[-1]
+        deployment.key = deployment.command("keys", "create", "tests", "--role", "admin").split()[-1]
         workers = [
             [python, "-m", "auditor", "worker", "--celery", "--data", str(folder / f"host-{n}")] for n in range(3)
         ]
@@ -172,7 +177,7 @@ def _read(path: Path) -> str:
     return path.read_text().strip() if path.exists() else ""
 
 
-def _signal(pid: int, number: signal.Signals) -> bool:
+def send(pid: int, number: signal.Signals) -> bool:
     try:
         os.kill(pid, number)
     except ProcessLookupError:
