@@ -27,6 +27,8 @@ from tests.workers.certificates import tls_pair
 class Receiver(ThreadingHTTPServer):
     """Answers as `answer` says and keeps what came."""
 
+    request_queue_size = 128
+
     def __init__(self, answer=204, headers=()):
         super().__init__(("127.0.0.1", 0), Handler)
         self.answer, self.headers, self.came = answer, dict(headers), []
