@@ -1,5 +1,6 @@
 """The service's database schema: `auditor db`."""
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -17,7 +18,7 @@ def upgrade(data: DataFolder = None) -> None:
     """Bring the schema to this version of auditor; an SQLite file is copied first."""
     from auditor.store import migrate
 
-    migrate.upgrade(_database(data))
+    _say_copy(migrate.upgrade(_database(data)))
 
 
 @app.command()
@@ -27,7 +28,7 @@ def downgrade(
     """Take the schema back to an older revision; what only the newer one can hold is lost."""
     from auditor.store import migrate
 
-    migrate.downgrade(_database(data), revision)
+    _say_copy(migrate.downgrade(_database(data), revision))
 
 
 @app.command()
@@ -36,6 +37,11 @@ def current(data: DataFolder = None) -> None:
     from auditor.store import migrate
 
     print(f"{migrate.current(_database(data)) or 'empty'} (needed: {migrate.head()})")
+
+
+def _say_copy(copy: Path | None) -> None:
+    if copy is not None:
+        print(f"the database as it was: {copy}")
 
 
 def _database(data: DataFolder) -> "Database":

@@ -65,6 +65,10 @@ class DatasetRefused(Refused):
     """An uploaded dataset cannot be read."""
 
 
+class NotChecked(AuditorError):
+    """An upload arrived and no worker has looked at it."""
+
+
 class NotFinished(AuditorError):
     """The audit has no report yet. audit: how far it is."""
 

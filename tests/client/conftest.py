@@ -98,6 +98,17 @@ def version(state="ready", number=1, **fields):
     }
 
 
+def model():
+    return {
+        "id": "model-id",
+        "name": "digits",
+        "aliases": {"prod": 1},
+        "versions": 1,
+        "latest": None,
+        "created_at": MOMENT,
+    }
+
+
 def dataset(state="ready", **fields):
     kept = {name: value for name, value in version(state).items() if name not in ("model", "number")}
     return {**kept, "id": "dataset-id", "name": "digits", "filename": "digits.npz", **fields}

@@ -75,6 +75,12 @@ def test_events_arrive_once_each_over_however_many_connections(client, script):
     assert [told.number for told in client.events("a", after=4)] == [5, 6]
 
 
+def test_nothing_follows_the_last_event(client, script):
+    script.on("GET", "/audits/a/events", httpx.Response(204))
+    assert list(client.events("a", after=6)) == []
+    assert len(script.requests) == 1
+
+
 def test_a_watcher_is_told_and_the_audit_given(client, script):
     script.on(
         "GET",

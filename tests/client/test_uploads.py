@@ -6,10 +6,10 @@ import json
 import httpx
 import pytest
 
-from auditor.client import DatasetRefused, ModelRefused, ServiceError
+from auditor.client import DatasetRefused, ModelRefused, NotChecked, ServiceError
 from auditor.client.calls import uploads
 from auditor.errors import InputError
-from tests.client.conftest import MOMENT, dataset, problem, refusal, version
+from tests.client.conftest import MOMENT, dataset, model, problem, refusal, version
 
 BROKEN = httpx.WriteError("connection reset")
 
@@ -18,7 +18,7 @@ def test_a_model_is_sent_as_it_is_and_waited_for(client, script, tmp_path):
     (tmp_path / "digits.onnx").write_bytes(b"onnx")
     script.on("POST", "/models", httpx.Response(202, json=version("checking")))
     script.on("GET", "/models/digits/versions/1", version("checking"), version("ready"), version(aliases=["prod"]))
-    script.on("PUT", "/models/digits/aliases/prod", {})
+    script.on("PUT", "/models/digits/aliases/prod", model())
     seen = []
     made = client.upload_model(
         tmp_path / "digits.onnx", alias="prod", input="image", progress=lambda done, size: seen.append((done, size))
@@ -46,6 +46,13 @@ def test_what_was_refused_says_why(client, script):
         client.upload_model(b"onnx")
     with pytest.raises(DatasetRefused, match=r"^it has no labels$"):
         client.upload_dataset(b"npz")
+
+
+def test_an_upload_that_no_worker_looks_at_is_given_up(client, script, monkeypatch):
+    monkeypatch.setattr(uploads, "_CHECK_PATIENCE", -1.0)
+    script.on("POST", "/models", httpx.Response(202, json=version("checking")))
+    with pytest.raises(NotChecked, match="is a worker running"):
+        client.upload_model(b"onnx")
 
 
 def test_a_file_that_is_not_there_is_named(client, tmp_path):

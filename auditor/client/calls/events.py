@@ -29,6 +29,8 @@ class Following:
         try:
             if self._lines is None:
                 yield from self._connect(stop_at)
+                if self.ended:
+                    return []
             chunk: bytes = yield Read()
         except (ConnectionLost, Unreachable) as error:
             yield from self._broken(error, stop_at)
@@ -49,7 +51,8 @@ class Following:
         headers = {"accept": "text/event-stream", "last-event-id": str(self._number)}
         path = path_of("audits", self._audit_id, "events")
         request = Request("GET", path, headers=headers, stream=True, timeout=min(_SILENCE, left))
-        yield from send(request, patience=left)
+        answer = yield from send(request, patience=left)
+        self.ended = answer.status == 204  # what was known already was the last
         self._lines = _Lines()
 
     def _broken(self, error: Exception, stop_at: float | None) -> Call[None]:

@@ -25,10 +25,10 @@ def version(model: str, number: int) -> Call[resources.Version]:
     return fetch(resources.Version, Request("GET", path_of("models", model, "versions", number)))
 
 
-def set_alias(model: str, alias: str, version: int) -> Call[None]:
+def set_alias(model: str, alias: str, version: int) -> Call[resources.Model]:
     """Let an alias such as `prod` stand for a version from now on."""
     body = resources.NewAlias(version=version).model_dump()
-    yield from send(Request("PUT", path_of("models", model, "aliases", alias), json=body))
+    return fetch(resources.Model, Request("PUT", path_of("models", model, "aliases", alias), json=body))
 
 
 def delete_alias(model: str, alias: str) -> Call[None]:

@@ -1,12 +1,22 @@
 """Models and datasets on their way in: small files in one request, large ones in pieces that survive a broken line."""
 
+import functools
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TypeVar
 
 from auditor import resources
 from auditor.client.calls.naming import dataset, set_alias, version
-from auditor.client.errors import Conflict, DatasetRefused, ModelRefused, ServiceError, Unreachable
+from auditor.client.errors import (
+    Conflict,
+    DatasetRefused,
+    ModelRefused,
+    NotChecked,
+    Refused,
+    ServiceError,
+    Unreachable,
+)
 from auditor.client.sending import LONG_PATIENCE, fetch, path_of, pauses, send
 from auditor.client.source import Source, opened
 from auditor.client.steps import Call, Pause, Request
@@ -14,6 +24,7 @@ from auditor.client.steps import Call, Pause, Request
 AT_ONCE = 64 << 20  # larger files go in pieces
 PIECE = 8 << 20
 _BETWEEN_LOOKS = 0.5  # seconds
+_CHECK_PATIENCE = 600.0  # seconds; the service itself gives a check less
 
 Progress = Callable[[int, int], None]
 Checked = TypeVar("Checked", resources.Version, resources.Dataset)
@@ -33,21 +44,18 @@ def upload_model(
 
     model: a path or the bytes. name: the file's name without its suffix unless given. alias: moved to this version once
     it is ready. input, output, layout: as for `audit`, where the file leaves a choice. progress: called with (bytes
-    sent, bytes in all). Raises ModelRefused with the service's reason.
+    sent, bytes in all). Raises ModelRefused with the service's reason, and NotChecked when no worker looks at it.
     """
     name = name or _stem(model, "model")
     words = {"name": name, "input": input, "output": output, "layout": layout}
     with opened(model, f"{name}.onnx") as source:
         uploaded = yield from _upload(resources.Version, "models", source, words, progress)
-    while uploaded.state == "checking":
-        yield Pause(_BETWEEN_LOOKS)
-        uploaded = yield from version(uploaded.model, uploaded.number)
-    if uploaded.state == "refused":
-        raise ModelRefused(uploaded.reason or "the model was refused")
+    look = functools.partial(version, uploaded.model, uploaded.number)
+    ready = yield from _checked(uploaded, look, ModelRefused)
     if alias is not None:
-        yield from set_alias(uploaded.model, alias, uploaded.number)
-        uploaded = yield from version(uploaded.model, uploaded.number)
-    return uploaded
+        yield from set_alias(ready.model, alias, ready.number)
+        ready = yield from look()
+    return ready
 
 
 def upload_dataset(
@@ -60,17 +68,28 @@ def upload_dataset(
     """Upload a dataset and wait until the service has checked it.
 
     data: a path or the bytes. filename: of bytes; its suffix tells how they are read (.npz unless given). name, progress:
-    as for a model. Raises DatasetRefused with the service's reason.
+    as for a model. Raises DatasetRefused with the service's reason, and NotChecked.
     """
     name = name or _stem(data, "data")
     with opened(data, filename or f"{name}.npz") as source:
         uploaded = yield from _upload(resources.Dataset, "datasets", source, {"name": name}, progress)
-    while uploaded.state == "checking":
+    return (yield from _checked(uploaded, functools.partial(dataset, uploaded.id), DatasetRefused))
+
+
+def _checked(first: Checked, look: Callable[[], Call[Checked]], refusal: type[Refused]) -> Call[Checked]:
+    """The upload once it is ready. Raises `refusal` with the service's reason, and NotChecked."""
+    found, stop_at = first, time.monotonic() + _CHECK_PATIENCE
+    while found.state == "checking":
+        if time.monotonic() > stop_at:
+            raise NotChecked(
+                f"{found.filename} is uploaded, but nothing has checked it for {_CHECK_PATIENCE / 60:.0f} minutes; is a "
+                "worker running? 'auditor doctor' on the service's machine tells"
+            )
         yield Pause(_BETWEEN_LOOKS)
-        uploaded = yield from dataset(uploaded.id)
-    if uploaded.state == "refused":
-        raise DatasetRefused(uploaded.reason or "the dataset was refused")
-    return uploaded
+        found = yield from look()
+    if found.state == "refused":
+        raise refusal(found.reason or f"{found.filename} was refused")
+    return found
 
 
 def _upload(

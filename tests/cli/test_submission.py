@@ -1,0 +1,61 @@
+"""The words of a submission: what names files of this machine is read here."""
+
+import json
+
+import pytest
+
+from auditor.cli import submission
+from auditor.cli.submission import _without_paths
+from auditor.client.calls.auditing import new_audit
+from auditor.errors import InputError, SpecError
+from auditor.options import preprocessing_of, words_of
+
+CONFIG = {"do_resize": True, "size": 256, "crop_size": 224, "do_center_crop": True, "image_mean": [0.485, 0.456, 0.406],
+          "image_std": [0.229, 0.224, 0.225], "do_normalize": True, "do_rescale": True, "rescale_factor": 1 / 255}  # fmt: skip
+
+
+def test_a_preprocessor_file_becomes_words_that_mean_the_same(tmp_path):
+    path = tmp_path / "preprocessor_config.json"
+    path.write_text(json.dumps(CONFIG))
+    said = _without_paths({"preprocessor": path, "crop": "200", "labels": "y.npy"})
+    assert {"preprocessor", "labels"} & said.keys() == set()
+    assert preprocessing_of(said) == preprocessing_of({"preprocessor": path, "crop": "200"})
+    assert new_audit({**said, "model": "m", "data": "d"}).crop == "200,200"
+
+
+def test_what_no_word_says_is_refused(tmp_path):
+    path = tmp_path / "preprocessor_config.json"
+    path.write_text(json.dumps({**CONFIG, "rescale_offset": True}))
+    with pytest.raises(SpecError, match="offset cannot be said"):
+        _without_paths({"preprocessor": path})
+
+
+def test_a_baseline_is_an_audit_by_its_report_or_its_name(tmp_path, monkeypatch):
+    class Report:
+        class audit:  # noqa: N801
+            id = "the-audit"
+
+    monkeypatch.setattr(submission, "read_report", lambda path: Report)
+    (tmp_path / "report.json").touch()
+    assert _without_paths({"baseline": tmp_path / "report.json"}) == {"baseline": "the-audit"}
+    assert _without_paths({"baseline": "digits@prod"}) == {"baseline": "digits@prod"}
+
+
+def test_a_specification_file_travels_as_words_too(tmp_path):
+    spec = tmp_path / "audit.yaml"
+    spec.write_text("norm: Linf\neps: 0.1\nmean: [0.5]\nfail-under: Linf:0.1=0.5\nexamples: 10\n")
+    options = dict.fromkeys(["norm", "eps", "mean", "fail_under", "examples", "seed"])
+    audit = new_audit({**_without_paths(words_of(options, spec)), "model": "m", "data": "d"})
+    assert (audit.norm, audit.eps, audit.mean, audit.fail_under) == (["Linf"], ["0.1"], "0.5", ["Linf:0.1=0.5"])
+    assert audit.examples == 10
+
+
+@pytest.mark.parametrize("text", ["gone.onnx", "folder/gone", "gone.npz"])
+def test_a_path_that_is_not_there_is_not_taken_for_a_name(text):
+    with pytest.raises(InputError, match="no file or folder"):
+        submission._is_here(submission.Path(text))
+
+
+@pytest.mark.parametrize("text", ["digits", "digits@prod", "digits@3", "01890000-0000-7000-8000-000000000000"])
+def test_a_name_is_not_taken_for_a_path(text):
+    assert submission._is_here(submission.Path(text)) is False
