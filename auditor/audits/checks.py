@@ -11,10 +11,9 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 import numpy as np
-from scipy import stats
 
 from auditor.attacks.diagnosis import Slopes
-from auditor.audits.statistics import ALPHA, lower_limit, net_loss_limits
+from auditor.audits.statistics import ALPHA, lower_limit, net_loss_limits, sign_test
 
 Severity = Literal["info", "warning", "error"]
 
@@ -181,8 +180,7 @@ def one_step_wins(eps: str, norm: str, single: np.ndarray, iterated: np.ndarray)
     finding = (
         f"at {norm} {eps} one step breaks {evidence['fgsm']} and 40 steps break {evidence['pgd']} of {len(single)}"
     )
-    pairs = only_single + only_iterated
-    if pairs and stats.binomtest(only_single, pairs, alternative="greater").pvalue <= ALPHA / 2:
+    if sign_test(only_single, only_iterated) <= ALPHA / 2:
         return Check(
             "pgd-weaker-than-fgsm",
             "warning",

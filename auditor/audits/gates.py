@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
-from scipy import stats
+from scipy.special import ndtr
 
 from auditor.audits.outcomes import Outcomes
 from auditor.audits.statistics import (
@@ -178,11 +178,11 @@ class _Loss:
 
     def p_above(self, margin: float) -> float:
         """p-value against a net loss of at most margin."""
-        return float(stats.norm.sf(net_loss_z(*self.least, self.n, margin)))
+        return float(ndtr(-net_loss_z(*self.least, self.n, margin)))
 
     def p_below(self, margin: float) -> float:
         """p-value against a net loss of at least margin."""
-        return float(stats.norm.cdf(net_loss_z(*self.most, self.n, margin)))
+        return float(ndtr(net_loss_z(*self.most, self.n, margin)))
 
     def limits(self, lower_level: float, upper_level: float) -> Interval:
         lower, _ = net_loss_limits(*self.least, self.n, 2 * lower_level)

@@ -8,8 +8,7 @@ never the weakness of the attacks.
 import math
 
 import numpy as np
-from scipy import stats
-from scipy.optimize import bisect
+from scipy import special
 
 ALPHA = 0.05
 
@@ -19,13 +18,13 @@ Interval = tuple[float, float]
 def lower_limit(k: int, n: int, alpha: float = ALPHA / 2) -> float:
     """Lower limit at confidence 1 - alpha for a probability with k successes in n draws (Clopper & Pearson 1934)."""
     _check_counts(k, n)
-    return 0.0 if k == 0 else float(stats.beta.ppf(alpha, k, n - k + 1))
+    return 0.0 if k == 0 else float(special.betaincinv(k, n - k + 1, alpha))
 
 
 def upper_limit(k: int, n: int, alpha: float = ALPHA / 2) -> float:
     """Upper limit at confidence 1 - alpha for a probability with k successes in n draws (Clopper & Pearson 1934)."""
     _check_counts(k, n)
-    return 1.0 if k == n else float(stats.beta.ppf(1 - alpha, k + 1, n - k))
+    return 1.0 if k == n else float(special.betaincinv(k + 1, n - k, 1 - alpha))
 
 
 def clopper_pearson(k: int, n: int, alpha: float = ALPHA) -> Interval:
@@ -48,7 +47,7 @@ def median_ranks(n: int, alpha: float = ALPHA) -> tuple[int, int]:
 
     Distribution-free, ties allowed: David & Nagaraja, Order Statistics (2003), section 7.1.
     """
-    rank = int(stats.binom.ppf(alpha / 2, n, 0.5)) if n else 0
+    rank = int(np.searchsorted(special.bdtr(np.arange(n + 1), n, 0.5), alpha / 2)) if n else 0
     return rank, n + 1 - rank
 
 
@@ -90,7 +89,9 @@ def net_loss_limits(lost: int, gained: int, n: int, alpha: float = ALPHA) -> Int
     Not exact: its coverage stays near the nominal one, small samples and no discordant pair included, which is why
     Fagerland, Lydersen & Laake 2014 (Statistics in Medicine 33, 2850-2875) recommend it.
     """
-    estimate, z = (lost - gained) / n, float(stats.norm.isf(alpha / 2))
+    from scipy.optimize import bisect
+
+    estimate, z = (lost - gained) / n, -float(special.ndtri(alpha / 2))
     lower = upper = estimate
     if estimate > -1:
         lower = bisect(lambda delta: net_loss_z(lost, gained, n, delta) - z, -1, estimate, xtol=1e-12)
@@ -101,7 +102,12 @@ def net_loss_limits(lost: int, gained: int, n: int, alpha: float = ALPHA) -> Int
 
 def mcnemar(lost: int, gained: int) -> float:
     """Exact two-sided p-value of McNemar's test; above 0.05 it is no proof that nothing was lost."""
-    return float(stats.binomtest(lost, lost + gained).pvalue) if lost + gained else 1.0
+    return min(1.0, 2 * float(special.bdtr(min(lost, gained), lost + gained, 0.5))) if lost + gained else 1.0
+
+
+def sign_test(more: int, less: int) -> float:
+    """One-sided p-value of `more` against `less` among the pairs that differ: the chance of so many by coin flips."""
+    return float(special.bdtrc(more - 1, more + less, 0.5)) if more else 1.0
 
 
 def holm_levels(p: np.ndarray, alpha: float) -> np.ndarray:

@@ -19,6 +19,7 @@ from auditor.audits.statistics import (
     median_ranks,
     net_loss_limits,
     net_loss_z,
+    sign_test,
     upper_limit,
 )
 
@@ -156,3 +157,9 @@ def test_holm_rejects_in_steps():
 
 def test_holm_leaves_a_single_hypothesis_its_whole_level():
     assert holm_levels(np.array([0.5]), 0.025).tolist() == [0.025]
+
+
+@pytest.mark.parametrize(("more", "less"), [(0, 5), (1, 0), (3, 2), (9, 1), (40, 17)])
+def test_a_sign_test_counts_the_coin_flips_that_do_as_well(more, less):
+    n = more + less
+    assert sign_test(more, less) == pytest.approx(sum(math.comb(n, k) for k in range(more, n + 1)) / 2**n)
