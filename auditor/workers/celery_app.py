@@ -8,7 +8,6 @@ import os
 import signal
 import threading
 from contextlib import ExitStack
-from types import FrameType
 from typing import Any
 
 from celery import Celery, bootsteps, signals
@@ -50,8 +49,13 @@ app.conf.update(
 
 @app.task(name=TASK)
 def ring() -> None:
-    """Do what there is to do."""
-    _here.worker.drain(_PATIENCE)
+    """Do what there is to do; SIGTERM has it given back."""
+    # Here and not when the process begins: the pool sets its own handler, which ends it at once, after that.
+    idle = signal.signal(signal.SIGTERM, lambda number, frame: _here.worker.stopping.set())
+    try:
+        _here.worker.drain(_PATIENCE)
+    finally:
+        signal.signal(signal.SIGTERM, idle)
 
 
 class _Here:
@@ -63,15 +67,10 @@ class _Here:
         self._open = ExitStack()
 
     def begin(self, **_: Any) -> None:
-        settings = Settings.read()
-        self.worker = self._open.enter_context(worker(settings))
-        signal.signal(signal.SIGTERM, self._stop)
+        self.worker = self._open.enter_context(worker(Settings.read()))
 
     def end(self, **_: Any) -> None:
         self._open.close()
-
-    def _stop(self, _number: int, _frame: FrameType | None) -> None:
-        self.worker.stopping.set()
 
 
 _here = _Here()
@@ -122,4 +121,6 @@ def main(settings: Settings) -> None:
         raise SpecError("a Celery worker needs a broker: set AUDITOR_REDIS, such as redis://127.0.0.1:6379/0")
     os.environ.update(settings.environment)  # its pool process reads them again
     app.conf.broker_url = settings.redis
-    app.worker_main(["worker", "--without-gossip", "--without-mingle", "--loglevel", settings.log_level.upper()])
+    app.worker_main(
+        ["--quiet", "worker", "--without-gossip", "--without-mingle", "--loglevel", settings.log_level.upper()]
+    )

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from auditor import inspection, options
+from auditor import __version__, inspection, options, runtime
 from auditor.attacks.cascade import Progress
 from auditor.audits import finish
 from auditor.audits.checkpoints import Checkpoints, Place
@@ -101,6 +101,7 @@ class Commands:
             "clean": clean(prepared.right).model_dump(mode="json"),
             "labelled": prepared.labelled,
             "randomised": prepared.randomised,
+            "fingerprint": [__version__, runtime.fingerprint(opened.asked.subject.spec.device)],
         }
         return {"examples": len(prepared.index), "items": list(opened.items), "facts": facts}
 

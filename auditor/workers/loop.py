@@ -51,13 +51,10 @@ class Worker:
             if self._tried():
                 idle = _IDLE[0]
             else:
-                if self._spare is None and self._desk is None:
-                    self._spare = self._new_desk()  # whoever comes next need not wait for it to start
+                self._make_ready()
                 self.stopping.wait(idle)
                 idle = min(2 * idle, _IDLE[1])
-        self.rest()
-        if self._spare is not None:
-            self._spare.close()
+        self.close()
 
     def drain(self, patience: float) -> None:
         """Work until there has been nothing to do for `patience` seconds."""
@@ -66,6 +63,7 @@ class Worker:
             if not self._tried():
                 self.stopping.wait(_IDLE[0])
         self.rest()
+        self._make_ready()
 
     def run_once(self) -> bool:
         """Claim one work item and do it; False when there is none."""
@@ -85,6 +83,18 @@ class Worker:
         if self._desk is not None:
             self._desk.close()
             self._desk = None
+
+    def close(self) -> None:
+        """End every child."""
+        self.rest()
+        if self._spare is not None:
+            self._spare.close()
+            self._spare = None
+
+    def _make_ready(self) -> None:
+        """Have a child load what every audit needs, so that the next one need not wait for it."""
+        if self._desk is None and self._spare is None and not self.stopping.is_set():
+            self._spare = self._new_desk()
 
     def _tried(self) -> bool:
         try:

@@ -47,7 +47,7 @@ def worker(settings: Settings, owner: str | None = None) -> Iterator[Worker]:
         try:
             yield made
         finally:
-            made.rest()
+            made.close()
             ended.set()
             for thread in beside:
                 thread.join()

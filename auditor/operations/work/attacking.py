@@ -120,15 +120,17 @@ def _inherited(service: Service, claim: Claim, answer: Mapping[str, Any]) -> Seq
     """Checkpoints of the audit that this one extends by examples: of the slices that are the same in both.
 
     A sample begins with every smaller one of its seed, so that full slices of one batch and one list of stages hold
-    the same examples, and their results are the same to the bit.
+    the same examples, and on machines of one arithmetic their results are the same to the bit.
     """
     with service.database.reading() as session:
         audit, *_ = queries.inputs(session, str(claim.audit_id))
         before = None if audit.extends_id is None else session.get(Audit, audit.extends_id)
     if before is None or not _differ_only_in_examples(before, audit):
         return []
-    old, new = (before.facts or {})["plan"], answer["facts"]["plan"]
-    if any(old[part] != new[part] for part in ("batch", "threads", "stages")):
+    facts: dict[str, Any] = before.facts or {}
+    old, new = facts["plan"], answer["facts"]["plan"]
+    same_arithmetic = facts["fingerprint"] == answer["facts"]["fingerprint"]
+    if not same_arithmetic or any(old[part] != new[part] for part in ("batch", "threads", "stages")):
         return []
     same = tuple(
         f"slice-{number:05}"
