@@ -1,7 +1,7 @@
 """What tests of the service share: a fresh database of either kind, a service on it, and a project.
 
-PostgreSQL is asked for at AUDITOR_TEST_POSTGRES (default `postgresql:///test`); every test gets a schema of its own,
-dropped in the end together with the sessions that still use it.
+PostgreSQL is asked for at AUDITOR_TEST_POSTGRES (default `postgresql:///test`). Tests work in schemas of their own,
+dropped in the end together with the sessions that still use them.
 """
 
 import os
@@ -51,10 +51,18 @@ def postgres_schema() -> Iterator[str]:
     url = make_url(POSTGRES).update_query_dict({"options": f"-csearch_path={name}", "application_name": name})
     with postgres_engine().connect() as connection:
         connection.execute(text(f"CREATE SCHEMA {name}"))
-        yield url.render_as_string(hide_password=False)
-        others = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = :name"
-        connection.execute(text(others), {"name": name})
-        connection.execute(text(f"DROP SCHEMA {name} CASCADE"))
+        try:
+            yield url.render_as_string(hide_password=False)
+        finally:
+            end_sessions(name)
+            connection.execute(text(f"DROP SCHEMA {name} CASCADE"))
+
+
+def end_sessions(name: str) -> None:
+    """End whatever still works in a schema of that name."""
+    chosen = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = :name"
+    with postgres_engine().connect() as connection:
+        connection.execute(text(chosen), {"name": name})
 
 
 @contextmanager
@@ -90,17 +98,33 @@ def database_url(database_kind, tmp_path):
         yield url
 
 
+@pytest.fixture(scope="session")
+def postgres_tables():
+    """The URL of a schema with tables, which tests use one after another: making it takes longer than most of them."""
+    with postgres_schema() as url, with_tables(url):
+        yield url
+
+
 @pytest.fixture
-def database(database_url):
+def database(database_kind, request, tmp_path):
     """A database with empty tables; the test runs once per kind."""
-    with with_tables(database_url) as database:
-        yield database
+    if database_kind == "sqlite":
+        with with_tables(f"sqlite:///{tmp_path / 'auditor.sqlite3'}") as database:
+            yield database
+        return
+    database = Database(request.getfixturevalue("postgres_tables"), pool=10)
+    end_sessions(str(database.url.query["application_name"]))  # whatever a test has left behind
+    with database.transaction() as session:
+        for table in reversed(Table.metadata.sorted_tables):
+            session.execute(table.delete())
+    yield database
+    database.close()
 
 
 @pytest.fixture
-def service(database, database_url, tmp_path):
+def service(database, tmp_path):
     """A service on the database, with a folder of artifacts, and a doorbell that rings nobody."""
-    settings = Settings(data=tmp_path, database=database_url)
+    settings = Settings(data=tmp_path, database=database.url.render_as_string(hide_password=False))
     return Service(database, Artifacts.open(settings.artifacts_url), settings, lambda: None)
 
 
