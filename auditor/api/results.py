@@ -26,20 +26,28 @@ Reader = Annotated[Caller, needs("reports:read")]
 Accept = Annotated[str, Header(include_in_schema=False)]
 
 _BINARY = {"schema": {"type": "string", "format": "binary"}}
-_FILE: dict[int | str, dict[str, Any]] = {
-    200: {"content": {"application/octet-stream": _BINARY}, "description": "The file; its ETag is its SHA-256"},
+_JSON = {"schema": {"type": "object"}}
+_ARRAY: dict[int | str, dict[str, Any]] = {200: {"content": {"application/octet-stream": _BINARY}}}
+_PARTS: dict[int | str, dict[str, Any]] = {
     206: {"description": "The range that was asked for"},
     304: {"description": "The caller has it already"},
     416: {"description": "There is no such range"},
 }
-_JSON = {"schema": {"type": "object"}}
-_ARTIFACT = _FILE | {200: {"content": {"application/json": _JSON, "*/*": _BINARY}, "description": "The file"}}
+_ARTIFACT: dict[int | str, dict[str, Any]] = {
+    **_PARTS,
+    200: {
+        "content": {"application/json": _JSON, "*/*": _BINARY},
+        "description": "The file; its ETag is its SHA-256",
+    },
+}
+_NO_REPORT = resources.NoReport.model_json_schema(ref_template="#/components/schemas/{model}")
+del _NO_REPORT["$defs"]  # they are among the components, as parts of an audit
 _REPORT: dict[int | str, dict[str, Any]] = {
-    **_FILE,
+    **_PARTS,
     200: {"content": {"application/json": _JSON}, "description": "report.json"},
     202: {"model": resources.Audit, "description": "The audit runs: what is known so far"},
     409: {
-        "content": {problems.MEDIA_TYPE: {"schema": resources.NoReport.model_json_schema()}},
+        "content": {problems.MEDIA_TYPE: {"schema": _NO_REPORT}},
         "description": "The audit failed or was cancelled",
     },
 }
@@ -111,7 +119,7 @@ def examples(
 
 
 @router.get(
-    "/examples/{norm}/{example}.npy", response_class=Response, responses=_FILE, summary="An adversarial example"
+    "/examples/{norm}/{example}.npy", response_class=Response, responses=_ARRAY, summary="An adversarial example"
 )
 def example(
     audit_id: str,
