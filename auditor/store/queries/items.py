@@ -58,8 +58,8 @@ def add(session: Session, **columns: Any) -> None:
 def lanes(
     session: Session, kinds: Sequence[str], devices: Sequence[str], metered: Iterable[str], period: float
 ) -> Sequence[Row[Any]]:
-    """The first claimable item of every lane: project_id, kind, device, priority, id, and of its project `running`, the items
-    at work, `served`, when it was last given a claim, and `at`, the present.
+    """The first claimable item of every lane: project_id, kind, device, priority, id; of its project `running`, the
+    items at work, and `served`, when it was last given a claim; and `at`, the present.
 
     metered: kinds that are held back in projects whose quota of compute-seconds is used up, by audits that are
     unfinished or finished within `period` seconds.
