@@ -139,7 +139,7 @@ def preprocessing_of(words: Mapping[str, Any]) -> Preprocessing | None:
         "crop": lambda text: _size(text, "--crop", square=True),
         "interpolation": str,
         "channel_order": str,
-        "scale": lambda text: float(exact(str(text))),
+        "scale": _scale,
         "mean": lambda text: _numbers(text, "--mean"),
         "std": lambda text: _numbers(text, "--std"),
     }
@@ -164,6 +164,15 @@ def spelled(preprocessing: Preprocessing) -> dict[str, str]:
 
 def _spelled(value: object) -> str:
     return ",".join(map(repr, value)) if isinstance(value, tuple) else str(value)
+
+
+def _scale(text: object) -> float:
+    try:
+        return float(exact(str(text)))
+    except OverflowError:
+        raise SpecError(
+            f"--scale {text} is too large for a number of the computer; write one such as 1/255"
+        ) from None
 
 
 def _numbers(text: object, option: str) -> tuple[float, ...]:

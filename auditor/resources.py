@@ -16,6 +16,7 @@ FINISHED: tuple[AuditState, ...] = ("done", "failed", "cancelled")
 T = TypeVar("T")
 _LARGEST = 1 << 62  # what every database holds
 _LONGEST = 100 * 365  # days
+_LONGEST_TEXT = 100_000  # characters, where a field says nothing else
 
 
 class Resource(BaseModel):
@@ -25,9 +26,10 @@ class Resource(BaseModel):
 
 
 class Body(BaseModel):
-    """A request: a field that is not known is refused by name, and true is no number."""
+    """A request: a field that is not known is refused by name, true is no number, and a text is Unicode."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+    # Of texts without a limit pydantic would not look at the characters, and let halves of surrogate pairs pass.
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, str_max_length=_LONGEST_TEXT)
 
 
 def _example(**fields: Any) -> ConfigDict:

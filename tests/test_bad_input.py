@@ -263,6 +263,7 @@ def test_accuracy_at_chance_can_be_insisted_on(command, files):
         (("--margin", "-0.1"), ("--margin",)),
         (("--resize", "inf"), ("--resize inf",)),
         (("--crop", "12", "--scale", "1/255"), ("crop", "folder of images")),
+        (("--scale", "1e400"), ("--scale 1e400", "too large")),
         (("--labels", "nowhere.npy"), ("nowhere.npy",)),
         (("--baseline", "nowhere.json"), ("nowhere.json", "cannot be read")),
         (("--preprocessor", "nowhere.json"), ("nowhere.json",)),

@@ -1,6 +1,7 @@
 """Models and their versions."""
 
 from typing import Annotated
+from urllib.parse import quote
 
 from fastapi import APIRouter, Path, Query, Request, Response
 from fastapi.concurrency import run_in_threadpool
@@ -50,7 +51,7 @@ async def upload(
     new = models.NewVersion.checked(name, filename, input, output, layout)
     sha256, size = await keep(request, service, caller.project_id, upload, service.settings.max_model_bytes)
     made = await run_in_threadpool(models.add, service, caller.project_id, new, sha256, size, upload)
-    response.headers["Location"] = f"/api/v1/models/{made.model}/versions/{made.number}"
+    response.headers["Location"] = f"/api/v1/models/{quote(made.model, safe='')}/versions/{made.number}"
 
     def look() -> resources.Version:
         return models.show_version(service, caller.project_id, made.model, made.number)

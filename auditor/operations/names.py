@@ -6,6 +6,7 @@ import unicodedata
 from auditor.operations.errors import Unacceptable
 
 _LONGEST = 200
+_LONGEST_FILENAME = 200  # bytes in UTF-8; file systems take 255, and copies have longer names for a while
 _RESERVED = set('/\\@?#%"<>|*:')
 _ALIAS = re.compile(r"[A-Za-z][A-Za-z0-9._-]{0,63}")
 _ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
@@ -45,7 +46,10 @@ def checked_filename(text: str) -> str:
     if not plain:
         raise Unacceptable("the file has no name; give one such as model.onnx")
     stem, dot, suffix = plain.rpartition(".")
-    return f"{stem[: _LONGEST - len(suffix) - 1]}{dot}{suffix}" if stem and len(suffix) < 20 else plain[:_LONGEST]
+    ending = f"{dot}{suffix}".encode() if stem and len(suffix) < 20 else b""
+    whole = plain.encode()
+    kept = whole.removesuffix(ending)[: _LONGEST_FILENAME - len(ending)]
+    return kept.decode(errors="ignore") + ending.decode()
 
 
 def is_id(text: str) -> bool:

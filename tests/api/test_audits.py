@@ -145,6 +145,8 @@ def test_an_audit_that_is_not_settled_in_time_is_accepted(ask, bell, monkeypatch
         ({"attack": ["guess"]}, "guess"),
         ({"preset": "endless"}, "preset"),
         ({"domain": "0"}, "domain"),
+        ({"scale": "1e999"}, "--scale 1e999"),
+        ({"input": "x" * 200_000}, "/input"),
         ({"batch_size": 10**6}, "batch_size"),
         ({"eps": [",".join(f"{n}/999" for n in range(1, 300))]}, "too many"),
         ({"out": "/etc"}, "out"),
@@ -157,6 +159,12 @@ def test_words_that_make_no_sense_are_refused_before_anything_is_stored(ask, ser
     assert answer.status_code == 422
     assert said in answer.json()["detail"]
     assert (count(service, Audit), count(service, Item), bell.rung) == (0, 0, 0)
+
+
+def test_half_a_character_is_no_text(client, service):
+    body = b'{"model": "digits", "data": "digits", "input": "\\ud800"}'
+    answer = client.post(AUDITS, content=body, headers={"Content-Type": "application/json"})
+    assert (answer.status_code, answer.json()["errors"][0]["pointer"]) == (422, "/input")
 
 
 @pytest.mark.parametrize("table", [Version, Dataset])

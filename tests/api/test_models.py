@@ -58,6 +58,12 @@ def test_an_uploaded_model_is_checked_and_shown(client, service):
     assert (item.kind, item.state, item.priority) == ("check", "queued", 100)
 
 
+def test_a_name_of_any_script_can_be_followed(client):
+    made = upload(client, name="модель 1")
+    assert made.status_code == 201
+    assert client.get(made.headers["location"]).json() == made.json()
+
+
 def test_a_refused_model_says_why(client):
     made = upload(client, b"bad bytes")
     assert made.status_code == 201

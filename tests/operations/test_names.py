@@ -51,6 +51,7 @@ def test_names_that_would_be_ambiguous_are_refused(name):
         ("x" * 300 + ".onnx", "x" * 195 + ".onnx"),
         ("x" * 300, "x" * 200),
         ("größe.onnx", "größe.onnx"),
+        ("模" * 100 + ".onnx", "模" * 65 + ".onnx"),
     ],
 )
 def test_filenames_lose_what_is_dangerous(given, kept):
