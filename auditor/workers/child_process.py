@@ -52,6 +52,10 @@ class Child:
             self._process = Process("auditor.workers.child", self._scratch, self._tail)
         return self._process
 
+    @property
+    def alive(self) -> bool:
+        return self._process is not None and self._process.alive
+
     def call(
         self,
         command: Mapping[str, Any],

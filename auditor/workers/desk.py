@@ -32,6 +32,10 @@ class Desk:
         self._child.start()
         self._opened: dict[str, Any] | None = None
 
+    @property
+    def alive(self) -> bool:
+        return self._child.alive
+
     def file(self, file: File, role: str, stop: Callable[[], bool]) -> Path:
         """A copy of stored bytes; role: model, data or baseline."""
         return inputs.fetch(self._service, file, self._folder / role, stop)

@@ -173,9 +173,16 @@ class Worker:
         if self._desk is not None and self._desk.about != about:
             self.rest()
         if self._desk is None:
-            self._desk, self._spare = self._spare or self._new_desk(), None
+            self._desk, self._spare = self._living_spare() or self._new_desk(), None
             self._desk.about = about
         return self._desk
+
+    def _living_spare(self) -> Desk | None:
+        """The desk made in advance, unless its child died while it waited, which is no item's fault."""
+        if self._spare is not None and not self._spare.alive:
+            self._spare.close()
+            return None
+        return self._spare
 
     def _new_desk(self) -> Desk:
         self._desks += 1

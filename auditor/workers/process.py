@@ -59,6 +59,10 @@ class Process:
         self.pipe = Pipe(self._read, self._write)
         self.watch(lambda: False, float("inf"))
 
+    @property
+    def alive(self) -> bool:
+        return self._process.poll() is None
+
     def watch(self, stop: Callable[[], bool], silence: float) -> None:
         """While the pipe waits from now on, ask stop() several times a second, and wait `silence` seconds at most."""
         self._stop, self._silence, self._asked_at = stop, silence, -float("inf")

@@ -55,7 +55,7 @@ def refused(service: Service, claim: Claim, kind: str, detail: str, seconds: flo
             queue.end(session, claim, "done", seconds=seconds, error=detail)
             _refuse(session, claim.version_id, claim.dataset_id, detail)
         elif claim.kind == "attack":
-            queue.end(session, claim, "poisoned", seconds=seconds, error=detail)
+            queue.end(session, claim, "poisoned", seconds=0.0, error=detail)
             queries.spend(session, claim.id, claim.audit_id, seconds)
             _give_up(session, claim.id)
         elif (audit := end(session, claim, seconds, error=detail)) is not None:
