@@ -5,18 +5,16 @@ from typing import cast
 
 from sqlalchemy.orm import Session
 
-from auditor import queue, resources
-from auditor.operations import projects, uploads
+from auditor import resources
+from auditor.operations.arrivals import arrived, check
 from auditor.operations.errors import NotFound, Unacceptable
 from auditor.operations.names import checked_filename, checked_name, is_id
 from auditor.operations.service import Service
 from auditor.operations.times import moment
 from auditor.store import tables
-from auditor.store.queries import blobs
 from auditor.store.queries import datasets as queries
 
 SUFFIXES = (".npz", ".npy", ".zip", ".csv", ".tsv", ".parquet", ".pq")
-_CHECK_PRIORITY = 100  # somebody waits for it
 
 
 def checked(name: str, filename: str) -> tuple[str, str]:
@@ -34,25 +32,11 @@ def add(
 
     upload: the id of the upload that they came by. Raises QuotaExceeded, or Conflict when the upload is gone.
     """
-    with service.database.transaction() as session:
-        if upload is not None:
-            uploads.use(session, project_id, upload)
-        projects.check_bytes(session, project_id, size)
-        blobs.refer(session, sha256, size)
+    with arrived(service, project_id, sha256, size, upload) as session:
         dataset_id = queries.add(
             session, project_id=project_id, name=name, filename=filename, sha256=sha256, size=size
         )
-        queue.put(
-            session,
-            project_id=project_id,
-            kind="check",
-            name="check",
-            dataset_id=dataset_id,
-            priority=_CHECK_PRIORITY,
-        )
-    service.ring()
-    if upload is not None:
-        uploads.remove_pieces(service, upload)
+        check(session, project_id, dataset_id=dataset_id)
     return show(service, project_id, dataset_id)
 
 

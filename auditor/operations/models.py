@@ -6,18 +6,15 @@ from typing import cast
 
 from sqlalchemy.orm import Session
 
-from auditor import queue, resources
-from auditor.operations import projects, uploads
+from auditor import resources
+from auditor.operations.arrivals import arrived, check
 from auditor.operations.errors import NotFound, Unacceptable
 from auditor.operations.names import checked_alias, checked_filename, checked_name, is_id
 from auditor.operations.service import Service
 from auditor.operations.times import moment
 from auditor.spec import Layout
 from auditor.store import tables
-from auditor.store.queries import blobs
 from auditor.store.queries import models as queries
-
-_CHECK_PRIORITY = 100  # somebody waits for it
 
 
 @dataclass(frozen=True)
@@ -46,11 +43,7 @@ def add(
 
     upload: the id of the upload that they came by. Raises QuotaExceeded, or Conflict when the upload is gone.
     """
-    with service.database.transaction() as session:
-        if upload is not None:
-            uploads.use(session, project_id, upload)
-        projects.check_bytes(session, project_id, size)
-        blobs.refer(session, sha256, size)
+    with arrived(service, project_id, sha256, size, upload) as session:
         model_id, number = queries.next_number(session, project_id, new.name)
         version_id = queries.add_version(
             session,
@@ -63,17 +56,7 @@ def add(
             output=new.output,
             layout=new.layout,
         )
-        queue.put(
-            session,
-            project_id=project_id,
-            kind="check",
-            name="check",
-            version_id=version_id,
-            priority=_CHECK_PRIORITY,
-        )
-    service.ring()
-    if upload is not None:
-        uploads.remove_pieces(service, upload)
+        check(session, project_id, version_id=version_id)
     return show_version(service, project_id, model_id, number)
 
 
