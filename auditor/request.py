@@ -78,9 +78,7 @@ def settle(request: Request) -> Asked:
         label_column=request.label_column,
     )
     preset = request.threat or choices.threat_preset(dataset.shape, dataset.domain)
-    spec = specify(
-        request, preset, domain=dataset.domain, normalisation=dataset.normalisation, layout=upload.layout
-    )
+    spec = specify(request, preset, domain=dataset.domain, normalisation=dataset.normalisation, layout=upload.layout)
     runtime.require(spec.device)
     baseline = None
     if request.baseline is not None:
