@@ -8,7 +8,7 @@ from fastapi import APIRouter, FastAPI, Request
 from fastapi.encoders import jsonable_encoder
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
-from sqlalchemy.exc import DataError, OperationalError
+from sqlalchemy.exc import DataError, IntegrityError, OperationalError
 from sqlalchemy.exc import TimeoutError as NoConnectionLeft
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
@@ -17,7 +17,7 @@ from starlette.routing import Match
 from auditor import resources
 from auditor.errors import DatasetError, InputError, ModelError, SpecError
 from auditor.logs import log
-from auditor.operations.errors import NotFound, Refused, Unacceptable
+from auditor.operations.errors import Conflict, NotFound, Refused, Unacceptable
 
 MEDIA_TYPE = "application/problem+json"
 EXPLAINED = {
@@ -84,6 +84,7 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _of_router)
     app.add_exception_handler(DataError, _unstorable)
+    app.add_exception_handler(IntegrityError, _overtaken)
     app.add_exception_handler(OperationalError, _unavailable)
     app.add_exception_handler(NoConnectionLeft, _unavailable)
     app.add_exception_handler(ClientDisconnect, _disconnected)
@@ -148,6 +149,13 @@ def _methods(request: Request) -> list[str]:
 def _unstorable(request: Request, error: Exception) -> JSONResponse:
     detail = "a text or number in the request cannot be stored: a NUL character, or too large"
     return problem(422, Unacceptable.type, Unacceptable.title, detail, instance=request.url.path)
+
+
+def _overtaken(request: Request, error: Exception) -> JSONResponse:
+    """A row that was there when it was looked for is gone when another is to refer to it."""
+    log.warning("request overtaken", path=request.url.path, error=str(error))
+    detail = "what this needs was deleted or changed at the same moment; nothing was done, look again"
+    return problem(409, Conflict.type, Conflict.title, detail, instance=request.url.path)
 
 
 def _unavailable(request: Request, error: Exception) -> JSONResponse:

@@ -6,10 +6,11 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import pytest
-from sqlalchemy import func, select, update
+from sqlalchemy import delete, func, select, update
 
 from auditor import queue
 from auditor.api.app import create_app
+from auditor.operations import projects
 from auditor.operations.events import tell
 from auditor.store.database import now
 from auditor.store.tables import Alias, Audit, Dataset, Item, Project, Version, Worker
@@ -176,6 +177,20 @@ def test_inputs_must_be_ready(ask, service, table):
         assert (answer.status_code, answer.headers.get("retry-after")) == (409, retry)
         assert ("still being checked" if retry else "it is no classifier") in answer.json()["detail"]
     assert count(service, Audit) == 0
+
+
+def test_what_is_deleted_while_it_is_asked_for_is_a_conflict(ask, service, monkeypatch):
+    check = projects.check_audits
+
+    def overtaken(session, project_id):
+        session.execute(delete(Version))
+        check(session, project_id)
+
+    monkeypatch.setattr(projects, "check_audits", overtaken)
+    answer = ask()
+    assert (answer.status_code, answer.json()["type"]) == (409, "/problems/conflict")
+    assert "deleted" in answer.json()["detail"]
+    assert (count(service, Audit), count(service, Version)) == (0, 1)
 
 
 @pytest.mark.parametrize("name", ["model", "data"])

@@ -1,9 +1,12 @@
 """Requests that are sent again."""
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 from sqlalchemy import update
 
-from auditor.operations import idempotency
+from auditor.operations import idempotency, projects
 from auditor.operations.errors import Conflict, Unacceptable
 from auditor.store.database import now
 from auditor.store.tables import Audit, Blob, Dataset, Idempotency, Model, Version
@@ -83,3 +86,18 @@ def test_a_key_is_forgotten(database, project, audit, age, answered, forgotten):
     else:
         with pytest.raises(Unacceptable):
             begin(database, project, request=B)
+
+
+@pytest.mark.parametrize("database_kind", ["postgresql"])  # SQLite has one writer at a time
+def test_two_first_requests_of_a_project_do_not_wait_for_each_other(database, project):
+    both = threading.Barrier(2, timeout=30)
+
+    def ask(key):
+        with database.transaction() as session:
+            idempotency.begin(session, project.id, key, A)
+            both.wait()
+            projects.check_audits(session, project.id)
+
+    with ThreadPoolExecutor(2) as threads:
+        for asked in [threads.submit(ask, key) for key in ("one", "other")]:
+            asked.result()

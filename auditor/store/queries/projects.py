@@ -17,9 +17,13 @@ def by_name(session: Session, name: str) -> Project | None:
 
 
 def by_id(session: Session, project_id: str, *, lock: bool = False) -> Project:
-    """lock: until the transaction ends, so that what is counted against a quota stays true."""
+    """lock: until the transaction ends, so that what is counted against a quota stays true.
+
+    Rows that refer to the project may be added meanwhile: on PostgreSQL two transactions that have done so would else
+    wait for each other's end.
+    """
     query = select(Project).where(Project.id == project_id)
-    return session.execute(query.with_for_update() if lock else query).scalar_one()
+    return session.execute(query.with_for_update(key_share=True) if lock else query).scalar_one()
 
 
 def add(session: Session, project: Project) -> None:
