@@ -1,8 +1,8 @@
 """Raw request bodies, read as they come: what is held in memory does not grow with the file."""
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 
-from anyio import from_thread
+from anyio import CancelScope
 from fastapi import Request
 from fastapi.concurrency import run_in_threadpool
 from starlette.requests import ClientDisconnect
@@ -10,9 +10,9 @@ from starlette.requests import ClientDisconnect
 from auditor.operations import blobs, projects, uploads
 from auditor.operations.errors import TooLarge, Unacceptable
 from auditor.operations.service import Service
+from auditor.store.artifacts import TooManyBytes
 
 PIECE = 8 << 20
-_HOP = 1 << 20  # bytes that cross from the event loop to the storing thread at once
 RAW_BODY = {
     "requestBody": {"content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}}
 }
@@ -23,7 +23,7 @@ async def keep(
 ) -> tuple[str, int]:
     """Keep the body, or the finished upload that is named instead of one, as a blob; (sha256, size).
 
-    Raises TooLarge or QuotaExceeded, as soon as that is known; Unacceptable for no bytes, or for both; and what
+    Raises TooLarge or QuotaExceeded as soon as that is known; Unacceptable for no bytes, or for both; and what
     `uploads.assemble` raises.
     """
     announced = _announced(request)
@@ -31,19 +31,21 @@ async def keep(
         if announced or "transfer-encoding" in request.headers:
             raise Unacceptable("send either a body or the id of an upload, not both")
         return await run_in_threadpool(uploads.assemble, service, project_id, upload, limit)
+    too_large = TooLarge(f"the file is larger than the {limit} bytes that are accepted for this")
     if announced > limit:
-        raise TooLarge(f"the file is larger than the {limit} bytes that are accepted for this")
-    await run_in_threadpool(projects.check_room, service, project_id, announced)
-    source = pieces(request, _HOP)
-
-    async def following() -> bytes:
-        return await anext(source, b"")
-
-    def chunks() -> Iterator[bytes]:
-        while chunk := from_thread.run(following):
-            yield chunk
-
-    return await run_in_threadpool(blobs.keep, service, chunks(), limit)
+        raise too_large
+    room = await run_in_threadpool(projects.room, service, project_id, announced)
+    incoming = await run_in_threadpool(service.artifacts.incoming, limit if room is None else min(limit, room))
+    try:
+        async for piece in pieces(request, PIECE):  # no thread is held while the next one is awaited
+            await run_in_threadpool(incoming.write, piece)
+        return await run_in_threadpool(blobs.settle, service, incoming)
+    except TooManyBytes:
+        await run_in_threadpool(projects.room, service, project_id, incoming.size)
+        raise too_large from None
+    finally:
+        with CancelScope(shield=True):
+            await run_in_threadpool(incoming.leave)
 
 
 async def pieces(request: Request, size: int) -> AsyncIterator[bytes]:

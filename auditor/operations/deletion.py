@@ -17,9 +17,6 @@ from auditor.store.queries import retention as queries
 from auditor.store.queries.retention import Reference
 from auditor.store.tables import Audit, Dataset, Item, Model, Version
 
-# A blob that was used later than what is deleted may be about to be referred to by another upload; `auditor gc` takes
-# it when its grace is over and nobody did.
-_SAME_UPLOAD = 10.0
 T = TypeVar("T")
 
 
@@ -109,4 +106,6 @@ def _erase(service: Service, audits: Collection[str], files: Collection[Referenc
     for audit_id in audits:
         service.artifacts.delete([stored.key for stored in service.artifacts.list(f"work/{audit_id}")])
     for file in files:
-        remove_blob(service, file.sha256, unused_since=file.since + _SAME_UPLOAD)
+        # One that was used later may be about to be referred to by somebody else; `auditor gc` takes it when its grace
+        # is over and nobody did.
+        remove_blob(service, file.sha256, unused_since=file.since)

@@ -59,17 +59,14 @@ def change(session: Session, project_id: str, quotas: dict[str, Any]) -> None:
 
 def check_bytes(session: Session, project_id: str, more: int) -> None:
     """Whether the project may store `more` bytes than it does. Raises QuotaExceeded."""
-    quota = projects.by_id(session, project_id, lock=True).quota_bytes
-    if quota is not None and (used := projects.used_bytes(session, project_id)) + more > quota:
-        raise QuotaExceeded(
-            f"{more} more bytes do not fit: {used} of the project's {quota} are used; delete what is not needed"
-        )
+    _room(session, projects.by_id(session, project_id, lock=True), more)
 
 
-def check_room(service: Service, project_id: str, more: int) -> None:
-    """The same, ahead of a transfer: whoever stores the bytes checks again. Raises QuotaExceeded."""
+def room(service: Service, project_id: str, more: int) -> int | None:
+    """How many bytes the project may still store, None for any number, ahead of a transfer of `more` or more: whoever
+    stores them checks again. Raises QuotaExceeded."""
     with service.database.reading() as session:
-        check_bytes(session, project_id, more)
+        return _room(session, projects.by_id(session, project_id), more)
 
 
 def check_audits(session: Session, project_id: str) -> None:
@@ -77,3 +74,15 @@ def check_audits(session: Session, project_id: str) -> None:
     quota = projects.by_id(session, project_id, lock=True).quota_audits
     if quota is not None and projects.running_audits(session, project_id) >= quota:
         raise QuotaExceeded(f"the project's {quota} audits at once are running; wait for one, or cancel it")
+
+
+def _room(session: Session, project: Project, more: int) -> int | None:
+    quota = project.quota_bytes
+    if quota is None:
+        return None
+    used = projects.used_bytes(session, project.id)
+    if used + more > quota:
+        raise QuotaExceeded(
+            f"{more} more bytes do not fit: {used} of the project's {quota} are used; delete what is not needed"
+        )
+    return quota - used

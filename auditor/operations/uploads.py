@@ -83,7 +83,7 @@ def assemble(service: Service, project_id: str, upload_id: str, limit: int) -> t
         raise TooLarge(f"{row.size} bytes are more than the {limit} that are accepted for this")
     with service.database.reading() as session:
         keys = [piece.key for piece in uploads.pieces(session, upload_id)]
-    sha256, size = keep(service, (chunk for key in keys for chunk in service.artifacts.stream(key)), limit)
+    sha256, size = keep(service, (chunk for key in keys for chunk in service.artifacts.stream(key)))
     if row.sha256 not in (None, sha256):
         cancel(service, project_id, upload_id)
         raise DigestMismatch(f"the upload has the SHA-256 {sha256}, not {row.sha256} as declared; send it again")

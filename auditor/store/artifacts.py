@@ -6,6 +6,7 @@ that its owner chose, is written whole or not at all, and is deleted by its owne
 
 import hashlib
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -57,23 +58,18 @@ class Artifacts:
             raise SpecError(f"artifacts cannot be kept at {url}; give a folder or s3://bucket/prefix")
         return cls(from_url(url))
 
-    def put(self, chunks: Iterable[bytes], *, limit: int | None = None) -> tuple[str, int]:
-        """Keep a stream as a blob, in constant memory; (sha256, size). Raises TooManyBytes."""
-        digest, size, key = hashlib.sha256(), 0, f"incoming/{new_id()}"
-        try:
-            with self._writer(key) as writer:
-                for chunk in chunks:
-                    size += len(chunk)
-                    if limit is not None and size > limit:
-                        raise TooManyBytes(f"more than {limit} bytes came")
-                    digest.update(chunk)
-                    writer.write(chunk)
-        except BaseException:
-            self.delete([key])
-            raise
-        sha256 = digest.hexdigest()
-        self._move(key, blob_key(sha256), size)  # equal bytes may replace equal bytes
-        return sha256, size
+    def incoming(self, limit: int | None = None) -> "Incoming":
+        """The way in for a blob. limit: of its bytes."""
+        return Incoming(self, limit)
+
+    def put(self, chunks: Iterable[bytes]) -> tuple[str, int]:
+        """Keep a stream as a blob, in constant memory; (sha256, size)."""
+        with self.incoming() as incoming:
+            for chunk in chunks:
+                incoming.write(chunk)
+            named = incoming.end()
+            incoming.move()
+        return named
 
     def read(self, key: str) -> bytes:
         """All bytes under a key. Raises ArtifactMissing."""
@@ -129,14 +125,16 @@ class Artifacts:
         """Where the bytes lie on this machine's disk, if they do; not to be changed."""
         return None if self._folder is None else self._folder / key
 
-    def _writer(self, key: str) -> Any:
+    def writer(self, key: str) -> Any:
+        """A file-like object; what is written to it lies under the key when it is closed."""
         return obstore.open_writer(self._store, key, buffer_size=_CHUNK, max_concurrency=_PARTS)
 
-    def _move(self, key: str, target: str, size: int) -> None:
+    def move(self, key: str, target: str, size: int) -> None:
+        """Put what lies under a key under another one, in place of what is there. size: in bytes."""
         if self._folder is not None or size <= _LARGEST_COPY:
             obstore.rename(self._store, key, target)
         else:
-            writer = self._writer(target)
+            writer = self.writer(target)
             for chunk in self.stream(key):
                 writer.write(chunk)
             writer.close()  # not reached when the stream breaks, so that half a blob never lies under its digest
@@ -147,6 +145,53 @@ class Artifacts:
             return obstore.get(self._store, key)
         except FileNotFoundError as error:
             raise ArtifactMissing(f"{key} is not in the artifact store; run 'auditor fsck'") from error
+
+
+class Incoming:
+    """A blob on its way in, in constant memory: `write` it, `end` it, and `move` it to where blobs lie.
+
+    Until then it lies under a key of its own; a block that ends without the move leaves nothing. Any thread may make
+    the next call. size: of what came so far.
+    """
+
+    def __init__(self, artifacts: Artifacts, limit: int | None) -> None:
+        self._artifacts, self._limit = artifacts, limit
+        self._key = f"incoming/{new_id()}"
+        self._writer = artifacts.writer(self._key)
+        self._digest, self._moved = hashlib.sha256(), False
+        self.size = 0
+
+    def __enter__(self) -> "Incoming":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.leave()
+
+    def write(self, chunk: bytes) -> None:
+        """Raises TooManyBytes."""
+        self.size += len(chunk)
+        if self._limit is not None and self.size > self._limit:
+            raise TooManyBytes(f"more than {self._limit} bytes came")
+        self._digest.update(chunk)
+        self._writer.write(chunk)
+
+    def end(self) -> tuple[str, int]:
+        """(sha256, size) of all that was written, which is in the store now."""
+        self._writer.close()
+        return self._digest.hexdigest(), self.size
+
+    def move(self) -> None:
+        """Put it under its digest; equal bytes may replace equal bytes."""
+        self._artifacts.move(self._key, blob_key(self._digest.hexdigest()), self.size)
+        self._moved = True
+
+    def leave(self) -> None:
+        """Remove what was not moved."""
+        if self._moved:
+            return
+        with suppress(OSError):  # it is closed already, or the store has said what is wrong with it
+            self._writer.close()
+        self._artifacts.delete([self._key])
 
 
 def blob_key(sha256: str) -> str:

@@ -88,3 +88,10 @@ def test_an_upload_beyond_the_quota_is_refused_before_it_comes(client):
     assert client.post("/api/v1/uploads", json={"filename": "a.onnx", "size": 101}).status_code == 429
     refused = client.post("/api/v1/models", params={"name": "m"}, content=b"x" * 101)
     assert refused.json()["type"] == "/problems/quota-exceeded"
+
+
+def test_a_body_of_unknown_length_ends_at_the_quota(client, service):
+    client.patch("/api/v1/project", json={"bytes": 1000})
+    refused = client.post("/api/v1/models", params={"name": "m"}, content=iter([b"x" * 600, b"x" * 401]))
+    assert (refused.status_code, refused.json()["type"]) == (429, "/problems/quota-exceeded")
+    assert not list(service.artifacts.list())

@@ -2,8 +2,11 @@
 
 import hashlib
 from dataclasses import replace
+from functools import partial
 
 import anyio
+import anyio.to_thread
+import httpx
 import pytest
 from fastapi.testclient import TestClient
 from sqlalchemy import update
@@ -96,6 +99,32 @@ def test_a_model_whose_connection_breaks_leaves_nothing(app, client, service):
     assert client.get("/api/v1/models").json()["items"] == []
     assert not list(service.artifacts.list("incoming"))
     assert not list(service.artifacts.list("sha256"))
+
+
+def test_slow_senders_hold_no_threads(app, client):
+    async def scene():
+        anyio.to_thread.current_default_thread_limiter().total_tokens = 2
+        begun, may_end = anyio.Semaphore(0), anyio.Event()
+
+        async def body():
+            yield CONTENT
+            begun.release()
+            await may_end.wait()
+            yield CONTENT
+
+        reached = {"transport": httpx.ASGITransport(app), "base_url": "http://localhost", "headers": client.headers}
+        async with httpx.AsyncClient(**reached) as sender, anyio.create_task_group() as group:
+            for number in range(3):
+                send = partial(sender.post, f"/api/v1/models?name=slow-{number}&wait=0", content=body())
+                group.start_soon(send)
+                await begun.acquire()
+            with anyio.move_on_after(20):
+                answered = await sender.get("/api/v1/project")
+            may_end.set()
+        return answered.status_code
+
+    assert anyio.run(scene) == 200
+    assert len(client.get("/api/v1/models").json()["items"]) == 3
 
 
 def test_of_two_who_write_at_one_offset_one_is_kept(client, service, project, monkeypatch):

@@ -2,8 +2,10 @@
 
 import pytest
 
-from auditor.operations import deletion
+from auditor.operations import blobs as operations
+from auditor.operations import datasets, deletion
 from auditor.operations.errors import Conflict, NotFound
+from auditor.store.artifacts import Incoming
 from auditor.store.database import now
 from auditor.store.queries import blobs
 from auditor.store.tables import Audit, Model, Project, Version
@@ -62,6 +64,32 @@ def test_a_blob_that_somebody_is_about_to_refer_to_stays(service, project):
         blobs.refer(session, made.files["m"], 5)
     deletion.delete_model(service, project.id, made.model)
     assert is_kept(service, made.files["m"])
+
+
+def sent(service):
+    """The digest and size of bytes that have come."""
+    return operations.keep(service, [b"the same", b" bytes"])
+
+
+def test_bytes_that_come_again_while_they_are_deleted_stay(service, project, monkeypatch):
+    first = datasets.add(service, project.id, "first", "d.npz", *sent(service))
+    move = Incoming.move
+
+    def overtaken(incoming):
+        move(incoming)
+        deletion.delete_dataset(service, project.id, first.id)
+
+    monkeypatch.setattr(Incoming, "move", overtaken)
+    second = datasets.add(service, project.id, "second", "d.npz", *sent(service))
+    assert is_kept(service, second.sha256)
+
+
+def test_bytes_that_have_come_again_stay_when_the_first_are_deleted_soon(service, project):
+    first = datasets.add(service, project.id, "first", "d.npz", *sent(service))
+    again = sent(service)
+    deletion.delete_dataset(service, project.id, first.id)
+    second = datasets.add(service, project.id, "second", "d.npz", *again)
+    assert is_kept(service, second.sha256)
 
 
 def test_other_projects_find_nothing_to_delete(service, project, stranger):

@@ -83,11 +83,17 @@ def test_a_stream_may_come_from_the_store_itself(store):
 
 
 def test_a_stream_over_its_limit_leaves_nothing(store):
-    data, stream = chunks(10 << 20)
-    with pytest.raises(TooManyBytes, match=str(len(data) - 1)):
-        store.put(stream, limit=len(data) - 1)
+    data = os.urandom(10 << 20)
+    with store.incoming(len(data) - 1) as incoming:
+        incoming.write(data[:-1])
+        with pytest.raises(TooManyBytes, match=str(len(data) - 1)):
+            incoming.write(data[-1:])
     assert keys(store) == []
-    assert store.put([data], limit=len(data))[1] == len(data)
+    with store.incoming(len(data)) as incoming:
+        incoming.write(data)
+        assert incoming.end() == (hashlib.sha256(data).hexdigest(), len(data))
+        incoming.move()
+    assert keys(store) == [blob_key(hashlib.sha256(data).hexdigest())]
 
 
 def test_a_stream_that_breaks_leaves_nothing(store):

@@ -1,6 +1,5 @@
 """The last part of an audit: its files, its points and its verdict, written once."""
 
-import hashlib
 import os
 import stat
 from collections.abc import Mapping
@@ -9,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from auditor.errors import AuditorError
+from auditor.operations.blobs import keep
 from auditor.operations.events import tell
 from auditor.operations.service import Service
 from auditor.operations.work import items
@@ -51,13 +51,8 @@ def finished(service: Service, claim: Claim, folder: Path, answer: Mapping[str, 
 
 
 def _store(service: Service, path: Path) -> tuple[str, int]:
-    """Keep a file as a blob. Its row comes first, so that equal bytes that nobody needed are not collected meanwhile."""
     with _opened(path) as file:
-        sha256, size = hashlib.file_digest(file, "sha256").hexdigest(), file.tell()
-        with service.database.transaction() as session:
-            blobs.refer(session, sha256, size)
-        file.seek(0)
-        return service.artifacts.put(iter(lambda: file.read(_CHUNK), b""))
+        return keep(service, iter(lambda: file.read(_CHUNK), b""))
 
 
 def _opened(path: Path) -> BufferedReader:
