@@ -27,7 +27,7 @@ class Readiness(Resource):
 
 
 @router.get("/healthz", summary="Whether the process lives")
-def healthz() -> dict[str, str]:
+async def healthz() -> dict[str, str]:  # needs no thread: however busy the process is, it is not restarted for that
     return {"state": "ok"}
 
 

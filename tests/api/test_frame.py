@@ -1,7 +1,10 @@
 """What every request passes through: problems, ids, the limit of the body, Host, and the rate."""
 
+import socket
 from dataclasses import replace
 
+import anyio
+import httpx
 import pytest
 from fastapi.testclient import TestClient
 
@@ -140,6 +143,19 @@ def test_without_its_redis_nobody_is_limited(service, make_key):
     for _ in range(2):
         answer = client.get("/api/v1/project", headers={"Authorization": f"Bearer {make_key()}"})
         assert answer.status_code == 200
+
+
+def test_a_redis_that_is_silent_keeps_nobody_waiting(service, make_key):
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        settings = replace(service.settings, redis=f"redis://127.0.0.1:{silent.getsockname()[1]}/0")
+        app, headers = create_app(replace(service, settings=settings)), {"Authorization": f"Bearer {make_key()}"}
+
+        async def ask():
+            client = httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://localhost")
+            with anyio.fail_after(4):
+                return await client.get("/api/v1/project", headers=headers)
+
+        assert anyio.run(ask).status_code == 200
 
 
 def test_the_description_is_complete(app):
