@@ -1,16 +1,18 @@
 """The service's side of work items, with what a child would have said put in by hand."""
 
 import os
+import threading
 
 import numpy as np
 import pytest
 
-from auditor.operations import audits
+from auditor.operations import audits, deletion
 from auditor.operations.work import attacking, checkpoints, checks, finishing, items, settling
 from auditor.operations.work.tasks import task
 from auditor.queue import LOSSES, POISON, LeaseLost
 from auditor.store.artifacts import blob_key
 from auditor.store.database import now
+from auditor.store.queries import work as queries
 from auditor.store.tables import Artifact, Audit, Checkpoint, Dataset, Item, Outcome, Point, Stage, Version
 from tests.work import audit_of, events, put_audit, put_inputs, rows
 
@@ -222,6 +224,29 @@ def test_an_equal_request_gets_the_stored_results_at_once(service, project, prep
     assert take() is None
 
 
+def test_a_stored_report_that_is_being_deleted_is_still_whole(
+    service, project, prepared, take, tmp_path, monkeypatch
+):
+    for _ in range(2):
+        attacking.attack_done(service, take(), 1.0)
+    finishing.finished(service, take(), tmp_path / "out", files(tmp_path / "out"), 1.0)
+    again = put_audit(service, project, put_inputs(service, project))
+    deleting = threading.Thread(target=deletion.delete_audit, args=(service, project.id, prepared))
+    copy = queries.copy_results
+
+    def overtaken(*arguments):
+        deleting.start()
+        deleting.join(1.0)
+        copy(*arguments)
+
+    monkeypatch.setattr(queries, "copy_results", overtaken)
+    settling.settled(service, take(), SETTLED, 0.5)
+    deleting.join()
+    assert (rows(service, Audit, id=prepared), state(service, again)) == ([], "done")
+    (kept,) = rows(service, Artifact, audit_id=again, kind="report")
+    assert service.artifacts.read(blob_key(kept.sha256)) == b"report.json"
+
+
 @pytest.mark.parametrize(
     "other",
     [
@@ -339,6 +364,8 @@ def test_whoever_lost_the_lease_changes_nothing(service, prepared, take):
         attacking.stage_done(service, old, STAGE, found(0.05, np.inf))
     with pytest.raises(LeaseLost):
         attacking.attack_done(service, old, 1.0)
+    with pytest.raises(LeaseLost):
+        settling.mixed(service, old)
     with pytest.raises(LeaseLost):
         items.heartbeat(service, old)
     assert checkpoints.read(service, new, old.name) == b"new"

@@ -74,6 +74,7 @@ def sweep(service: Service) -> None:
     with service.database.transaction() as session:
         for ended in queue.sweep(session):
             _give_up(session, ended.id)
+    with service.database.transaction() as session:  # another one, so that all sweeps lock audits in one order
         for audit_id in queries.cancelling(session):
             _close_if_cancelled(session, queries.lock(session, audit_id))
 

@@ -4,6 +4,7 @@ from typing import Any
 
 from sqlalchemy.orm import Session
 
+from auditor import queue
 from auditor.operations.events import tell
 from auditor.operations.service import Service
 from auditor.operations.work import items
@@ -37,6 +38,7 @@ def mixed(service: Service, claim: Claim) -> None:
     """Part of the audit is done by a machine whose arithmetic may differ from the first one's by rounding: its results
     answer for no other audit."""
     with service.database.transaction() as session:
+        queue.fence(session, claim, service.settings.lease)
         queries.lock(session, str(claim.audit_id)).subject_sha256 = None
 
 
@@ -44,7 +46,7 @@ def _answer(session: Session, audit: Audit) -> Audit | None:
     """A finished audit that asked for the same in every respect."""
     for other in queries.equals(session, audit):
         same = other.spec == audit.spec and all(other.words.get(w) == audit.words.get(w) for w in _JUDGING)
-        if same and queries.report(session, other.id) is not None:
+        if same and queries.report(session, other.id, lock=True) is not None:
             return other
     return None
 

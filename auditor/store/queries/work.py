@@ -56,15 +56,16 @@ def running(session: Session, audit_id: str) -> int:
 
 
 def cancelling(session: Session) -> Sequence[str]:
-    """Audits that are being cancelled and have no work left that runs."""
+    """Audits that are being cancelled and have no work left that runs, in the order in which all lock them."""
     at_work = select(Item.id).where(Item.audit_id == Audit.id, Item.state == "running").exists()
-    return session.scalars(select(Audit.id).where(Audit.state == "cancelling", ~at_work)).all()
+    return session.scalars(select(Audit.id).where(Audit.state == "cancelling", ~at_work).order_by(Audit.id)).all()
 
 
-def report(session: Session, audit_id: str) -> str | None:
-    """The digest of an audit's report, if it is still there."""
+def report(session: Session, audit_id: str, *, lock: bool = False) -> str | None:
+    """The digest of an audit's report, if it is still there. lock: it stays there until the transaction ends."""
     chosen = (Artifact.audit_id == audit_id, Artifact.kind == "report", Artifact.removed_at.is_(None))
-    return session.scalar(select(Artifact.sha256).where(*chosen))
+    query = select(Artifact.sha256).where(*chosen)
+    return session.scalar(query.with_for_update(read=True) if lock else query)
 
 
 def equals(session: Session, audit: Audit) -> Sequence[Audit]:
