@@ -103,8 +103,9 @@ def checkpoints(session: Session, audit_id: str) -> Sequence[Checkpoint]:
 
 
 def add_outcomes(session: Session, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Tens of thousands at once, and so not as entities."""
     if rows:
-        session.execute(insert(Outcome), rows)
+        session.connection().execute(insert(Outcome.__table__), rows)  # type: ignore[arg-type]
 
 
 def set_outcomes(session: Session, audit_id: str, norm: str, rows: Sequence[Mapping[str, Any]]) -> None:
