@@ -24,7 +24,7 @@ from auditor.store.queries import items
 from auditor.store.tables import Item
 
 POISON = 3  # deaths of an item's own child
-LOSSES = 20  # leases that ran out or were freed, which says more about machines than about the item
+LOSSES = 20  # leases that ran out or were freed, files that a worker could not write: it says more of machines
 STARVING = 10.0  # seconds without a claim after which a project with nothing at work comes before warm children
 
 _URGENT = ("check", "settle")  # take seconds, and somebody waits for the answer
@@ -135,9 +135,13 @@ def died(session: Session, claim: Claim, error: str) -> bool:
 
     Raises LeaseLost.
     """
-    _held(items.lock(session, _of(claim)), claim)
-    released = items.release(session, _of(claim), counter=Item.deaths, limit=POISON, waits=_AFTER_DEATH, error=error)
-    return released[0].state == "poisoned"
+    return _again(session, claim, counter=Item.deaths, limit=POISON, waits=_AFTER_DEATH, error=error)
+
+
+def lost(session: Session, claim: Claim, error: str) -> bool:
+    """The item could not be done for a reason that lies outside it: counted and released as a lost lease is; whether
+    that was once too often and it is poisoned. Raises LeaseLost."""
+    return _again(session, claim, counter=Item.losses, limit=LOSSES + 1, waits=_AFTER_LOSS, error=error)
 
 
 def give_back(session: Session, claim: Claim) -> None:
@@ -204,6 +208,12 @@ def _precedes(lane: Any, warm: Any) -> bool:
     if lane.project_id == warm.project_id:
         return lane.kind in _URGENT and warm.kind not in _URGENT
     return lane.running == 0 and lane.at - lane.served > STARVING
+
+
+def _again(session: Session, claim: Claim, **counted: Any) -> bool:
+    _held(items.lock(session, _of(claim)), claim)
+    released = items.release(session, _of(claim), **counted)
+    return bool(released[0].state == "poisoned")
 
 
 def _lost(session: Session, where: items.Where, error: str) -> list[Ended]:

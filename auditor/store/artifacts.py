@@ -13,10 +13,13 @@ from pathlib import Path
 from typing import Any
 
 import obstore
+from obstore.exceptions import BaseError as StoreError
 from obstore.store import LocalStore, from_url
 
 from auditor.errors import AuditorError, SpecError
 from auditor.store.ids import new_id
+
+__all__ = ["ArtifactMissing", "Artifacts", "Incoming", "StoreError", "Stored", "TooManyBytes", "blob_key"]
 
 _CHUNK = 8 << 20
 _PARTS = 4  # chunks on their way at once

@@ -7,6 +7,8 @@ time: what it had finished is in the checkpoints, which the worker keeps.
 import ctypes
 import resource
 import sys
+from contextlib import suppress
+from pathlib import Path
 
 from auditor.audits.frames import encode
 from auditor.errors import AuditorError
@@ -58,10 +60,15 @@ class _Parent:
 
 
 def _restrict() -> None:
-    """Leave no core with users' data on the disk, gain no rights by running a program."""
+    """Leave no core with users' data on the disk, gain no rights by running a program, and be the first to go when the
+    machine's memory runs out: a file that needs too much of it ends its own check, and not the service."""
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    if sys.platform == "linux" and ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0:
+    if sys.platform != "linux":
+        return
+    if ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0:
         raise OSError(ctypes.get_errno(), "prctl(PR_SET_NO_NEW_PRIVS) failed")
+    with suppress(OSError):  # where /proc cannot be written
+        Path("/proc/self/oom_score_adj").write_text("1000")
 
 
 if __name__ == "__main__":

@@ -106,7 +106,8 @@ def _exchange(
     process.watch(stop, silence)
     process.pipe.send(command)
     while True:
-        facts, payload = process.pipe.receive()
+        told, payload = process.pipe.receive()
+        facts = _storable(told)
         if "step" in facts:
             on_step(facts["step"], decode(payload)[1])
         elif "write" in facts:
@@ -118,6 +119,17 @@ def _exchange(
             return facts
         elif "ready" not in facts:
             raise Damaged(f"a message with {', '.join(sorted(facts)[:5])} is not understood")
+
+
+def _storable(told: Any) -> Any:
+    """The same with every text as any database and any answer can hold it: without NUL and halves of characters."""
+    if isinstance(told, str):
+        return told.encode("utf-8", "replace").decode().replace("\0", "\ufffd")
+    if isinstance(told, list):
+        return [_storable(each) for each in told]
+    if isinstance(told, dict):
+        return {_storable(name): _storable(each) for name, each in told.items()}
+    return told
 
 
 def _name(name: object) -> str:

@@ -16,6 +16,7 @@ from auditor.logs import bound, log
 from auditor.operations.service import Service
 from auditor.operations.work import attacking, items
 from auditor.queue import Claim, LeaseLost
+from auditor.store.artifacts import StoreError
 from auditor.workers import steps
 from auditor.workers.child_process import ChildDied, ChildRefused
 from auditor.workers.desk import Desk
@@ -140,10 +141,18 @@ class Worker:
                 items.died(self.service, claim, str(error), spent())
         except (ChildDied, Interrupted) as error:
             self._stopped(claim, heartbeat, str(error), spent())
-        except Exception as error:  # what a child says is not to be trusted, and must not stop the worker
-            log.error("item.failed", exc_info=not isinstance(error, AuditorError), error=str(error))
+        except AuditorError as error:
+            log.error("item.failed", error=str(error))
             self.rest()
             items.died(self.service, claim, str(error), spent())
+        except (OSError, StoreError) as error:  # no room on the disk, no artifact store: the item is not to blame
+            log.exception("worker.failed")
+            self.rest()
+            items.lost(self.service, claim, _told(error), spent())
+        except Exception as error:  # what a child says is not to be trusted, and must not stop the worker
+            log.exception("item.failed")
+            self.rest()
+            items.died(self.service, claim, _told(error), spent())
         if claim.audit_id is None:
             self.rest()
 
@@ -187,6 +196,11 @@ class Worker:
     def _new_desk(self) -> Desk:
         self._desks += 1
         return Desk(self.service, self._folder / f"{self._desks:05}")
+
+
+def _told(error: Exception) -> str:
+    """The kind of error for users, and below it for the operator what it says."""
+    return f"the worker failed with {type(error).__name__}\n{error}"
 
 
 def devices_of(device: str) -> tuple[str, ...]:

@@ -60,6 +60,10 @@ class Process:
         self.watch(lambda: False, float("inf"))
 
     @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    @property
     def alive(self) -> bool:
         return self._process.poll() is None
 
@@ -68,8 +72,8 @@ class Process:
         self._stop, self._silence, self._asked_at = stop, silence, -float("inf")
 
     def end(self) -> str:
-        """Kill the process and its session, unless it ends by itself, having closed its pipe. How it ended, with the
-        last of what it printed."""
+        """Kill the process and its session, unless it ends by itself, having closed its pipe. How it ended, and on the
+        lines below the last of what it printed."""
         if self._closed:
             with suppress(subprocess.TimeoutExpired):
                 self._process.wait(_GRACE)
@@ -81,8 +85,8 @@ class Process:
         for stream in (self._process.stdin, self._process.stdout, self._process.stderr):
             if stream:
                 stream.close()
-        printed = self._printed.decode("utf-8", "replace").strip()
-        return _ending(self._process.returncode) + (f": {printed}" if printed else "")
+        printed = self._printed.decode("utf-8", "replace").replace("\0", "\ufffd").strip()
+        return "\n".join(filter(None, [_ending(self._process.returncode), printed]))
 
     def _read(self, size: int) -> bytes:
         self._await(self._out, select.POLLIN)

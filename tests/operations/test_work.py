@@ -308,7 +308,7 @@ def test_a_cancelled_audit_ends_when_its_last_worker_dies(service, project, prep
 def test_a_slice_that_kills_its_child_leaves_its_examples_as_bounds(service, prepared, take):
     claim = deadly = take()
     for _ in range(POISON):
-        items.died(service, claim, "killed by SIGSEGV", 1.0)
+        items.died(service, claim, "killed by SIGSEGV\nin /usr/lib/secret.so", 1.0)
         with service.database.transaction() as session:
             session.get_one(Item, deadly.id).not_before = 0.0
             session.get_one(Item, deadly.id).priority = 1  # to be claimed before the other one
@@ -318,7 +318,8 @@ def test_a_slice_that_kills_its_child_leaves_its_examples_as_bounds(service, pre
     attacking.attack_done(service, claim, 1.0)
     assert take().kind == "finish"
     assert deadly.name in audit_of(service, prepared).stopped
-    assert "SIGSEGV" in audit_of(service, prepared).stopped
+    assert audit_of(service, prepared).stopped.endswith("SIGSEGV")
+    assert "secret.so" in item(service, deadly.name).error
 
 
 def test_a_preparation_that_kills_its_child_fails_the_audit(service, audit_id, take):
@@ -330,6 +331,19 @@ def test_a_preparation_that_kills_its_child_fails_the_audit(service, audit_id, t
             session.get_one(Item, claim.id).not_before = 0.0
     assert state(service, audit_id) == "failed"
     assert "SIGSEGV" in audit_of(service, audit_id).problem["detail"]
+
+
+def test_what_a_worker_fails_at_is_tried_for_longer(service, audit_id, take):
+    for lost in range(LOSSES + 1):
+        assert state(service, audit_id) == "settling"
+        claim = take()
+        items.lost(service, claim, "the worker failed with OSError\nno space left on /secret", 1.0)
+        row = item(service, "settle")
+        assert (row.losses, row.deaths, row.seconds) == (lost + 1, 0, lost + 1.0)
+        with service.database.transaction() as session:
+            session.get_one(Item, claim.id).not_before = 0.0
+    assert state(service, audit_id) == "failed"
+    assert audit_of(service, audit_id).problem["detail"].endswith("OSError")
 
 
 def test_an_item_that_is_lost_too_often_is_given_up(service, audit_id, take):

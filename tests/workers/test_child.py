@@ -1,8 +1,10 @@
 """The engine in a child process: the command line's results to the bit, however it is cut, killed and gone on with."""
 
+import sys
 import time
 from hashlib import sha256
 from itertools import count
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -292,9 +294,22 @@ def test_a_child_that_says_nothing_for_too_long_counts_as_dead(worker, endless):
 
 def test_a_mistake_in_the_child_is_a_death_with_a_traceback(worker):
     call = worker.child()
-    with pytest.raises(ChildDied, match=r"(?s)exit code 1: .*KeyError: 'dance'") as died:
+    with pytest.raises(ChildDied, match=r"(?s)exit code 1\n.*KeyError: 'dance'") as died:
         call({"do": "dance"})
     assert not died.value.stopped
+
+
+def test_texts_come_as_any_database_keeps_them(worker):
+    np.savez(worker.folder / "odd.npz", x=np.zeros((3, 2), "f4"), y=np.array(["\ud800a", "b\0c", "d"]))
+    facts = worker.child()({"do": "check-dataset", "path": str(worker.folder / "odd.npz"), "name": "odd.npz"})
+    assert facts["class_names"] == ["b\ufffdc", "d", "?a"]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="/proc is Linux's")
+def test_a_child_goes_first_when_memory_runs_out(worker):
+    worker.child()({"do": "check-dataset", "path": OPEN["data"], "name": "warm"})
+    pid = worker.children[0].start().pid
+    assert Path(f"/proc/{pid}/oom_score_adj").read_text() == "1000\n"
 
 
 @pytest.mark.parametrize(

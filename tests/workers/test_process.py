@@ -62,7 +62,7 @@ def test_what_it_prints_is_told_up_to_a_limit(run):
     with pytest.raises(EOFError):
         process.pipe.receive()
     ended = process.end()
-    assert ended.startswith("ended with exit code 3: ")
+    assert ended.startswith("ended with exit code 3\n")
     assert ended.endswith("early \nlast words")
     assert len(ended) < 60
 

@@ -1,6 +1,7 @@
 """Whole audits by real workers with real children, held against the command line's results."""
 
 import dataclasses
+import errno
 import itertools
 import os
 import signal
@@ -121,6 +122,22 @@ def test_a_child_that_dies_while_it_waits_counts_against_no_item(service, projec
         audit_id = put_audit(service, project, put_inputs(service, project))
         until(lambda: audit_of(service, audit_id).state in FINISHED)
     assert {row.deaths for row in rows(service, Item)} == {0}
+
+
+@on_sqlite
+def test_a_full_disk_counts_as_a_loss_and_not_as_a_death(service, project, worker, monkeypatch):
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device", "/secret")
+
+    audit_id = put_audit(service, project, put_inputs(service, project))
+    with monkeypatch.context() as patched:
+        patched.setattr("auditor.workers.inputs.fetch", full)
+        assert worker().run_once()
+    (row,) = rows(service, Item)
+    assert (row.state, row.losses, row.deaths) == ("queued", 1, 0)
+    assert row.error.startswith("the worker failed with OSError\n")
+    work_off(worker())
+    assert audit_of(service, audit_id).state == "done"
 
 
 @on_sqlite

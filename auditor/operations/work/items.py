@@ -37,14 +37,19 @@ def give_back(service: Service, claim: Claim, seconds: float) -> None:
 
 
 def died(service: Service, claim: Claim, error: str, seconds: float) -> None:
-    """The item's child process died, or could not do its work for a reason that may pass: try again, or give up."""
+    """The item's child process died, or could not do its work for a reason that may pass: try again, or give up.
+
+    error: its first line is for users, the lines below for the operator.
+    """
     with service.database.transaction() as session:
-        poisoned = queue.died(session, claim, error)
-        queries.spend(session, claim.id, claim.audit_id, seconds)
-        if poisoned:
-            _give_up(session, claim.id)
-        elif claim.audit_id is not None:
-            _close_if_cancelled(session, queries.lock(session, claim.audit_id))
+        _again(session, claim, queue.died(session, claim, error), seconds)
+    service.ring()
+
+
+def lost(service: Service, claim: Claim, error: str, seconds: float) -> None:
+    """The same where the worker failed, for want of disk or network, say: it is tried for longer."""
+    with service.database.transaction() as session:
+        _again(session, claim, queue.lost(session, claim, error), seconds)
     service.ring()
 
 
@@ -118,6 +123,14 @@ def put(session: Session, audit: Audit, kind: str, name: str | None = None) -> N
     )
 
 
+def _again(session: Session, claim: Claim, poisoned: bool, seconds: float) -> None:
+    queries.spend(session, claim.id, claim.audit_id, seconds)
+    if poisoned:
+        _give_up(session, claim.id)
+    elif claim.audit_id is not None:
+        _close_if_cancelled(session, queries.lock(session, claim.audit_id))
+
+
 def _close_if_cancelled(session: Session, audit: Audit) -> bool:
     """Whether the audit is being cancelled; after its last running item it is cancelled for good."""
     if audit.state == "cancelling" and not queries.running(session, audit.id):
@@ -130,7 +143,8 @@ def _close_if_cancelled(session: Session, audit: Audit) -> bool:
 def _give_up(session: Session, item_id: str) -> None:
     """A poisoned item: an attack's examples stay as bounds; without anything else the audit cannot go on."""
     item = session.get_one(Item, item_id, populate_existing=True)
-    why = f"{item.name} was given up after {item.deaths} deaths and {item.losses} losses of its process: {item.error}"
+    error = (item.error or "").partition("\n")[0]  # what follows tells of the inside
+    why = f"{item.name} was given up after {item.deaths} deaths and {item.losses} losses of its process: {error}"
     if item.audit_id is None:
         _refuse(session, item.version_id, item.dataset_id, why)
         return
