@@ -64,6 +64,8 @@ def npz_arrays(path: Path, labels: Path | None) -> Stored:
         headers = _headers(archive, path)
         inputs, targets = _choose(headers, path)
         _check_size(headers[inputs], path, inputs)
+        if targets and labels is None:
+            _check_size(headers[targets], path, targets)
         x = _load_member(archive, inputs, path)
         stored_y = _load_member(archive, targets, path) if targets and labels is None else None
     if labels is not None:

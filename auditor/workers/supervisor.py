@@ -17,6 +17,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from sqlalchemy.exc import SQLAlchemyError
+
 from auditor import logs
 from auditor.errors import SpecError
 from auditor.logs import log
@@ -106,11 +108,18 @@ def _watch(service: Service, processes: list[Process], stop: threading.Event) ->
         while not stop.wait(0.1):
             for process in processes:
                 if process.ended():
-                    items.free(service, process.owner)
+                    _free(service, process.owner)
                 if process.running is None and time.monotonic() >= process.start_at:
                     process.start()
     finally:
         _end([process.running for process in processes if process.running is not None])
+
+
+def _free(service: Service, owner: str) -> None:
+    try:
+        items.free(service, owner)
+    except SQLAlchemyError as error:  # its leases then run out by themselves
+        log.warning("process.not_freed", owner=owner, error=str(error))
 
 
 def _end(running: list["subprocess.Popen[bytes]"]) -> None:
@@ -154,8 +163,11 @@ def _first_key(service: Service) -> None:
 
 
 def _collect_daily(service: Service, stop: threading.Event) -> None:
-    while not stop.wait(_DAY):
+    """From the start on: a service that is started anew every day collects too."""
+    while True:
         try:
             collect(service)
         except Exception:  # an error of one day must not end the collection of the next
             log.exception("gc.failed")
+        if stop.wait(_DAY):
+            return

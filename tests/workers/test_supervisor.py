@@ -6,17 +6,20 @@ import socket
 import stat
 import subprocess
 import sys
+import threading
 import time
 from contextlib import closing
 from pathlib import Path
 
 import httpx
 import pytest
+from sqlalchemy.exc import OperationalError
 
 from auditor.operations.service import open_service
 from auditor.resources import FINISHED
 from auditor.settings import Settings
 from auditor.store.tables import Item, Project
+from auditor.workers import supervisor
 from tests.conftest import ROOT
 from tests.work import WORDS, audit_of, put_audit, put_inputs, rows, until
 
@@ -136,3 +139,29 @@ def test_an_audit_survives_the_death_of_everything(serve, service, tmp_path, por
     assert audit_of(service, audit_id).state == "done"
     assert time.monotonic() - again < service.settings.lease  # it did not wait for leases to run out
     assert [row.losses for row in rows(service, Item) if row.losses] == [1]
+
+
+def test_a_database_that_is_away_keeps_nothing_from_being_started_again(service, monkeypatch):
+    stop, asked = threading.Event(), []
+
+    class Ended(supervisor.Process):
+        def ended(self):
+            return not asked
+
+        def start(self):
+            stop.set()
+
+    def away(service, owner):
+        asked.append(owner)
+        raise OperationalError("UPDATE", {}, ConnectionError("the database is away"))
+
+    monkeypatch.setattr(supervisor.items, "free", away)
+    supervisor._watch(service, [Ended("worker", "none", {}, "here", owner="it")], stop)
+    assert asked == ["it"]
+
+
+def test_what_has_expired_is_collected_from_the_start_on(service, monkeypatch):
+    stop, collected = threading.Event(), []
+    monkeypatch.setattr(supervisor, "collect", lambda service: (collected.append(service), stop.set()))
+    supervisor._collect_daily(service, stop)
+    assert collected == [service]
