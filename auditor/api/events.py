@@ -13,6 +13,7 @@ from auditor.api.watch import Watch, WatchDep
 from auditor.operations import audits
 from auditor.operations.access import Caller
 from auditor.operations.audits import News
+from auditor.operations.errors import NotFound
 from auditor.operations.service import Service
 from auditor.operations.times import moment
 from auditor.store.tables import Event
@@ -79,7 +80,10 @@ async def _stream(service: Service, watch: Watch, project_id: str, news: News, n
                 return
             while not await watch.changed(audit_id, news.known.sign, _HEARTBEAT_SECONDS):
                 yield KEEPALIVE_COMMENT
-        news = await run_in_threadpool(audits.news, service, project_id, audit_id, after=number, limit=_PAGE)
+        try:
+            news = await run_in_threadpool(audits.news, service, project_id, audit_id, after=number, limit=_PAGE)
+        except NotFound:  # deleted: nothing more will happen to it
+            return
 
 
 def _page(news: News) -> Response:

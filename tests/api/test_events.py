@@ -3,6 +3,7 @@
 import threading
 
 import pytest
+from sqlalchemy import delete
 
 from auditor import resources
 from auditor.api.watch import Watch
@@ -107,6 +108,18 @@ def test_an_idle_stream_shows_that_it_lives(client, path, happen, monkeypatch):
         text = "".join(answer.iter_text())
     assert ": ping" in text
     assert [event.number for event in parsed(text)] == [1, 2]
+
+
+def test_a_stream_ends_when_its_audit_is_deleted(client, path, happen, service, monkeypatch):
+    happen("audit.settled")
+
+    async def changed(self, *asked):
+        with service.database.transaction() as session:
+            session.execute(delete(Audit))
+        return True
+
+    monkeypatch.setattr(Watch, "changed", changed)
+    assert [event.number for event in read(client, path)] == [1]
 
 
 def test_long_histories_are_streamed_whole(client, path, happen, monkeypatch):
