@@ -118,6 +118,13 @@ class Masked(Affine):
         return np.zeros_like(flat)
 
 
+class Decided(Affine):
+    """An affine classifier that tells only its decision, as scores of 0 and 1."""
+
+    def scores(self, flat):
+        return np.eye(self.classes, dtype=np.float32)[super().scores(flat).argmax(axis=1)]
+
+
 class Undefined(Affine):
     """An affine classifier that gives NaN scores and gradients outside the half of space where x_0 < `edge`."""
 

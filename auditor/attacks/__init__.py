@@ -4,6 +4,7 @@ from auditor.attacks.apgd import apgd, apgd_targeted
 from auditor.attacks.attempt import Attempt
 from auditor.attacks.ddn import ddn
 from auditor.attacks.fgsm import fgsm
+from auditor.attacks.hop_skip_jump import hop_skip_jump
 from auditor.attacks.minimal_apgd import minimal_apgd
 from auditor.attacks.minimal_runs import minimal_apgd_restarts, minimal_apgd_targeted
 from auditor.attacks.pgd import pgd
@@ -17,6 +18,7 @@ __all__ = [
     "apgd_targeted",
     "ddn",
     "fgsm",
+    "hop_skip_jump",
     "minimal_apgd",
     "minimal_apgd_restarts",
     "minimal_apgd_targeted",

@@ -12,27 +12,25 @@ from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
 from auditor import runtime
 from auditor.attacks.attempt import Attempt
-from auditor.attacks.catalogue import CATALOGUE
+from auditor.attacks.catalogue import CATALOGUE, Access
 from auditor.attacks.random import Random
 from auditor.attacks.verify import Verifier, distances, in_widths
 from auditor.classifier import Classifier, Counted
 from auditor.spec import Norm, Threat, exact
-
-Access = Literal["white-box", "score"]
 
 
 @dataclass(frozen=True)
 class Stage:
     """One attack in an audit. `name` keys its random numbers and its stored results; `attack` is in CATALOGUE.
 
-    warm: a fixed-budget attack begins at each example's nearest known point, projected, where there is one: where
-    gradients mislead near x, what an earlier stage found outside the ball is the best lead.
+    warm: the attack begins at each example's nearest known point, a fixed-budget one at its projection, where there
+    is one: where gradients mislead near x, what an earlier stage found outside the ball is the best lead.
     """
 
     name: str
@@ -196,7 +194,7 @@ class _StageRun:
     def minimal(self, active: np.ndarray) -> None:
         if active.any():
             ceiling = self.best[self.stage.norm].distance * self.width
-            self._accept(self._attack(active, self.rng, ceiling=self.xp.asarray(ceiling)), active)
+            self._accept(self._attack(active, self.rng, ceiling=self.xp.asarray(ceiling), **self._start()), active)
 
     def fixed(self, active: np.ndarray, grid: Grid) -> None:
         best = self.best[self.stage.norm]

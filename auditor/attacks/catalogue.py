@@ -1,7 +1,8 @@
 """Every attack by name: its function, the norms it works in, what it sees, what it is given, and what it may cost.
 
 A "fixed" budget attack is given an eps per example and looks for any adversarial example inside it; a "minimal" one
-is given the best distance known and looks for a nearer point.
+is given the best distance known and looks for a nearer point. What it sees: gradients ("white-box"), class scores
+("score"), or only which of them is the largest ("decision").
 """
 
 import inspect
@@ -13,11 +14,14 @@ from auditor.attacks.apgd import apgd, apgd_targeted
 from auditor.attacks.attempt import Attempt
 from auditor.attacks.ddn import ddn
 from auditor.attacks.fgsm import fgsm
+from auditor.attacks.hop_skip_jump import hop_skip_jump
 from auditor.attacks.minimal_apgd import minimal_apgd
 from auditor.attacks.minimal_runs import minimal_apgd_restarts, minimal_apgd_targeted
 from auditor.attacks.pgd import pgd
 from auditor.attacks.square import square
 from auditor.spec import Norm
+
+Access = Literal["white-box", "score", "decision"]
 
 
 @dataclass(frozen=True)
@@ -50,7 +54,7 @@ class Entry:
     norms: tuple[Norm, ...]
     budget: Literal["fixed", "minimal"]
     cost: _Cost
-    access: Literal["white-box", "score"] = "white-box"
+    access: Access = "white-box"
     spatial: bool = False
 
     def at_most(self, parameters: Mapping[str, Any], classes: int) -> Passes:
@@ -65,6 +69,10 @@ def _gradients(n: int) -> Passes:
 
 def _pgd(p: Mapping[str, Any], classes: int) -> Passes:
     return (_gradients(p["steps"]) + Passes(1)) * p["restarts"]
+
+
+def _queries(p: Mapping[str, Any], classes: int) -> Passes:
+    return Passes(p["queries"])
 
 
 def _apgd_targeted(p: Mapping[str, Any], classes: int) -> Passes:
@@ -91,5 +99,6 @@ CATALOGUE: dict[str, Entry] = {
         minimal_apgd_restarts, _ALL, "minimal", lambda p, classes: _gradients(p["steps"] + 2) * p["restarts"]
     ),
     "ddn": Entry(ddn, ("L2",), "minimal", lambda p, classes: _gradients(p["steps"] + 1)),
-    "square": Entry(square, _ALL, "fixed", lambda p, classes: Passes(p["queries"]), "score", spatial=True),
+    "square": Entry(square, _ALL, "fixed", _queries, "score", spatial=True),
+    "hop-skip-jump": Entry(hop_skip_jump, _ALL, "minimal", _queries, "decision"),
 }

@@ -67,6 +67,15 @@ class Random:
         values = (radius * xp.cos(2.0 * np.pi * 2.0**-32 * bits[:, count:])).astype(xp.float32)
         return xp.reshape(values, (self.examples.shape[0], *shape))
 
+    def bell(self, step: int, shape: tuple[int, ...]) -> Array:
+        """(n, *shape) float32 of mean 0 and variance 1, nearly normal: the sum of the four bytes of one integer. Ten
+        times cheaper than `normal`, and as good where many random directions are averaged."""
+        words = self.integers(step, int(np.prod(shape, dtype=np.int64)))
+        pairs = (words & 0x00FF00FF) + ((words >> 8) & 0x00FF00FF)
+        sums = ((pairs & 0xFFFF) + (pairs >> 16)).astype(self.xp.float32)
+        values = (sums - self.xp.float32(510)) * self.xp.float32(((256**2 - 1) / 3) ** -0.5)
+        return self.xp.reshape(values, (self.examples.shape[0], *shape))
+
 
 def _philox(xp: Any, counters: list[Array], key: tuple[int, int]) -> list[Array]:
     """Ten rounds of Philox4x32 on four uint64 arrays that hold 32-bit words."""
