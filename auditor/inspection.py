@@ -25,7 +25,7 @@ STATM = Path("/proc/self/statm")  # Linux: pages held by this process
 _SCORES = {
     "logits": "logits",
     "probabilities": "probabilities (the attack works on the logits before them)",
-    "label": "labels only (the attack works on the scores that they are the largest of)",
+    "label": "labels only (gradients are those of the scores that they are the largest of; without gradients only labels are asked)",
 }
 
 

@@ -89,6 +89,38 @@ def test_a_model_that_gives_only_labels_is_attacked_and_judged_by_them(keepdims,
         assert (found["predicted"] != found["label"]).all()
 
 
+@pytest.mark.parametrize("norm", ["Linf", "L2"])
+def test_a_model_without_gradients_that_gives_only_labels_gets_a_curve(norm, requested, tmp_path):
+    """Steps so fine that the model is nearly linear, whose exact distances are known."""
+    rng = np.random.default_rng(0)
+    weight, x = rng.normal(size=(6, 3)).astype(np.float32), rng.random((30, 6), dtype=np.float32)
+    body = (
+        "f (float[N,6] x) => (int64[N] y) "
+        "{ s = Mul(x, many) f = Floor(s) z = MatMul(f, W) y = ArgMax<axis=1,keepdims=0>(z) }"
+    )
+    (tmp_path / "labels.onnx").write_bytes(text(body, W=weight, many=np.float32(4096)))
+    y = np.argmax(np.floor(x * 4096) @ weight, axis=1)
+    np.savez(tmp_path / "data.npz", x=x, y=y)
+    request = requested(
+        model=tmp_path / "labels.onnx", data=tmp_path / "data.npz", domain="none", preset="quick", attack=None,
+        norm=[norm], eps=["0.001,0.03,0.1,0.3,3"], examples=30,
+    )  # fmt: skip
+    report, _ = ran(request)
+    assert report.model.gradient["access"] == "decision"
+    assert {(stage.attack, stage.access) for stage in report.stages} == {("hop-skip-jump", "decision")}
+    assert "score-based attacks" in report.not_tested
+    gaps = (x @ weight)[np.arange(30), y, None] - x @ weight
+    slopes = np.linalg.norm(weight.T[y][:, None] - weight.T[None], 1 if norm == "Linf" else 2, axis=2)
+    exact = np.min(np.where(slopes > 0, gaps / np.where(slopes > 0, slopes, 1), np.inf), axis=1)
+    found = np.array(report.curves[0].examples.distance)
+    nearest = exact[np.array(report.dataset.index)]
+    assert (found >= nearest - 0.002).all()
+    assert np.median(found / nearest) < 1.2
+    accuracy = [point.robust_accuracy for point in report.curves[0].points]
+    assert accuracy[0] > 0.9
+    assert accuracy[-1] == 0
+
+
 def test_what_is_finished_is_not_run_again(requested, monkeypatch):
     first, steps = ran(requested())
     monkeypatch.setattr(local.Engine, "run", lambda *given: pytest.fail("a finished stage was run again"))
@@ -105,7 +137,7 @@ def test_what_another_version_or_machine_found_is_not_mixed_in(requested, monkey
     elif change == "machine":
         monkeypatch.setattr(runtime, "fingerprint", lambda device: {"machine": "another"})
     else:
-        monkeypatch.setattr(auditor.audits.subject, "chosen_stages", lambda spec: [])
+        monkeypatch.setattr(auditor.audits.subject, "chosen_stages", lambda spec, **named: [])
     assert settle(requested()).subject.sha256 != before
 
 

@@ -13,6 +13,8 @@ from auditor.spec import Norm
 # Bisections end at this share of the distance: nearer to the boundary, a find may turn correct under another rounding.
 FINEST = 1e-4
 STARTS = 64  # random points that are tried before an example is given up
+LOOKS = 16  # of them, tried at NEARER of the distance once one is found: another boundary may be nearer
+NEARER = 0.8
 
 
 class Decisions:
@@ -94,13 +96,20 @@ def begin(asked: Decisions, rng: Random, start: Array | None) -> tuple[Array, Ar
         known = asked.broken(start, elsewhere(xp, start, x))
         x_adv = xp.where(per_row(known, x), start, x)
     lower, upper = asked.box()
+    looks = xp.where(known, 0, LOOKS)
     for turn in range(STARTS):
-        seeking = asked.alive & ~known
+        seeking = asked.alive & (looks > 0)
         if not xp.any(seeking):
             break
         drawn = asked.inside(lower + _noise(xp, rng, turn, x.shape[1:]) * (upper - lower))
+        nearer = NEARER * distance(xp, x_adv, x, asked.norm)
+        apart = distance(xp, drawn, x, asked.norm)
+        drawn = toward(
+            asked, drawn, xp.where(known & (apart > nearer), nearer / xp.where(apart > 0, apart, 1.0), 1.0)
+        )
         found = asked.broken(drawn, seeking)
         x_adv, known = xp.where(per_row(found, x), drawn, x_adv), known | found
+        looks = looks - known
     return x_adv, known
 
 

@@ -58,7 +58,7 @@ def randomised_output(randomised: bool) -> Check:
 
 
 def gradient_agrees(access: str, why: str, error: float | None, nonzero: float | None) -> Check:
-    """What the probe before the audit said of the gradient. access: "white-box" or "score"."""
+    """What the probe before the audit said of the gradient. access: "white-box", "score" or "decision"."""
     evidence = {"error": error, "nonzero": nonzero}
     if access == "white-box":
         return Check("gradient", "info", why, evidence)
@@ -123,12 +123,15 @@ def gives_probabilities(scores: str, slopes: Slopes | None) -> Check:
     if scores == "probabilities":
         found = "they were traced back to logits, which are attacked" if slopes else "only scores are attacked"
         return Check("probabilities", "info", f"the model gives probabilities; {found}", evidence)
-    given = "labels, and the scores that they are the largest of are attacked" if scores == "label" else "logits"
-    return Check("probabilities", "info", f"the model gives {given}", evidence)
+    if scores == "label":
+        behind = "; white-box attacks follow the scores that these are the largest of" if slopes else ""
+        finding = f"the model gives labels only, and a preset's other attacks ask for nothing else{behind}"
+        return Check("probabilities", "info", finding, evidence)
+    return Check("probabilities", "info", "the model gives logits", evidence)
 
 
 def beats_gradients(attack: str, norm: str, eps: Sequence[str], position: np.ndarray, white: np.ndarray) -> Check:
-    """Whether an attack that sees only scores breaks what no gradient attack does (Carlini et al. 2019).
+    """Whether an attack that sees only scores or decisions breaks what no gradient attack does (Carlini et al. 2019).
 
     position, white: (n,) position in the grid of the largest eps that each example stands, under this attack alone
     and under all white-box attacks together; -1 where it stands none.

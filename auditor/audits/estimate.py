@@ -26,15 +26,23 @@ class Speed:
 
 
 def estimate(
-    spec: AuditSpec, *, examples: int, classes: int, gradient: bool = True, speed: Speed | None = None
+    spec: AuditSpec,
+    *,
+    examples: int,
+    classes: int,
+    gradient: bool = True,
+    label_only: bool = False,
+    speed: Speed | None = None,
 ) -> dict[str, Any]:
-    """At most what an audit of `examples` examples costs, ready for JSON. gradient: whether white-box attacks run.
+    """At most what an audit of `examples` examples costs, ready for JSON. gradient: whether white-box attacks run;
+    label_only: see `chosen_stages`.
 
     passes_at_most: forwards and backwards of all examples in the cascade and in the diagnosis. Where speed was
     measured: pass_seconds_at_most, within the budget of time if there is one, and seconds_per_pass; the note says what
     is not in them.
     """
-    stages = [stage for stage in chosen_stages(spec) if gradient or stage.access != "white-box"]
+    chosen = chosen_stages(spec, label_only=label_only)
+    stages = [stage for stage in chosen if gradient or stage.access != "white-box"]
     apart = _all(spec, stages, classes) + (passes_at_most(spec, classes) if gradient else Passes())
     passes = _cascade(spec, stages, classes) * examples + apart * min(examples, DIAGNOSIS_EXAMPLES)
     seconds = None if speed is None else _seconds(passes, speed)

@@ -45,12 +45,14 @@ class Plan:
         )
 
 
-def make_plan(spec: AuditSpec, examples: int, *, batch: int, gradient: bool) -> Plan:
+def make_plan(spec: AuditSpec, examples: int, *, batch: int, gradient: bool, label_only: bool = False) -> Plan:
     """The plan for `examples` sampled examples. `batch` is the shape that the plain graph reached; without a
-    gradient only attacks that need none remain."""
-    stages = tuple(s for s in chosen_stages(spec) if gradient or s.access != "white-box")
+    gradient only attacks that need none remain. label_only: see `chosen_stages`."""
+    stages = tuple(s for s in chosen_stages(spec, label_only=label_only) if gradient or s.access != "white-box")
     if not stages:
-        raise SpecError("none of the chosen attacks can run without gradients; add --attack square")
+        raise SpecError(
+            "none of the chosen attacks can run without gradients; add --attack square or --attack hop-skip-jump"
+        )
     size = batch * BATCHES_PER_SLICE
     slices = tuple((start, min(start + size, examples)) for start in range(0, examples, size))
     return Plan(stages, batch, slices, spec.threads or default_threads())

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from auditor.attacks.cascade import Examples
+from auditor.attacks.catalogue import Access
 from auditor.attacks.probe import GradientCheck, check_gradient
 from auditor.audits.checkpoints import Checkpoints
 from auditor.audits.outcomes import example_digests
@@ -26,9 +27,10 @@ _PROBED = 16  # examples that the probes look at
 
 @dataclass(frozen=True)
 class Gradient:
-    """access: "white-box" when the compiled gradient stood the check, else "score"; why says so in a sentence."""
+    """access: "white-box" when the compiled gradient stood the check, else "score", or "decision" where the upload
+    gives labels only; why says so in a sentence."""
 
-    access: str
+    access: Access
     why: str
     error: float | None = None
     nonzero: float | None = None
@@ -148,7 +150,11 @@ def prepare(subject: Subject, *, allow_chance: bool = False) -> Prepared:
             "the model gives different scores for the same input, so that no graph can be shown to be its own; export "
             f"it without its random nodes, such as dropout in training mode ({error})"
         ) from error
-    plan = make_plan(spec, len(index), batch=graph.batch, gradient=gradient.access == "white-box")
+    label_only = subject.upload.label_only
+    if label_only and gradient.access == "score":
+        gradient = dataclasses.replace(gradient, access="decision")
+    white_box = gradient.access == "white-box"
+    plan = make_plan(spec, len(index), batch=graph.batch, gradient=white_box, label_only=label_only)
     labelled = dataset.y is not None
     return Prepared(index, label, predicted, tuple(digests), plan, gradient, randomised, labelled, halvings)
 

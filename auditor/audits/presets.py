@@ -47,15 +47,31 @@ PRESETS: dict[Preset, tuple[Step, ...]] = {
     ),
 }
 
+# What takes the place of a preset's attacks on scores where the upload gives labels only.
+BY_LABELS: dict[Preset, tuple[Step, ...]] = {
+    "quick": (Step("hop-skip-jump", "hop-skip-jump", parameters={"queries": 400}, warm=True),),
+    "standard": (Step("hop-skip-jump", "hop-skip-jump", parameters={"queries": 3000}, warm=True),),
+}
 
-def chosen_stages(spec: AuditSpec) -> list[Stage]:
-    """The preset's stages for the norms asked for, or those of the attacks named; SpecError where there are none."""
+
+def chosen_stages(spec: AuditSpec, *, label_only: bool = False) -> list[Stage]:
+    """The preset's stages for the norms asked for, or those of the attacks named; SpecError where there are none.
+
+    label_only: the upload tells no scores, so that a preset's attacks see no more than labels or gradients.
+    """
     norms = [threat.norm for threat in spec.threats]
-    steps = [_named(name) for name in spec.attacks] or PRESETS[spec.preset]
+    steps = [_named(name) for name in spec.attacks] or _preset(spec.preset, label_only)
     for norm in norms:
         if not any(_serves(step, norm, spec) for step in steps):
             raise SpecError(f"none of the attacks {', '.join(step.name for step in steps)} works in {norm}")
     return [step.stage(norm, spec.layout) for norm in norms for step in steps if _serves(step, norm, spec)]
+
+
+def _preset(preset: Preset, label_only: bool) -> list[Step]:
+    if not label_only:
+        return list(PRESETS[preset])
+    kept = [step for step in PRESETS[preset] if CATALOGUE[step.attack].access != "score"]
+    return [*kept, *BY_LABELS[preset]]
 
 
 def _serves(step: Step, norm: Norm, spec: AuditSpec) -> bool:

@@ -23,7 +23,7 @@ class Subject:
     @property
     def sha256(self) -> str:
         """Digest of all that can change a bit of an example's result: what is asked, what will run, and on what."""
-        stages = [stage.as_json() for stage in chosen_stages(self.spec)]
+        stages = [stage.as_json() for stage in chosen_stages(self.spec, label_only=self.upload.label_only)]
         circumstances = [__version__, runtime.fingerprint(self.spec.device)]
         dataset = [self.dataset.sha256, self.dataset.preprocessing["steps"]]
         return digest([self.upload.sha256, dataset, self.spec.sha256, stages, circumstances])

@@ -55,12 +55,17 @@ class Upload:
         """
         if isinstance(output, list):
             return np.array([[row[name] for name in self.names] for row in output], np.float32)
-        if self.scores == "label":
+        if self.label_only:
             return (np.reshape(output, (-1, 1)) == np.array(self.names or range(self.classes))).astype(np.float32)
         columns = np.reshape(output, (-1, 1 if self.binary else self.classes))
         if columns.dtype == np.float16:
             columns = columns.astype(np.float32)
         return np.concatenate([1 - columns, columns], axis=1) if self.binary else columns
+
+    @property
+    def label_only(self) -> bool:
+        """Whether it tells which class it decides for, and nothing of the others."""
+        return self.scores == "label"
 
     @property
     def input_dtype(self) -> np.dtype:

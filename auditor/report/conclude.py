@@ -190,6 +190,8 @@ def _not_tested(
     if prepared.randomised:
         said.append("repetition: the model's scores are random, so that another run finds other points")
     said.append("no lower bound was proved: certificates are not part of this audit")
-    said.append("decision-based and transfer attacks, natural corruptions, patches, rotations")
+    accesses = {stage.access for stage in prepared.plan.stages}
+    said += [f"{access}-based attacks" for access in ("score", "decision") if access not in accesses]
+    said.append("transfer attacks, natural corruptions, patches, rotations")
     said.append("poisoning, model extraction and privacy attacks")
     return said

@@ -92,6 +92,7 @@ class OtherThreat(Section):
 class Stage(Section):
     """One attack over all slices: on how many examples it ran, how many it broke first or nearer, what it cost.
 
+    access: what it saw: gradients ("white-box"), class scores ("score") or only the class decided for ("decision");
     claims: points that it took for adversarial; refuted: those of them that the upload did not confirm.
     """
 

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -200,15 +200,20 @@ class _Remembered:
 
 def _estimate(asked: Asked, prepared: Prepared | None) -> Facts:
     spec, dataset, upload = asked.subject.spec, asked.subject.dataset, asked.subject.upload
-    examples = min(spec.examples, dataset.size)
+    of_all = partial(
+        estimate,
+        spec,
+        examples=min(spec.examples, dataset.size),
+        classes=upload.classes,
+        label_only=upload.label_only,
+    )
     if prepared is not None:
-        gradient = prepared.gradient.access == "white-box"
-        return estimate(spec, examples=examples, classes=upload.classes, gradient=gradient)
+        return of_all(gradient=prepared.gradient.access == "white-box")
     try:
         obstacles, cost = inspection.measure(upload, dataset.shape, spec.batch_size, spec.threads, spec.device)
     except AuditorError:  # the preparation says it better, or finds a way around it
-        return estimate(spec, examples=examples, classes=upload.classes)
-    return estimate(spec, examples=examples, classes=upload.classes, gradient=not obstacles, speed=cost.speed)
+        return of_all()
+    return of_all(gradient=not obstacles, speed=cost.speed)
 
 
 def _stop_at(seconds_left: float | None) -> float | None:

@@ -78,6 +78,8 @@ def test_probabilities_are_said_to_be_traced_back_or_not():
     assert "no logits were found" in checks.gives_probabilities("logits", slopes(probabilities=100)).message
     assert "traced back" in checks.gives_probabilities("probabilities", slopes()).message
     assert "gives logits" in checks.gives_probabilities("logits", slopes()).message
+    assert "follow the scores" in checks.gives_probabilities("label", slopes()).message
+    assert "scores" not in checks.gives_probabilities("label", None).message
     assert "only scores" in checks.gives_probabilities("probabilities", None).message
 
 

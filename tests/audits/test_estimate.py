@@ -13,7 +13,7 @@ SPEC = AuditSpec(threats=(Threat(norm="Linf", eps=("0.05", "0.1")), Threat(norm=
 
 
 def passes(**fields):
-    named = {name: fields.pop(name) for name in ("examples", "classes", "gradient") if name in fields}
+    named = {name: fields.pop(name) for name in ("examples", "classes", "gradient", "label_only") if name in fields}
     return estimate(SPEC.model_copy(update=fields), **{"examples": 200, "classes": 10} | named)["passes_at_most"]
 
 
@@ -29,6 +29,7 @@ def passes(**fields):
         ("minimal-apgd-targeted", {"steps": 60}, 3, Passes(125, 124)),
         ("minimal-apgd-restarts", {"restarts": 8, "steps": 100}, 10, Passes(816, 816)),
         ("ddn", {"steps": 40}, 10, Passes(41, 41)),
+        ("hop-skip-jump", {"queries": 300}, 10, Passes(300, 0)),
         ("square", {"queries": 100, "layout": "NCHW"}, 10, Passes(100, 0)),
     ],
 )
@@ -69,6 +70,10 @@ def test_more_of_anything_costs_more():
 
 def test_without_a_gradient_only_scores_are_paid_for():
     assert passes(gradient=False) == 200 * (2 + 1) * 100 + 100 * (2 + 1) * 100
+
+
+def test_labels_alone_are_paid_for_where_there_are_no_scores():
+    assert passes(gradient=False, label_only=True) == 200 * 2 * 400 + 100 * 2 * 400
 
 
 def test_a_budget_of_passes_bounds_the_cascade_and_not_the_diagnosis():

@@ -53,6 +53,20 @@ def test_without_a_gradient_only_attacks_that_need_none_remain():
         make_plan(spec(attacks=("pgd",)), 10, batch=4, gradient=False)
 
 
+@pytest.mark.parametrize("preset", PRESETS)
+@pytest.mark.parametrize("threat", [LINF, L2, L1], ids=lambda threat: threat.norm)
+def test_a_model_that_gives_only_labels_is_asked_for_no_scores(preset, threat):
+    for gradient, accesses in ((True, {"white-box", "decision"}), (False, {"decision"})):
+        plan = make_plan(spec(threat, preset=preset), 10, batch=4, gradient=gradient, label_only=True)
+        assert {stage.access for stage in plan.stages} == accesses
+        assert len({stage.name for stage in plan.stages}) == len(plan.stages)
+
+
+def test_an_attack_on_scores_that_is_named_runs_behind_the_labels_too():
+    (stage,) = chosen_stages(spec(attacks=("square",)), label_only=True)
+    assert stage.access == "score"
+
+
 def test_named_attacks_run_where_they_can():
     stages = chosen_stages(spec(LINF, L2, attacks=("pgd", "ddn")))
     assert [(stage.norm, stage.name) for stage in stages] == [("Linf", "pgd"), ("L2", "pgd"), ("L2", "ddn")]
