@@ -9,6 +9,7 @@ from auditor.attacks.minimal_apgd import minimal_apgd
 from auditor.attacks.minimal_runs import minimal_apgd_restarts, minimal_apgd_targeted
 from auditor.attacks.pgd import pgd
 from auditor.attacks.random import Random
+from auditor.attacks.rays import rays
 from auditor.attacks.square import square
 
 __all__ = [
@@ -23,5 +24,6 @@ __all__ = [
     "minimal_apgd_restarts",
     "minimal_apgd_targeted",
     "pgd",
+    "rays",
     "square",
 ]

@@ -18,6 +18,7 @@ from auditor.attacks.hop_skip_jump import hop_skip_jump
 from auditor.attacks.minimal_apgd import minimal_apgd
 from auditor.attacks.minimal_runs import minimal_apgd_restarts, minimal_apgd_targeted
 from auditor.attacks.pgd import pgd
+from auditor.attacks.rays import rays
 from auditor.attacks.square import square
 from auditor.spec import Norm
 
@@ -101,4 +102,5 @@ CATALOGUE: dict[str, Entry] = {
     "ddn": Entry(ddn, ("L2",), "minimal", lambda p, classes: _gradients(p["steps"] + 1)),
     "square": Entry(square, _ALL, "fixed", _queries, "score", spatial=True),
     "hop-skip-jump": Entry(hop_skip_jump, _ALL, "minimal", _queries, "decision"),
+    "rays": Entry(rays, ("Linf",), "minimal", _queries, "decision"),
 }

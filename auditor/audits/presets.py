@@ -49,8 +49,14 @@ PRESETS: dict[Preset, tuple[Step, ...]] = {
 
 # What takes the place of a preset's attacks on scores where the upload gives labels only.
 BY_LABELS: dict[Preset, tuple[Step, ...]] = {
-    "quick": (Step("hop-skip-jump", "hop-skip-jump", parameters={"queries": 400}, warm=True),),
-    "standard": (Step("hop-skip-jump", "hop-skip-jump", parameters={"queries": 3000}, warm=True),),
+    "quick": (
+        Step("rays", "rays", ("Linf",), {"queries": 400}),
+        Step("hop-skip-jump", "hop-skip-jump", ("L2", "L1"), {"queries": 400}, warm=True),
+    ),
+    "standard": (
+        Step("rays", "rays", ("Linf",), {"queries": 2000}),
+        Step("hop-skip-jump", "hop-skip-jump", parameters={"queries": 2000}, warm=True),
+    ),
 }
 
 
