@@ -11,6 +11,7 @@ from auditor.attacks.pgd import pgd
 from auditor.attacks.random import Random
 from auditor.attacks.rays import rays
 from auditor.attacks.square import square
+from auditor.attacks.surfree import surfree
 
 __all__ = [
     "Attempt",
@@ -26,4 +27,5 @@ __all__ = [
     "pgd",
     "rays",
     "square",
+    "surfree",
 ]

@@ -20,6 +20,7 @@ from auditor.attacks.minimal_runs import minimal_apgd_restarts, minimal_apgd_tar
 from auditor.attacks.pgd import pgd
 from auditor.attacks.rays import rays
 from auditor.attacks.square import square
+from auditor.attacks.surfree import surfree
 from auditor.spec import Norm
 
 Access = Literal["white-box", "score", "decision"]
@@ -102,5 +103,6 @@ CATALOGUE: dict[str, Entry] = {
     "ddn": Entry(ddn, ("L2",), "minimal", lambda p, classes: _gradients(p["steps"] + 1)),
     "square": Entry(square, _ALL, "fixed", _queries, "score", spatial=True),
     "hop-skip-jump": Entry(hop_skip_jump, _ALL, "minimal", _queries, "decision"),
+    "surfree": Entry(surfree, ("L2",), "minimal", _queries, "decision", spatial=True),
     "rays": Entry(rays, ("Linf",), "minimal", _queries, "decision"),
 }

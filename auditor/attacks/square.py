@@ -16,6 +16,7 @@ import numpy as np
 from auditor.attacks.attempt import Attempt, Strongest, margin
 from auditor.attacks.norms import Ball, elsewhere, length, per_row
 from auditor.attacks.random import Random
+from auditor.attacks.view import View
 from auditor.classifier import Array, Classifier
 from auditor.spec import Layout, Norm
 
@@ -45,7 +46,7 @@ def square(
     """
     xp = classifier.xp
     active = xp.ones(x.shape[0], dtype=bool) if active is None else active
-    view = _View(xp, x.shape[1:], layout)
+    view = View(xp, x.shape[1:], layout)
     planes = view.planes(x)
     ball = Ball(xp, planes, eps, norm, classifier.domain)
     best = Strongest(classifier, x, y)
@@ -73,25 +74,6 @@ def square(
 def patch(progress: float, share: float) -> float:
     """The share of the image that a patch covers when `progress` of the budget is spent."""
     return share / 2 ** sum(progress > mark for mark in HALVINGS)
-
-
-class _View:
-    """An example's shape as (channels, height, width) and back."""
-
-    def __init__(self, xp: Any, shape: tuple[int, ...], layout: Layout) -> None:
-        self.xp, self.shape = xp, shape
-        self.last = len(shape) == 3 and layout == "NHWC"
-        self.image = len(shape) == 3 and 1 not in shape[:2] if self.last else len(shape) == 3
-
-    def planes(self, x: Array) -> Array:
-        if not self.image:
-            return x.reshape((x.shape[0], 1, -1, 1))
-        return self.xp.ascontiguousarray(self.xp.permute_dims(x, (0, 3, 1, 2))) if self.last else x
-
-    def restored(self, planes: Array) -> Array:
-        if not self.image:
-            return planes.reshape((planes.shape[0], *self.shape))
-        return self.xp.ascontiguousarray(self.xp.permute_dims(planes, (0, 2, 3, 1))) if self.last else planes
 
 
 class _Draw:

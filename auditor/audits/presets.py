@@ -55,6 +55,7 @@ BY_LABELS: dict[Preset, tuple[Step, ...]] = {
     ),
     "standard": (
         Step("rays", "rays", ("Linf",), {"queries": 2000}),
+        Step("surfree", "surfree", ("L2",), {"queries": 1000}),
         Step("hop-skip-jump", "hop-skip-jump", parameters={"queries": 2000}, warm=True),
     ),
 }

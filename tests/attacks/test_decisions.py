@@ -2,10 +2,12 @@
 
 import numpy as np
 import pytest
+from scipy.fft import dctn
 
 from auditor.attacks.catalogue import CATALOGUE
 from auditor.attacks.norms import distance
 from auditor.attacks.random import Random
+from auditor.attacks.view import View
 from tests.zoo import Affine, Cross, Decided, Undefined
 
 CASES = [(name, norm) for name, entry in CATALOGUE.items() if entry.access == "decision" for norm in entry.norms]
@@ -56,6 +58,18 @@ def test_only_the_largest_score_is_looked_at(name, norm, rng):
         x, y = clean(classifier, 4)
         found.append(attack(name, classifier, x, y, norm=norm, rng=rng(4), queries=200))
     assert np.array_equal(found[0].x_adv, found[1].x_adv)
+
+
+@pytest.mark.parametrize("shape", [(3, 40, 36), (40, 36, 3)], ids=["NCHW", "NHWC"])
+def test_surfree_draws_from_the_low_frequencies_of_either_layout(shape, rng):
+    layout = "NCHW" if shape[0] == 3 else "NHWC"
+    noise = View(np, shape, layout).smooth(rng(4), 0, 0.25)
+    planes = noise if layout == "NCHW" else noise.transpose(0, 3, 1, 2)
+    waves = dctn(planes, axes=(2, 3), norm="ortho")
+    assert noise.shape == (4, *shape)
+    assert np.abs(waves[:, :, 10:]).max() < 1e-4
+    assert np.abs(waves[:, :, :, 9:]).max() < 1e-4
+    assert np.abs(waves[:, :, :10, :9]).max(axis=(0, 1)).min() > 1e-4
 
 
 @pytest.mark.parametrize(("name", "norm"), CASES)
