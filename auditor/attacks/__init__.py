@@ -3,6 +3,7 @@
 from auditor.attacks.apgd import apgd, apgd_targeted
 from auditor.attacks.attempt import Attempt
 from auditor.attacks.ddn import ddn
+from auditor.attacks.fab import fab, fab_targeted
 from auditor.attacks.fgsm import fgsm
 from auditor.attacks.hop_skip_jump import hop_skip_jump
 from auditor.attacks.minimal_apgd import minimal_apgd
@@ -19,6 +20,8 @@ __all__ = [
     "apgd",
     "apgd_targeted",
     "ddn",
+    "fab",
+    "fab_targeted",
     "fgsm",
     "hop_skip_jump",
     "minimal_apgd",

@@ -13,6 +13,7 @@ from typing import Any, Literal
 from auditor.attacks.apgd import apgd, apgd_targeted
 from auditor.attacks.attempt import Attempt
 from auditor.attacks.ddn import ddn
+from auditor.attacks.fab import SEARCH, fab, fab_targeted
 from auditor.attacks.fgsm import fgsm
 from auditor.attacks.hop_skip_jump import hop_skip_jump
 from auditor.attacks.minimal_apgd import minimal_apgd
@@ -88,6 +89,13 @@ def _minimal_apgd_targeted(p: Mapping[str, Any], classes: int) -> Passes:
     return Passes(1) + _gradients(p["steps"] + 2) * min(p["targets"], classes - 1)
 
 
+def _fab(p: Mapping[str, Any], classes: int) -> Passes:
+    aims = min(p["targets"], classes - 1) if p["target"] is None else 1
+    runs, planes = (aims, 1) if p["apart"] else (1, aims)
+    one = (_gradients(planes) + Passes(1)) * p["steps"] + Passes(1 + SEARCH)
+    return Passes(1) + (one * p["restarts"] + _gradients(p["restarts"] - 1)) * runs
+
+
 _ALL: tuple[Norm, ...] = ("Linf", "L2", "L1")
 
 CATALOGUE: dict[str, Entry] = {
@@ -101,6 +109,8 @@ CATALOGUE: dict[str, Entry] = {
         minimal_apgd_restarts, _ALL, "minimal", lambda p, classes: _gradients(p["steps"] + 2) * p["restarts"]
     ),
     "ddn": Entry(ddn, ("L2",), "minimal", lambda p, classes: _gradients(p["steps"] + 1)),
+    "fab": Entry(fab, _ALL, "minimal", _fab),
+    "fab-targeted": Entry(fab_targeted, _ALL, "minimal", _fab),
     "square": Entry(square, _ALL, "fixed", _queries, "score", spatial=True),
     "hop-skip-jump": Entry(hop_skip_jump, _ALL, "minimal", _queries, "decision"),
     "surfree": Entry(surfree, ("L2",), "minimal", _queries, "decision", spatial=True),

@@ -50,12 +50,12 @@ def dual_length(xp: Any, g: Array, norm: Norm) -> Array:
     return length(xp, g, DUAL[norm])
 
 
-def linear_distance(xp: Any, gap: Array, g: Array, norm: Norm) -> Array:
-    """How far the decision boundary lies by the first-order model of a loss that is zero on it; 1 where the gradient
-    says nothing. gap: (n,) the loss, g: (n, *shape) its gradient -> (n,) float64"""
+def linear_distance(xp: Any, gap: Array, g: Array, norm: Norm, *, unknown: float = 1.0) -> Array:
+    """How far the decision boundary lies by the first-order model of a loss that is zero on it; `unknown` where the
+    gradient says nothing. gap: (n,) the loss, g: (n, *shape) its gradient -> (n,) float64"""
     slope = dual_length(xp, xp.where(xp.isfinite(g), g, xp.zeros_like(g)), norm)
     known = (slope > 0) & xp.isfinite(gap)
-    return xp.where(known, xp.abs(gap).astype(xp.float64) / xp.where(known, slope, 1.0), 1.0)
+    return xp.where(known, xp.abs(gap).astype(xp.float64) / xp.where(known, slope, 1.0), unknown)
 
 
 def steepest(xp: Any, g: Array, norm: Norm, density: Array | float = 0.05) -> Array:

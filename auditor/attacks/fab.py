@@ -1,0 +1,135 @@
+"""Fast adaptive boundary: a walk along the decision boundary that is drawn back to the example at every step.
+
+Croce & Hein 2020, "Minimally distorted adversarial examples with a fast adaptive boundary attack", algorithm 1; the
+targeted form as in Croce & Hein 2020, "Reliable evaluation of adversarial robustness with an ensemble of diverse
+parameter-free attacks", section 4. The first point of each restart and the final search are those of the paper,
+except that the search aims at a point that is safely broken and not at the boundary itself.
+"""
+
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from auditor.attacks.attempt import SAFE_MARGIN, Attempt, Nearest, margin
+from auditor.attacks.hyperplane import nearest_plane, shortest_step
+from auditor.attacks.losses import runners_up
+from auditor.attacks.norms import Ball, length, linear_distance, per_row
+from auditor.attacks.random import Random
+from auditor.classifier import Array, Classifier
+from auditor.data.domain import bounds
+from auditor.spec import Norm
+
+SEARCH = 3  # points that the final search looks at
+
+
+def fab(
+    classifier: Classifier,
+    x: Array,
+    y: Array,
+    *,
+    norm: Norm,
+    rng: Random,
+    ceiling: Array,
+    active: Array | None = None,
+    steps: int = 100,
+    restarts: int = 1,
+    targets: int = 9,
+    apart: bool = False,
+    target: Array | None = None,
+    overshoot: float = 1.05,
+    pull: float = 0.1,
+    backward: float = 0.9,
+) -> Attempt:
+    """x: (n, *shape) float32, y: (n,) int64, ceiling: (n,) float64 in input units, inf where none is known.
+
+    Each step goes to the nearest of the linearised boundaries to the `targets` classes with the largest scores at x
+    (the paper takes all), or to `target` (n,) alone; apart: one run for each of them instead, a gradient per step
+    however many there are. pull: the largest share of a step's end that comes from the projection of x itself;
+    backward: where between x and a find the walk goes on. The first restart begins at x, the others at random points
+    half as far away as the nearest find. Gives the nearest safely broken point that is nearer than the ceiling.
+    """
+    xp = classifier.xp
+    active = xp.ones(x.shape[0], dtype=bool) if active is None else active
+    at_x = classifier.logits(x, active=active)
+    aims = runners_up(xp, at_x, y, min(targets, classifier.classes - 1)) if target is None else target[:, None]
+    best = Nearest(classifier, x, y, norm, ceiling)
+    best.see(x, at_x, active)
+    walk = _Walk(classifier, best, _excess(xp, at_x, y), xp.float32(overshoot), pull, xp.float32(backward))
+    places = range(aims.shape[1])
+    for number, group in enumerate([[place] for place in places] if apart else [list(places)]):
+        for restart in range(restarts):
+            start = rng.split(f"group {number} restart {restart}") if restart else None
+            walk.run(aims[:, group], start, active, steps)
+    return best.attempt(nearer_than=ceiling)
+
+
+fab_targeted = partial(fab, apart=True)
+
+
+def _excess(xp: Any, logits: Array, y: Array) -> Array:
+    """By how much the margin is larger than twice a safe one."""
+    return margin(xp, logits, y) - 2 * SAFE_MARGIN * (xp.max(logits, axis=1) - xp.min(logits, axis=1))
+
+
+@dataclass(frozen=True)
+class _Walk:
+    """What does not change from run to run, and where the finds go. excess_at_x: (n,) float32, see `_excess`."""
+
+    classifier: Classifier
+    best: Nearest
+    excess_at_x: Array
+    overshoot: Array
+    pull: float
+    backward: Array
+
+    def run(self, aims: Array, start: Random | None, active: Array, steps: int) -> None:
+        """Algorithm 1 towards the classes `aims` (n, m): from x, or from a random point if numbers are given."""
+        classifier, xp, best, x = self.classifier, self.classifier.xp, self.best, self.best.x
+        x_adv = x if start is None else self._random(aims, start, active)
+        for _ in range(steps):
+            active = active & (best.distance > 0)
+            if not xp.any(active):
+                return
+            x_next = self._inside(self._step(x_adv, aims, active))
+            broken = best.see(x_next, classifier.logits(x_next, active=active), active)
+            x_adv = xp.where(per_row(broken, x), self._inside(x + self.backward * (x_next - x)), x_next)
+        self._search(active & best.found)
+
+    def _inside(self, x_adv: Array) -> Array:
+        return self.classifier.xp.clip(x_adv, *bounds(self.classifier.domain))
+
+    def _step(self, x_adv: Array, aims: Array, active: Array) -> Array:
+        """Past the nearest linearised boundary from x_adv, drawn to where it is nearest to x."""
+        classifier, xp, norm, x = self.classifier, self.classifier.xp, self.best.norm, self.best.x
+        plane = nearest_plane(classifier, x_adv, self.best.y, aims, norm, active)
+        here = shortest_step(xp, x_adv, plane.g, -plane.gap, norm, classifier.domain)
+        home = shortest_step(xp, x, plane.g, -plane.gap_at(xp, x - x_adv), norm, classifier.domain)
+        near, far = length(xp, here, norm), length(xp, home, norm)
+        share = xp.minimum(near / xp.where(near + far > 0, near + far, 1.0), self.pull)
+        share = per_row(share, x).astype(xp.float32)
+        return (1 - share) * (x_adv + self.overshoot * here) + share * (x + self.overshoot * home)
+
+    def _random(self, aims: Array, start: Random, active: Array) -> Array:
+        """A point half as far away as the nearest find; where there is none, as the linearised boundary."""
+        classifier, xp, best = self.classifier, self.classifier.xp, self.best
+        plane = nearest_plane(classifier, best.x, best.y, aims[:, :1], best.norm, active)
+        guess = linear_distance(xp, plane.gap, plane.g, best.norm)
+        radius = xp.where(xp.isfinite(best.distance), best.distance, guess) / 2
+        return Ball(xp, best.x, radius, best.norm, classifier.domain).random(start)
+
+    def _search(self, active: Array) -> None:
+        """Between x and the nearest find, by secants on the margin."""
+        if not self.classifier.xp.any(active):
+            return
+        classifier, xp, x, y = self.classifier, self.classifier.xp, self.best.x, self.best.y
+        way = self.best.x_adv - x
+        low, high = xp.zeros_like(self.excess_at_x), xp.ones_like(self.excess_at_x)
+        below, above = self.excess_at_x, _excess(xp, classifier.logits(self.best.x_adv, active=active), y)
+        for _ in range(SEARCH):
+            rise = above - below
+            share = low - (high - low) * below / xp.where(rise > 0, rise, xp.float32(1))
+            x_next = self._inside(x + per_row(xp.clip(share, low, high), x) * way)
+            logits = classifier.logits(x_next, active=active)
+            broken, excess = self.best.see(x_next, logits, active), _excess(xp, logits, y)
+            low, below = xp.where(broken, low, share), xp.where(broken, below, excess)
+            high, above = xp.where(broken, share, high), xp.where(broken, excess, above)
