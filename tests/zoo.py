@@ -70,15 +70,17 @@ class Affine(Zoo):
     def pull(self, flat, g):
         return np.sum(g[:, :, None] * self.W, axis=1, dtype=np.float32)
 
-    def exact(self, x, y, norm):
-        """(n,): the smallest (z_y - z_k) / |w_k - w_y| in the dual norm."""
+    def exact(self, x, y, norm, *, target=None, clearance=0.0):
+        """(n,): the smallest (z_y - z_k + clearance) / |w_k - w_y| in the dual norm, over all classes k beside y or
+        for k = target (n,) alone."""
         order = {"Linf": 1, "L2": 2, "L1": np.inf}[norm]
         z = self.scores(x.reshape(len(x), -1)).astype(np.float64)
         best = np.full(len(x), np.inf)
         for k in range(self.classes):
             size = np.array([np.linalg.norm((self.W[k] - self.W[label]).astype(float), order) for label in y])
-            gap = z[np.arange(len(x)), y] - z[:, k]
-            best = np.where(k == y, best, np.minimum(best, gap / np.where(size > 0, size, 1)))
+            gap = z[np.arange(len(x)), y] - z[:, k] + clearance
+            aside = (k == y) | (False if target is None else k != target)
+            best = np.where(aside, best, np.minimum(best, gap / np.where(size > 0, size, 1)))
         return best
 
 

@@ -3,8 +3,10 @@
 from auditor.attacks.apgd import apgd, apgd_targeted
 from auditor.attacks.attempt import Attempt
 from auditor.attacks.ddn import ddn
+from auditor.attacks.deepfool import deepfool, superdeepfool
 from auditor.attacks.fab import fab, fab_targeted
 from auditor.attacks.fgsm import fgsm
+from auditor.attacks.fmn import fmn
 from auditor.attacks.hop_skip_jump import hop_skip_jump
 from auditor.attacks.minimal_apgd import minimal_apgd
 from auditor.attacks.minimal_runs import minimal_apgd_restarts, minimal_apgd_targeted
@@ -20,9 +22,11 @@ __all__ = [
     "apgd",
     "apgd_targeted",
     "ddn",
+    "deepfool",
     "fab",
     "fab_targeted",
     "fgsm",
+    "fmn",
     "hop_skip_jump",
     "minimal_apgd",
     "minimal_apgd_restarts",
@@ -30,5 +34,6 @@ __all__ = [
     "pgd",
     "rays",
     "square",
+    "superdeepfool",
     "surfree",
 ]

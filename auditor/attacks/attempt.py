@@ -42,6 +42,11 @@ def safely_broken(xp: Any, logits: Array, y: Array) -> Array:
     return (margin(xp, logits, y) > SAFE_MARGIN * spread) & xp.isfinite(spread)
 
 
+def clearance(xp: Any, logits: Array) -> Array:
+    """The margin that attacks on the boundary aim at: twice the one that is safe. (n, classes) -> (n,)"""
+    return 2 * SAFE_MARGIN * (xp.max(logits, axis=1) - xp.min(logits, axis=1))
+
+
 class Strongest:
     """What a fixed-budget attack remembers: per row, the point with the largest margin among those it has shown."""
 

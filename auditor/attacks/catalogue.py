@@ -13,8 +13,11 @@ from typing import Any, Literal
 from auditor.attacks.apgd import apgd, apgd_targeted
 from auditor.attacks.attempt import Attempt
 from auditor.attacks.ddn import ddn
-from auditor.attacks.fab import SEARCH, fab, fab_targeted
+from auditor.attacks.deepfool import deepfool, superdeepfool
+from auditor.attacks.fab import fab, fab_targeted
 from auditor.attacks.fgsm import fgsm
+from auditor.attacks.fmn import fmn
+from auditor.attacks.segment import POINTS
 from auditor.attacks.hop_skip_jump import hop_skip_jump
 from auditor.attacks.minimal_apgd import minimal_apgd
 from auditor.attacks.minimal_runs import minimal_apgd_restarts, minimal_apgd_targeted
@@ -89,10 +92,18 @@ def _minimal_apgd_targeted(p: Mapping[str, Any], classes: int) -> Passes:
     return Passes(1) + _gradients(p["steps"] + 2) * min(p["targets"], classes - 1)
 
 
+def _aims(p: Mapping[str, Any], classes: int) -> int:
+    return min(p["targets"], classes - 1) if p["target"] is None else 1
+
+
+def _deepfool(p: Mapping[str, Any], classes: int) -> Passes:
+    return Passes(1) + (_gradients(_aims(p, classes)) + Passes(1)) * p["steps"] + Passes(1 + POINTS) * p["orthogonal"]
+
+
 def _fab(p: Mapping[str, Any], classes: int) -> Passes:
-    aims = min(p["targets"], classes - 1) if p["target"] is None else 1
+    aims = _aims(p, classes)
     runs, planes = (aims, 1) if p["apart"] else (1, aims)
-    one = (_gradients(planes) + Passes(1)) * p["steps"] + Passes(1 + SEARCH)
+    one = (_gradients(planes) + Passes(1)) * p["steps"] + Passes(1 + POINTS)
     return Passes(1) + (one * p["restarts"] + _gradients(p["restarts"] - 1)) * runs
 
 
@@ -111,6 +122,9 @@ CATALOGUE: dict[str, Entry] = {
     "ddn": Entry(ddn, ("L2",), "minimal", lambda p, classes: _gradients(p["steps"] + 1)),
     "fab": Entry(fab, _ALL, "minimal", _fab),
     "fab-targeted": Entry(fab_targeted, _ALL, "minimal", _fab),
+    "deepfool": Entry(deepfool, _ALL, "minimal", _deepfool),
+    "superdeepfool": Entry(superdeepfool, ("L2",), "minimal", _deepfool),
+    "fmn": Entry(fmn, _ALL, "minimal", lambda p, classes: _gradients(p["steps"] + 1)),
     "square": Entry(square, _ALL, "fixed", _queries, "score", spatial=True),
     "hop-skip-jump": Entry(hop_skip_jump, _ALL, "minimal", _queries, "decision"),
     "surfree": Entry(surfree, ("L2",), "minimal", _queries, "decision", spatial=True),

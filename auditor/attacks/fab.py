@@ -2,24 +2,21 @@
 
 Croce & Hein 2020, "Minimally distorted adversarial examples with a fast adaptive boundary attack", algorithm 1; the
 targeted form as in Croce & Hein 2020, "Reliable evaluation of adversarial robustness with an ensemble of diverse
-parameter-free attacks", section 4. The first point of each restart and the final search are those of the paper,
-except that the search aims at a point that is safely broken and not at the boundary itself.
+parameter-free attacks", section 4. The paper's final search is `segment.come_nearer`.
 """
 
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
-from auditor.attacks.attempt import SAFE_MARGIN, Attempt, Nearest, margin
+from auditor.attacks.attempt import Attempt, Nearest
 from auditor.attacks.hyperplane import nearest_plane, shortest_step
 from auditor.attacks.losses import runners_up
 from auditor.attacks.norms import Ball, length, linear_distance, per_row
 from auditor.attacks.random import Random
+from auditor.attacks.segment import come_nearer
 from auditor.classifier import Array, Classifier
 from auditor.data.domain import bounds
 from auditor.spec import Norm
-
-SEARCH = 3  # points that the final search looks at
 
 
 def fab(
@@ -54,7 +51,7 @@ def fab(
     aims = runners_up(xp, at_x, y, min(targets, classifier.classes - 1)) if target is None else target[:, None]
     best = Nearest(classifier, x, y, norm, ceiling)
     best.see(x, at_x, active)
-    walk = _Walk(classifier, best, _excess(xp, at_x, y), xp.float32(overshoot), pull, xp.float32(backward))
+    walk = _Walk(classifier, best, at_x, xp.float32(overshoot), pull, xp.float32(backward))
     places = range(aims.shape[1])
     for number, group in enumerate([[place] for place in places] if apart else [list(places)]):
         for restart in range(restarts):
@@ -66,18 +63,13 @@ def fab(
 fab_targeted = partial(fab, apart=True)
 
 
-def _excess(xp: Any, logits: Array, y: Array) -> Array:
-    """By how much the margin is larger than twice a safe one."""
-    return margin(xp, logits, y) - 2 * SAFE_MARGIN * (xp.max(logits, axis=1) - xp.min(logits, axis=1))
-
-
 @dataclass(frozen=True)
 class _Walk:
-    """What does not change from run to run, and where the finds go. excess_at_x: (n,) float32, see `_excess`."""
+    """What does not change from run to run, and where the finds go."""
 
     classifier: Classifier
     best: Nearest
-    excess_at_x: Array
+    logits_at_x: Array
     overshoot: Array
     pull: float
     backward: Array
@@ -93,7 +85,7 @@ class _Walk:
             x_next = self._inside(self._step(x_adv, aims, active))
             broken = best.see(x_next, classifier.logits(x_next, active=active), active)
             x_adv = xp.where(per_row(broken, x), self._inside(x + self.backward * (x_next - x)), x_next)
-        self._search(active & best.found)
+        come_nearer(classifier, best, self.logits_at_x, active & best.found)
 
     def _inside(self, x_adv: Array) -> Array:
         return self.classifier.xp.clip(x_adv, *bounds(self.classifier.domain))
@@ -116,20 +108,3 @@ class _Walk:
         guess = linear_distance(xp, plane.gap, plane.g, best.norm)
         radius = xp.where(xp.isfinite(best.distance), best.distance, guess) / 2
         return Ball(xp, best.x, radius, best.norm, classifier.domain).random(start)
-
-    def _search(self, active: Array) -> None:
-        """Between x and the nearest find, by secants on the margin."""
-        if not self.classifier.xp.any(active):
-            return
-        classifier, xp, x, y = self.classifier, self.classifier.xp, self.best.x, self.best.y
-        way = self.best.x_adv - x
-        low, high = xp.zeros_like(self.excess_at_x), xp.ones_like(self.excess_at_x)
-        below, above = self.excess_at_x, _excess(xp, classifier.logits(self.best.x_adv, active=active), y)
-        for _ in range(SEARCH):
-            rise = above - below
-            share = low - (high - low) * below / xp.where(rise > 0, rise, xp.float32(1))
-            x_next = self._inside(x + per_row(xp.clip(share, low, high), x) * way)
-            logits = classifier.logits(x_next, active=active)
-            broken, excess = self.best.see(x_next, logits, active), _excess(xp, logits, y)
-            low, below = xp.where(broken, low, share), xp.where(broken, below, excess)
-            high, above = xp.where(broken, share, high), xp.where(broken, excess, above)

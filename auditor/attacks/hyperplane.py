@@ -8,6 +8,7 @@ distorted adversarial examples with a fast adaptive boundary attack", section 2.
 from dataclasses import dataclass
 from typing import Any
 
+from auditor.attacks.attempt import clearance
 from auditor.attacks.norms import linear_distance, per_row
 from auditor.classifier import Array, Classifier
 from auditor.data.domain import bounds
@@ -34,14 +35,14 @@ class Plane:
 
 
 def nearest_plane(classifier: Classifier, x: Array, y: Array, targets: Array, norm: Norm, active: Array) -> Plane:
-    """The linearised boundary nearest to each x among those between the label and `targets` (n, m), one forward and
-    one backward each."""
+    """The linearised boundary nearest to each x among those between the label and `targets` (n, m), moved out to where
+    the example is safely broken. One forward and one backward for each target."""
     xp = classifier.xp
     nearest = Plane(xp.zeros(x.shape[0], dtype=xp.float32), xp.zeros_like(x))
     smallest = xp.full(x.shape[0], xp.inf)
     for place in range(targets.shape[1]):
         here = classifier.gradient(x, y, Loss.DIFFERENCE, target=targets[:, place], active=active)
-        plane = Plane.finite(xp, here.loss, here.g)
+        plane = Plane.finite(xp, here.loss - clearance(xp, here.logits), here.g)
         apart = linear_distance(xp, plane.gap, plane.g, norm, unknown=xp.inf)
         nearer = apart < smallest
         smallest = xp.where(nearer, apart, smallest)

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from scipy.optimize import linprog, minimize
 
+from auditor.attacks.attempt import clearance
 from auditor.attacks.hyperplane import Plane, nearest_plane, shortest_step
 from auditor.attacks.norms import distance
 from tests.zoo import Affine, Undefined
@@ -72,7 +73,8 @@ def test_without_a_domain_the_step_has_the_length_of_the_dual_norm(norm, shape):
     plane = nearest_plane(classifier, x, y, others, norm, np.ones(5, bool))
     step = shortest_step(np, x, plane.g, -plane.gap, norm, None)
     assert step.shape == x.shape
-    assert distance(np, step, np.zeros_like(x), norm) == pytest.approx(classifier.exact(x, y, norm), rel=1e-4)
+    exact = classifier.exact(x, y, norm, clearance=clearance(np, classifier.logits(x)))
+    assert distance(np, step, np.zeros_like(x), norm) == pytest.approx(exact, rel=1e-4)
     assert plane.gap_at(np, step) == pytest.approx(np.zeros(5), abs=1e-4)
 
 

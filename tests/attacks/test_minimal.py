@@ -3,9 +3,11 @@
 import numpy as np
 import pytest
 
-from auditor.attacks.attempt import safely_broken
+from auditor.attacks.attempt import clearance, safely_broken
 from auditor.attacks.ddn import ddn
+from auditor.attacks.deepfool import deepfool, superdeepfool
 from auditor.attacks.fab import fab, fab_targeted
+from auditor.attacks.fmn import fmn
 from auditor.attacks.minimal_apgd import minimal_apgd
 from auditor.attacks.minimal_runs import minimal_apgd_restarts, minimal_apgd_targeted
 from auditor.attacks.norms import distance
@@ -15,8 +17,13 @@ from tests.zoo import Affine, Cross, Masked, Undefined
 
 NORMS = ("Linf", "L2", "L1")
 CASES = [
-    *((name, norm) for name in ("minimal-apgd", "minimal-apgd-targeted", "fab", "fab-targeted") for norm in NORMS),
+    *(
+        (name, norm)
+        for name in ("minimal-apgd", "minimal-apgd-targeted", "fab", "fab-targeted", "fmn", "deepfool")
+        for norm in NORMS
+    ),
     ("ddn", "L2"),
+    ("superdeepfool", "L2"),
 ]
 ATTACKS = {
     "minimal-apgd": minimal_apgd,
@@ -24,7 +31,13 @@ ATTACKS = {
     "ddn": ddn,
     "fab": fab,
     "fab-targeted": fab_targeted,
+    "fmn": fmn,
+    "deepfool": deepfool,
+    "superdeepfool": superdeepfool,
 }
+
+
+TARGETED = [case for case in CASES if case[0] not in ("minimal-apgd-targeted", "fab-targeted")]
 
 
 def _clean(classifier, n, seed=0):
@@ -63,8 +76,33 @@ def test_untargeted_then_targeted_finds_the_nearest_of_many_classes(norm, classe
     assert np.max(nearest / classifier.exact(x, y, norm)) <= 1.05
 
 
-@pytest.mark.parametrize(("name", "norm"), CASES)
+@pytest.mark.parametrize("classes", [3, 10, 100])
+@pytest.mark.parametrize("norm", NORMS)
+@pytest.mark.parametrize("name", ["fab", "fab-targeted", "deepfool"])
+def test_attacks_that_look_at_every_boundary_find_the_nearest_of_many(name, norm, classes, rng):
+    classifier = Affine((3, 5, 4), classes)
+    x, y = _clean(classifier, 4)
+    exact = classifier.exact(x, y, norm, clearance=clearance(np, classifier.logits(x)))
+    options = {"norm": norm, "rng": rng(4), "ceiling": _none(4), "steps": 10, "targets": 99}
+    attempt = ATTACKS[name](classifier, x, y, **options)
+    assert np.all(distance(np, attempt.x_adv, x, norm) <= 1.03 * exact)
+
+
+@pytest.mark.parametrize("classes", [2, 3, 10, 100])
+@pytest.mark.parametrize(("name", "norm"), TARGETED)
+def test_an_attack_with_a_target_goes_to_that_class(name, norm, classes, rng):
+    classifier = Affine((3, 5, 4), classes)
+    x, y = _clean(classifier, 4)
+    farthest = np.argmin(classifier.logits(x), axis=1)
+    exact = classifier.exact(x, y, norm, target=farthest, clearance=clearance(np, classifier.logits(x)))
+    attempt = ATTACKS[name](classifier, x, y, norm=norm, rng=rng(4), ceiling=_none(4), target=farthest)
+    assert attempt.found.all()
+    assert np.all(distance(np, attempt.x_adv, x, norm) <= 1.1 * exact)
+
+
+@pytest.mark.parametrize(("name", "norm"), [case for case in CASES if "deepfool" not in case[0]])
 def test_a_boundary_with_a_kink_is_found(name, norm, rng):
+    """DeepFool takes whole steps, and lands far beyond a kink."""
     classifier = Cross(6)
     x = np.random.default_rng(2).uniform(-0.9, 0.9, (8, 6)).astype(np.float32)
     attempt = ATTACKS[name](classifier, x, np.zeros(8, np.int64), norm=norm, rng=rng(8), ceiling=_none(8))
