@@ -17,12 +17,12 @@ from auditor.attacks.deepfool import deepfool, superdeepfool
 from auditor.attacks.fab import fab, fab_targeted
 from auditor.attacks.fgsm import fgsm
 from auditor.attacks.fmn import fmn
-from auditor.attacks.segment import POINTS
 from auditor.attacks.hop_skip_jump import hop_skip_jump
 from auditor.attacks.minimal_apgd import minimal_apgd
 from auditor.attacks.minimal_runs import minimal_apgd_restarts, minimal_apgd_targeted
 from auditor.attacks.pgd import pgd
 from auditor.attacks.rays import rays
+from auditor.attacks.segment import POINTS
 from auditor.attacks.square import square
 from auditor.attacks.surfree import surfree
 from auditor.spec import Norm
