@@ -65,6 +65,7 @@ class Loss(IntEnum):
     TARGETED_DLR = 3  # -(z_y - z_t) / (z_pi1 - (z_pi3 + z_pi4) / 2); at least 4 classes
     DIFFERENCE = 4  # z_t - z_y
     TARGETED_CROSS_ENTROPY = 5  # z_t - logsumexp(z)
+    LOGIT = 6  # z_t (Zhao et al. 2021, for targets that are to transfer)
 
 
 class Frozen(BaseModel):

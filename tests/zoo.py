@@ -155,6 +155,9 @@ def _loss(z, y, loss, target):
             value[i], dz[i] = sign * (log_sum - row[of]), sign * share
             dz[i, of] -= sign
             continue
+        if kind == Loss.LOGIT:
+            value[i], dz[i, aim] = row[aim], 1
+            continue
         value[i] = row[rival] - row[own]
         dz[i, rival] += 1
         dz[i, own] -= 1

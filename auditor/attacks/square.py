@@ -4,8 +4,8 @@ Andriushchenko et al. 2020, "Square attack: a query-efficient black-box adversar
 algorithms 1 to 3; L1 as in Croce & Hein 2021, "Mind the box", section 4. It needs no gradient, and so shows where
 gradients mislead.
 
-An input of any rank is looked at as (channels, height, width): images by `layout`, anything else as one channel of
-width 1, so that a square is a run of neighbouring features.
+An input of any rank is looked at as (channels, height, width), see `Planes`; where the width is 1, a square is a run
+of neighbouring features.
 """
 
 from math import ceil, isqrt, prod
@@ -15,8 +15,8 @@ import numpy as np
 
 from auditor.attacks.attempt import Attempt, Strongest, margin
 from auditor.attacks.norms import Ball, elsewhere, length, per_row
+from auditor.attacks.planes import Planes
 from auditor.attacks.random import Random
-from auditor.attacks.view import View
 from auditor.classifier import Array, Classifier
 from auditor.spec import Layout, Norm
 
@@ -46,7 +46,7 @@ def square(
     """
     xp = classifier.xp
     active = xp.ones(x.shape[0], dtype=bool) if active is None else active
-    view = View(xp, x.shape[1:], layout)
+    view = Planes(xp, x.shape[1:], layout)
     planes = view.planes(x)
     ball = Ball(xp, planes, eps, norm, classifier.domain)
     best = Strongest(classifier, x, y)

@@ -40,6 +40,7 @@ def loss_heads(op: Builder, logits: ir.Value, y: ir.Value, target: ir.Value, cho
         Loss.TARGETED_DLR: lambda: op.Div(op.Sub(scores.wanted(), scores.label()), scores.targeted_spread()),
         Loss.DIFFERENCE: lambda: op.Sub(scores.wanted(), scores.label()),
         Loss.TARGETED_CROSS_ENTROPY: lambda: scores.pick(scores.log_softmax(), scores.aim),
+        Loss.LOGIT: scores.wanted,
     }
     computed = set(available(classes).values())
     result: ir.Value | None = None

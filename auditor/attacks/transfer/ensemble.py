@@ -1,0 +1,42 @@
+"""Several surrogates as one classifier."""
+
+from collections.abc import Sequence
+from functools import reduce
+from operator import add
+
+from auditor.classifier import Array, Classifier, Evaluation
+from auditor.spec import Loss
+
+
+class Ensemble:
+    """The mean of the members' logits, losses and gradients.
+
+    Liu et al. 2017, "Delving into transferable adversarial examples and black-box attacks", section 4. For the losses
+    that are linear in the scores (the difference and the logit) the mean of the losses is the loss of the mean scores.
+    Every pass is one pass of each member.
+    """
+
+    def __init__(self, members: Sequence[Classifier]) -> None:
+        first = members[0]
+        self.members = tuple(members)
+        self.xp, self.shape, self.classes, self.domain = first.xp, first.shape, first.classes, first.domain
+
+    def logits(self, x: Array, *, active: Array | None = None) -> Array:
+        """See Classifier.logits."""
+        return self._mean([member.logits(x, active=active) for member in self.members])
+
+    def gradient(
+        self,
+        x: Array,
+        y: Array,
+        loss: Loss | Array,
+        *,
+        target: Array | None = None,
+        active: Array | None = None,
+    ) -> Evaluation:
+        """See Classifier.gradient."""
+        seen = [member.gradient(x, y, loss, target=target, active=active) for member in self.members]
+        return Evaluation(*(self._mean([getattr(e, part) for e in seen]) for part in ("logits", "loss", "g")))
+
+    def _mean(self, arrays: Sequence[Array]) -> Array:
+        return reduce(add, arrays) / self.xp.float32(len(arrays))
