@@ -1,5 +1,6 @@
 """From the command line's words, and a YAML file of the same words, to a request."""
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import fields
 from importlib import resources
@@ -10,8 +11,8 @@ from auditor.data.domain import UNDECLARED, Domain
 from auditor.data.preprocessing import Preprocessing
 from auditor.data.preprocessor_config import read_config
 from auditor.errors import SpecError
-from auditor.request import Request
-from auditor.spec import Budget, Gate, Layout, exact
+from auditor.request import Request, SurrogateChoice
+from auditor.spec import Budget, Gate, Layout, Normalisation, exact
 
 _SETTINGS = ("preset", "input", "output", "examples", "seed", "device", "batch_size", "threads")
 
@@ -44,6 +45,7 @@ def request(options: Mapping[str, Any], spec: Path | None = None) -> Request:
         baseline=_path(words.get("baseline")),
         margin=_margin(words.get("margin", 0.02)),
         allow_chance=words.get("allow_chance") is True,
+        surrogates=tuple(_surrogate(str(text)) for text in words.get("surrogate", ())),
         settings=settings,
     )
 
@@ -101,7 +103,7 @@ def _read_spec(path: Path | None, options: Mapping[str, Any]) -> dict[str, Any]:
     if unknown:
         known = ", ".join(sorted(options))
         raise SpecError(f"the specification {path} has unknown entries: {', '.join(unknown)}; known are {known}")
-    for key in ("norm", "eps", "attack", "fail_under"):
+    for key in ("norm", "eps", "attack", "fail_under", "surrogate"):
         if key in words and not isinstance(words[key], list):
             words[key] = [words[key]]
     return words
@@ -173,6 +175,18 @@ def _scale(text: object) -> float:
         raise SpecError(
             f"--scale {text} is too large for a number of the computer; write one such as 1/255"
         ) from None
+
+
+def _surrogate(text: str) -> SurrogateChoice:
+    """MODEL, or MODEL:mean=0.5,0.5,0.5:std=0.2,0.2,0.2."""
+    path, *declared = re.split(r":(?=(?:mean|std)=)", text)
+    words = dict(part.split("=", 1) for part in declared)
+    if words and words.keys() != {"mean", "std"}:
+        raise SpecError(f"--surrogate {text} declares half of a normalisation; write MODEL:mean=0.5:std=0.25")
+    if not words:
+        return SurrogateChoice(Path(path))
+    mean, std = (_numbers(words[name], f"--surrogate {path}:{name}") for name in ("mean", "std"))
+    return SurrogateChoice(Path(path), Normalisation(mean=mean, std=std))
 
 
 def _numbers(text: object, option: str) -> tuple[float, ...]:

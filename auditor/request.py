@@ -11,6 +11,7 @@ from auditor.audits import choices
 from auditor.audits.gates import Baseline, check_comparable
 from auditor.audits.presets import chosen_stages
 from auditor.audits.subject import Subject
+from auditor.audits.surrogates import check_surrogates
 from auditor.data.dataset import Dataset
 from auditor.data.domain import UNDECLARED, Domain
 from auditor.data.preprocessing import Preprocessing
@@ -19,7 +20,15 @@ from auditor.errors import SpecError
 from auditor.graph.file import read_file
 from auditor.graph.upload import Upload, read_upload
 from auditor.report.document import baseline_of, read_report
-from auditor.spec import AuditSpec, Gate, Layout, build
+from auditor.spec import AuditSpec, Gate, Layout, Normalisation, SurrogateFile, build
+
+
+@dataclass(frozen=True)
+class SurrogateChoice:
+    """A model that is to stand in for the audited one, with its own normalisation."""
+
+    path: Path
+    normalisation: Normalisation | None = None
 
 
 @dataclass(frozen=True)
@@ -41,6 +50,7 @@ class Request:
     baseline: Path | None = None
     margin: float = 0.02
     allow_chance: bool = False
+    surrogates: tuple[SurrogateChoice, ...] = ()
     settings: dict[str, Any] = dataclasses.field(default_factory=dict)  # further fields of AuditSpec
 
 
@@ -78,13 +88,27 @@ def settle(request: Request) -> Asked:
         label_column=request.label_column,
     )
     preset = request.threat or choices.threat_preset(dataset.shape, dataset.domain)
-    spec = specify(request, preset, domain=dataset.domain, normalisation=dataset.normalisation, layout=upload.layout)
+    surrogates = tuple(read_model(choice.path) for choice in request.surrogates)
+    spec = specify(
+        request,
+        preset,
+        domain=dataset.domain,
+        normalisation=dataset.normalisation,
+        layout=upload.layout,
+        surrogates=tuple(
+            SurrogateFile(sha256=read.sha256, normalisation=choice.normalisation)
+            for read, choice in zip(surrogates, request.surrogates, strict=True)
+        ),
+    )
     runtime.require(spec.device)
     baseline = None
     if request.baseline is not None:
         baseline = baseline_of(read_report(request.baseline))
         check_comparable(baseline, spec.sha256, [threat.norm for threat in spec.threats])
-    return Asked(Subject(request.model.name, upload, dataset, spec), _said(request, spec, preset, dataset), baseline)
+    names = tuple(choice.path.name for choice in request.surrogates)
+    subject = Subject(request.model.name, upload, dataset, spec, surrogates, names)
+    check_surrogates(subject)
+    return Asked(subject, _said(request, spec, preset, dataset), baseline)
 
 
 def specify(request: Request, preset: str, **known: Any) -> AuditSpec:
@@ -115,6 +139,8 @@ def _said(request: Request, spec: AuditSpec, preset: str, dataset: Dataset) -> t
         said.append(f"{threat.norm} eps {', '.join(threat.eps)}")
     said.append(f"{min(spec.examples, dataset.size)} of {dataset.size} examples, sampled with seed {spec.seed}")
     said.append(f"preset '{spec.preset}'" if not spec.attacks else f"attacks {', '.join(spec.attacks)}")
+    for choice in request.surrogates:
+        said.append(f"surrogate {choice.path.name}")
     if dataset.y is None:
         said.append("no labels: the model's own answer serves, and stability is measured")
     return tuple(said)

@@ -93,6 +93,13 @@ class Normalisation(Frozen):
     std: tuple[float, ...]
 
 
+class SurrogateFile(Frozen):
+    """A model that stands in for the upload, by the digest of its file, and the normalisation declared for it."""
+
+    sha256: str
+    normalisation: Normalisation | None = None
+
+
 class Budget(Frozen):
     """Where an audit stops by itself: passes (forwards + backwards) per example of the cascade, or wall time as a
     safety stop. An example that has spent its passes is left out of the stages to come; the diagnosis, in which
@@ -155,6 +162,7 @@ class AuditSpec(Frozen):
     threads: int | None = Field(default=None, ge=1, le=1024)
     budget: Budget = Budget()
     gates: tuple[Gate, ...] = ()
+    surrogates: tuple[SurrogateFile, ...] = ()
 
     @property
     def sha256(self) -> str:
@@ -169,7 +177,8 @@ class AuditSpec(Frozen):
 
 def spec_sha256(fields: Mapping[str, object]) -> str:
     """`AuditSpec.sha256` from a specification's JSON form."""
-    return digest({name: value for name, value in fields.items() if name not in ("budget", "gates")})
+    left_out = {"budget", "gates"} if fields.get("surrogates") else {"budget", "gates", "surrogates"}
+    return digest({name: value for name, value in fields.items() if name not in left_out})
 
 
 def digest(value: object) -> str:

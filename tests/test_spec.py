@@ -5,7 +5,7 @@ from fractions import Fraction
 import pytest
 
 from auditor.errors import SpecError
-from auditor.spec import AuditSpec, Budget, Gate, Normalisation, Threat, build, digest, exact
+from auditor.spec import AuditSpec, Budget, Gate, Normalisation, SurrogateFile, Threat, build, digest, exact
 
 THREAT = Threat(norm="Linf", eps=("8/255",))
 
@@ -88,6 +88,7 @@ OTHER = {
     "device": "cuda",
     "batch_size": 7,
     "threads": 7,
+    "surrogates": (SurrogateFile(sha256="0" * 64),),
 }
 UNDIGESTED = {"budget": Budget(passes=7), "gates": (Gate.parse("Linf:8/255=0.4"),)}
 

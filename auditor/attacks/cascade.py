@@ -20,6 +20,7 @@ from auditor import runtime
 from auditor.attacks.attempt import Attempt
 from auditor.attacks.catalogue import CATALOGUE, Access
 from auditor.attacks.random import Random
+from auditor.attacks.transfer import Crossing, Surrogate
 from auditor.attacks.verify import Verifier, distances, in_widths
 from auditor.classifier import Classifier, Counted
 from auditor.spec import Norm, Threat, exact
@@ -86,7 +87,9 @@ class Best:
 class StageRow:
     """What a stage did on a slice: examples tried and newly broken or brought nearer, what it cost.
 
-    halvings: how often the plan's batch was halved to fit into memory.
+    halvings: how often the plan's batch was halved to fit into memory. Of a transfer attack, forwards and backwards are
+    the upload's and the surrogate's together, queries the upload's alone, and crossings say per eps of the grid on how
+    many examples it was tried, on how many the surrogate was fooled, the upload broken, and both.
     """
 
     stage: str
@@ -97,6 +100,8 @@ class StageRow:
     forwards: int
     backwards: int
     halvings: int = 0
+    queries: int = 0
+    crossings: list[list[int]] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -154,13 +159,15 @@ def run_stage(
     width: float,
     seed: int,
     passes: int | None = None,
+    surrogate: Surrogate | None = None,
 ) -> Progress:
-    """Attack a slice with one stage. `passes`: an example that has cost as many or more is skipped, and marked so."""
+    """Attack a slice with one stage. `passes`: an example that has cost as many or more is skipped, and marked so;
+    `surrogate`: what a transfer attack follows."""
     entry = CATALOGUE[stage.attack]
     spent = progress.forwards + progress.backwards
     in_budget = np.ones_like(examples.right) if passes is None else spent < passes
     can_change = examples.right & (grid.critical(progress.best[stage.norm].distance) >= 0)
-    run = _StageRun(stage, examples, progress, classifier, verifier, width, seed)
+    run = _StageRun(stage, examples, progress, classifier, verifier, width, seed, surrogate)
     active = can_change & in_budget
     if entry.budget == "minimal":
         run.minimal(active)
@@ -181,6 +188,7 @@ class _StageRun:
         verifier: Verifier,
         width: float,
         seed: int,
+        surrogate: Surrogate | None,
     ) -> None:
         self.stage, self.examples, self.before = stage, examples, progress
         self.verifier, self.width = verifier, width
@@ -190,6 +198,13 @@ class _StageRun:
         self.x, self.y = self.xp.asarray(examples.x), self.xp.asarray(examples.y)
         self.rng = Random.keyed(self.xp, seed, f"{stage.norm}/{stage.name}", examples.index)
         self.claims = self.refuted = 0
+        self.surrogate: Counted | None = None
+        self.given: dict[str, Any] = dict(stage.parameters)
+        self.crossings = np.zeros((0, 4), dtype=np.int64)
+        if stage.access == "transfer":
+            assert surrogate is not None, f"{stage.attack} needs a surrogate"
+            self.surrogate = Counted(surrogate.classifier, len(examples.index))
+            self.given |= {"surrogate": self.surrogate, "pool": surrogate.pool}
 
     def minimal(self, active: np.ndarray) -> None:
         if active.any():
@@ -199,11 +214,17 @@ class _StageRun:
     def fixed(self, active: np.ndarray, grid: Grid) -> None:
         best = self.best[self.stage.norm]
         position = grid.critical(best.distance)
+        crossings = np.zeros((len(grid.eps), 4), dtype=np.int64)
         for level in range(len(grid.eps)):
             if not active.any():
                 break
             eps = self.xp.asarray(grid.units(position))
-            self._accept(self._attack(active, self.rng.split(f"level {level}"), eps=eps, **self._start()), active)
+            attempt = self._attack(active, self.rng.split(f"level {level}"), eps=eps, **self._start())
+            broken = self._accept(attempt, active)
+            if isinstance(attempt, Crossing):
+                fooled = runtime.to_host(attempt.fooled)
+                np.add.at(crossings, position[active], np.stack([active, fooled, broken, fooled & broken], 1)[active])
+                self.crossings = crossings
             before, position = position, grid.critical(best.distance)
             active = active & (position < before) & (position >= 0)
 
@@ -220,12 +241,14 @@ class _StageRun:
             rng=rng,
             active=self.xp.asarray(active),
             **budget,
-            **self.stage.parameters,
+            **self.given,
         )
 
-    def _accept(self, attempt: Attempt, active: np.ndarray) -> None:
-        """Re-check what was claimed and keep what is nearer than the best known, under every norm."""
+    def _accept(self, attempt: Attempt, active: np.ndarray) -> np.ndarray:
+        """Re-check what was claimed and keep what is nearer than the best known, under every norm. Gives the rows at
+        which the claim counts. (n,) bool"""
         found = runtime.to_host(attempt.found) & active
+        counts = np.zeros_like(found)
         x_adv = runtime.to_host(attempt.x_adv)
         measured = distances(self.examples.x, x_adv, self.width)
         for row in np.flatnonzero(found):
@@ -234,14 +257,21 @@ class _StageRun:
             if not verdict.counts:
                 self.refuted += 1
                 continue
+            counts[row] = True
             for norm, best in self.best.items():
                 if measured[norm][row] < best.distance[row]:
                     best.distance[row], best.x_adv[row] = measured[norm][row], x_adv[row]
                     best.attack[row], best.margin[row] = self.stage.name, verdict.margin
                     best.predicted[row] = verdict.predicted
+        return counts
 
     def result(self, *, tried: np.ndarray, skipped: np.ndarray) -> Progress:
         forwards, backwards = (runtime.to_host(c) for c in (self.classifier.forwards, self.classifier.backwards))
+        queries = 0
+        if self.surrogate is not None:
+            queries = int(forwards.sum())
+            forwards = forwards + runtime.to_host(self.surrogate.forwards)
+            backwards = backwards + runtime.to_host(self.surrogate.backwards)
         norm = self.stage.norm
         nearer = self.best[norm].distance < self.before.best[norm].distance
         row = StageRow(
@@ -252,6 +282,8 @@ class _StageRun:
             refuted=self.refuted,
             forwards=int(forwards.sum()),
             backwards=int(backwards.sum()),
+            queries=queries,
+            crossings=self.crossings.tolist(),
         )
         return Progress(
             best=self.best,

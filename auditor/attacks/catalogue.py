@@ -8,6 +8,7 @@ is given the best distance known and looks for a nearer point. What it sees: gra
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal
 
 from auditor.attacks.apgd import apgd, apgd_targeted
@@ -25,9 +26,10 @@ from auditor.attacks.rays import rays
 from auditor.attacks.segment import POINTS
 from auditor.attacks.square import square
 from auditor.attacks.surfree import surfree
+from auditor.attacks.transfer import METHODS, Method, transfer
 from auditor.spec import Norm
 
-Access = Literal["white-box", "score", "decision"]
+Access = Literal["white-box", "score", "decision", "transfer"]
 
 
 @dataclass(frozen=True)
@@ -54,7 +56,8 @@ _Cost = Callable[[Mapping[str, Any], int], Passes]
 @dataclass(frozen=True)
 class Entry:
     """One attack of the catalogue. cost: what its parameters, defaults included, and the number of classes allow it at
-    most per example and call. spatial: it wants to know where the channels are, as `layout`."""
+    most per example and call; of a transfer attack, which is given a `surrogate` and a `pool`, with one surrogate.
+    spatial: it wants to know where the channels are, as `layout`."""
 
     function: Callable[..., Attempt]
     norms: tuple[Norm, ...]
@@ -107,6 +110,18 @@ def _fab(p: Mapping[str, Any], classes: int) -> Passes:
     return Passes(1) + (one * p["restarts"] + _gradients(p["restarts"] - 1)) * runs
 
 
+def _transfer(method: Method) -> Entry:
+    """The upload is asked once; all else is the surrogate's."""
+    return Entry(
+        partial(transfer, method=method),
+        ("Linf", "L2"),
+        "fixed",
+        lambda p, classes: Passes(2) + _gradients(method.gradients(p["steps"])),
+        "transfer",
+        spatial=True,
+    )
+
+
 _ALL: tuple[Norm, ...] = ("Linf", "L2", "L1")
 
 CATALOGUE: dict[str, Entry] = {
@@ -129,4 +144,4 @@ CATALOGUE: dict[str, Entry] = {
     "hop-skip-jump": Entry(hop_skip_jump, _ALL, "minimal", _queries, "decision"),
     "surfree": Entry(surfree, ("L2",), "minimal", _queries, "decision", spatial=True),
     "rays": Entry(rays, ("Linf",), "minimal", _queries, "decision"),
-}
+} | {name: _transfer(method) for name, method in METHODS.items()}

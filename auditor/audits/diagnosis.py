@@ -16,6 +16,7 @@ from auditor.attacks.diagnosis import Slopes
 from auditor.audits import checks
 from auditor.audits.checkpoints import Checkpoints
 from auditor.audits.checks import Check
+from auditor.audits.crossings import crossed
 from auditor.audits.outcomes import Outcomes
 from auditor.audits.prepare import Prepared
 from auditor.audits.probes import (
@@ -161,7 +162,7 @@ class _Diagnosis:
         position = Grid(threat, self.spec.width).critical(progress.best[stage.norm].distance)
         accuracy = [float(np.mean(position >= level)) for level in range(len(threat.eps))]
         row = progress.rows[0]
-        return _row(stage, threat, accuracy, row.forwards, row.backwards)
+        return _row(stage, threat, accuracy, row.forwards, row.backwards) | crossed(stage, [row], self.spec)
 
 
 def _probe(probed: Probed) -> dict[str, Any]:

@@ -79,4 +79,5 @@ def _of_stage(spec: AuditSpec, stage: Stage, classes: int) -> Passes:
     """A fixed-budget attack runs again after each success, at the next smaller eps of the grid."""
     entry = CATALOGUE[stage.attack]
     grid = next(len(threat.eps) for threat in spec.threats if threat.norm == stage.norm)
-    return entry.at_most(stage.parameters, classes) * (grid if entry.budget == "fixed" else 1)
+    followed = max(len(spec.surrogates), 1) if entry.access == "transfer" else 1
+    return entry.at_most(stage.parameters, classes) * (grid if entry.budget == "fixed" else 1) * followed

@@ -60,14 +60,24 @@ BY_LABELS: dict[Preset, tuple[Step, ...]] = {
     ),
 }
 
+# Where surrogates are named: a few gradients of theirs, and one query of the model per example and eps.
+TRANSFER = (Step("transfer", "mi-fgsm", ("Linf", "L2")),)
+
 
 def chosen_stages(spec: AuditSpec, *, label_only: bool = False) -> list[Stage]:
-    """The preset's stages for the norms asked for, or those of the attacks named; SpecError where there are none.
+    """The preset's stages for the norms asked for, with those of surrogates where some are named, or the stages of the
+    attacks named; SpecError where there are none.
 
     label_only: the upload tells no scores, so that a preset's attacks see no more than labels or gradients.
     """
     norms = [threat.norm for threat in spec.threats]
-    steps = [_named(name) for name in spec.attacks] or _preset(spec.preset, label_only)
+    steps = [_named(name) for name in spec.attacks] or [
+        *_preset(spec.preset, label_only),
+        *(TRANSFER if spec.surrogates else ()),
+    ]
+    for step in steps:
+        if CATALOGUE[step.attack].access == "transfer" and not spec.surrogates:
+            raise SpecError(f"{step.name} follows a model that stands in for yours; name one with --surrogate")
     for norm in norms:
         if not any(_serves(step, norm, spec) for step in steps):
             raise SpecError(f"none of the attacks {', '.join(step.name for step in steps)} works in {norm}")
@@ -86,8 +96,8 @@ def _serves(step: Step, norm: Norm, spec: AuditSpec) -> bool:
 
 
 def _named(name: str) -> Step:
-    """A step of `standard` by its name, else an attack of the catalogue with its own defaults."""
-    known = {step.name: step for step in PRESETS["standard"]}
+    """A step of `standard`, or `transfer`, by its name, else an attack of the catalogue with its own defaults."""
+    known = {step.name: step for step in (*PRESETS["standard"], *TRANSFER)}
     if name in known:
         return Step(name, known[name].attack, parameters=known[name].parameters, warm=known[name].warm)
     if name in CATALOGUE:

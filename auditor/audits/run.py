@@ -14,10 +14,12 @@ import numpy as np
 
 from auditor.attacks.cascade import Examples, Grid, Progress, Stage, run_stage
 from auditor.attacks.random import Random
+from auditor.attacks.transfer import Surrogate
 from auditor.audits.checkpoints import Checkpoints
 from auditor.audits.plan import DIAGNOSIS_EXAMPLES
 from auditor.audits.prepare import Prepared
 from auditor.audits.subject import Subject
+from auditor.audits.surrogates import build_surrogate
 from auditor.classifier import Array, Classifier, Evaluation, OnnxClassifier
 from auditor.errors import OutOfMemory, OutOfTime
 from auditor.spec import Loss
@@ -82,6 +84,7 @@ class Engine:
         self.stop_at = stop_at
         self._halvings = 0
         self._classifier = self._build(prepared.plan.batch)
+        self._surrogate: Surrogate | None = None
 
     def _build(self, batch: int) -> Classifier:
         return OnnxClassifier(
@@ -93,7 +96,18 @@ class Engine:
 
     @property
     def classifier(self) -> Classifier:
-        return self._classifier if self.stop_at is None else _Timed(self._classifier, self.stop_at)
+        return self._timed(self._classifier)
+
+    @property
+    def surrogate(self) -> Surrogate:
+        """What transfer attacks follow, built when first asked for."""
+        if self._surrogate is None:
+            batch, threads = self.prepared.plan.batch >> self._halvings, self.prepared.plan.threads
+            self._surrogate = build_surrogate(self._subject, batch=batch, threads=threads)
+        return dataclasses.replace(self._surrogate, classifier=self._timed(self._surrogate.classifier))
+
+    def _timed(self, classifier: Classifier) -> Classifier:
+        return classifier if self.stop_at is None else _Timed(classifier, self.stop_at)
 
     def examples(self, item: WorkItem) -> Examples:
         return self.prepared.examples(self._subject.dataset, item.rows)
@@ -111,6 +125,7 @@ class Engine:
                 width=self.spec.width,
                 seed=self.spec.seed,
                 passes=self.spec.budget.passes,
+                surrogate=self.surrogate if stage.access == "transfer" else None,
             )
         )
         row = dataclasses.replace(done.rows[-1], halvings=self._halvings)
@@ -128,6 +143,7 @@ class Engine:
                 if batch < 1:
                     raise OutOfMemory("not even one example fits into memory; free some") from error
                 del self._classifier  # its sessions make room before the next are built
+                self._surrogate = None
                 self._classifier = self._build(batch)
 
 

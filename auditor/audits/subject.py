@@ -13,12 +13,14 @@ from auditor.spec import AuditSpec, digest
 
 @dataclass(frozen=True)
 class Subject:
-    """The upload and its name, the dataset in its layout, and the whole specification."""
+    """The upload and its name, the dataset in its layout, the whole specification, and the surrogates that it names."""
 
     name: str
     upload: Upload
     dataset: Dataset
     spec: AuditSpec
+    surrogates: tuple[Upload, ...] = ()  # in the order of spec.surrogates, as their names are
+    surrogate_names: tuple[str, ...] = ()
 
     @property
     def sha256(self) -> str:
@@ -34,3 +36,11 @@ class Subject:
     def plain_graph(self, batch: int) -> ClassifierGraph:
         """The plain graph for this dataset's examples, declared normalisation included."""
         return make_plain(self.upload, batch=batch, shape=self.dataset.shape, normalisation=self.spec.normalisation)
+
+    def surrogate_graphs(self, batch: int) -> list[ClassifierGraph]:
+        """The same of each surrogate, with its own normalisation."""
+        shape = self.dataset.shape
+        return [
+            make_plain(upload, batch=batch, shape=shape, normalisation=named.normalisation)
+            for upload, named in zip(self.surrogates, self.spec.surrogates, strict=True)
+        ]

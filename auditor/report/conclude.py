@@ -13,6 +13,7 @@ from auditor import __version__, runtime
 from auditor.attacks.cascade import Progress
 from auditor.audits import finish
 from auditor.audits.checkpoints import Checkpoints
+from auditor.audits.crossings import crossed
 from auditor.audits.diagnosis import diagnose
 from auditor.audits.gates import Baseline, findings, regression_gates, robust_gate
 from auditor.audits.outcomes import Outcomes
@@ -23,6 +24,7 @@ from auditor.audits.summary import clean, curve
 from auditor.report.document import build_report
 from auditor.report.files import write_adversarial, write_outcomes, write_report
 from auditor.report.schema import Report
+from auditor.spec import AuditSpec
 
 
 @dataclass(frozen=True)
@@ -69,9 +71,10 @@ def conclude(
         dataset=_dataset(subject, prepared),
         clean=clean(prepared.right),
         curves=curves,
-        stages=_stages(prepared, items, finished, seconds),
+        stages=_stages(prepared, items, finished, seconds, spec),
         diagnosis=diagnosis,
         gates=gates,
+        surrogates=_surrogates(subject),
         not_tested=_not_tested(prepared, outcomes, finished, circumstances),
     )
     adversarial: dict[str, dict[str, np.ndarray]] = {
@@ -145,11 +148,19 @@ def _dataset(subject: Subject, prepared: Prepared) -> dict[str, Any]:
     }
 
 
+def _surrogates(subject: Subject) -> list[dict[str, Any]]:
+    return [
+        {"name": name, **named.model_dump(mode="json")}
+        for name, named in zip(subject.surrogate_names, subject.spec.surrogates, strict=True)
+    ]
+
+
 def _stages(
     prepared: Prepared,
     items: Sequence[WorkItem],
     finished: Mapping[str, Progress],
     seconds: Mapping[str, list[float]],
+    spec: AuditSpec,
 ) -> list[dict[str, Any]]:
     rows = []
     for position, stage in enumerate(prepared.plan.stages):
@@ -165,6 +176,7 @@ def _stages(
                     for count in ("tried", "broken", "claims", "refuted", "forwards", "backwards")
                 },
                 "seconds": sum(seconds[name][position] for name in done),
+                **crossed(stage, on_slices, spec),
             }
         )
     return rows
@@ -192,6 +204,8 @@ def _not_tested(
     said.append("no lower bound was proved: certificates are not part of this audit")
     accesses = {stage.access for stage in prepared.plan.stages}
     said += [f"{access}-based attacks" for access in ("score", "decision") if access not in accesses]
-    said.append("transfer attacks, natural corruptions, patches, rotations")
+    if "transfer" not in accesses:
+        said.append("transfer attacks: no model was named to stand in for this one (--surrogate)")
+    said.append("natural corruptions, patches, rotations")
     said.append("poisoning, model extraction and privacy attacks")
     return said

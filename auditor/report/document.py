@@ -20,6 +20,7 @@ _CIRCUMSTANCES: dict[str, Any] = {
     "audit": {"id", "started_at", "finished_at", "device", "versions", "fingerprint", "plan", "spec"},
     "model": {"name"},
     "dataset": {"name"},
+    "surrogates": {"__all__": {"name"}},
     "stages": {"__all__": {"seconds"}},
 }
 
@@ -36,6 +37,7 @@ def build_report(
     gates: Sequence[GateResult] = (),
     other_threats: Sequence[Mapping[str, Any]] = (),
     not_tested: Sequence[str] = (),
+    surrogates: Sequence[Mapping[str, Any]] = (),
 ) -> Report:
     """The report of an audit, with its verdict and the digest of its results. Mappings follow `report.schema`."""
     report = Report.model_validate(
@@ -46,6 +48,7 @@ def build_report(
             "clean": clean,
             "curves": list(curves),
             "other_threats": list(other_threats),
+            "surrogates": list(surrogates),
             "stages": list(stages),
             "diagnosis": diagnosis,
             "gates": list(gates),

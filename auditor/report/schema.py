@@ -89,11 +89,32 @@ class OtherThreat(Section):
     interval: Interval
 
 
+class Crossing(Section):
+    """A transfer attack at one eps: on how many examples it was tried, on how many of them it fooled the surrogate, broke
+    the model, and both. Success is broken / tried, and given that the surrogate was fooled both / fooled."""
+
+    eps: str
+    tried: int
+    fooled: int
+    broken: int
+    both: int
+
+
+class Surrogate(Section):
+    """A model whose gradients the transfer attacks followed."""
+
+    name: str
+    sha256: str
+    normalisation: PlainObject | None = None
+
+
 class Stage(Section):
     """One attack over all slices: on how many examples it ran, how many it broke first or nearer, what it cost.
 
     access: what it saw: gradients ("white-box"), class scores ("score") or only the class decided for ("decision");
-    claims: points that it took for adversarial; refuted: those of them that the upload did not confirm.
+    claims: points that it took for adversarial; refuted: those of them that the upload did not confirm. Of a transfer
+    attack forwards and backwards are the surrogates' and the model's together, queries the model's alone; crossings
+    are about the examples that earlier stages left standing (the diagnosis has those of the attack alone).
     """
 
     attack: str
@@ -106,6 +127,8 @@ class Stage(Section):
     forwards: int
     backwards: int
     seconds: float
+    queries: int | None = None
+    crossings: list[Crossing] = []
 
 
 class Check(Section):
@@ -138,6 +161,7 @@ class Report(Section):
     clean: Clean
     curves: list[Curve]
     other_threats: list[OtherThreat] = []
+    surrogates: list[Surrogate] = []
     stages: list[Stage]
     diagnosis: Diagnosis
     gates: list[GateResult]

@@ -31,6 +31,9 @@ def passes(**fields):
         ("ddn", {"steps": 40}, 10, Passes(41, 41)),
         ("hop-skip-jump", {"queries": 300}, 10, Passes(300, 0)),
         ("square", {"queries": 100, "layout": "NCHW"}, 10, Passes(100, 0)),
+        ("mi-fgsm", {}, 10, Passes(12, 10)),
+        ("vmi-fgsm", {"steps": 3}, 10, Passes(45, 43)),
+        ("pgn", {"steps": 5}, 2, Passes(202, 200)),
     ],
 )
 def test_an_attack_costs_what_its_parameters_allow(attack, parameters, classes, most):
@@ -50,6 +53,7 @@ def test_no_audit_costs_more(words, demo_model, demo_data, tmp_path):
             "threads": 1,
             "norm": ["Linf", "L2", "L1"],
             "eps": ["0.02,0.1", "0.25,2", "1"],
+            "surrogate": [str(demo_model)] if "attack" in words else [],
         }
         | words
     )

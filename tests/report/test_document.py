@@ -115,7 +115,7 @@ def test_a_report_has_the_fields_that_tools_rely_on():
     report = json.loads(build_report(**parts()).model_dump_json())
     assert list(report) == [
         *("schema_version", "results_sha256", "audit", "model", "dataset", "clean", "curves", "other_threats"),
-        *("stages", "diagnosis", "gates", "verdict", "not_tested"),
+        *("surrogates", "stages", "diagnosis", "gates", "verdict", "not_tested"),
     ]
     assert report["schema_version"] == "1"
     assert report["verdict"] == "inconclusive"

@@ -1,11 +1,21 @@
 """Several surrogates as one classifier."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import reduce
 from operator import add
 
+from auditor.attacks.transfer.views import Pool
 from auditor.classifier import Array, Classifier, Evaluation
 from auditor.spec import Loss
+
+
+@dataclass(frozen=True)
+class Surrogate:
+    """What a transfer attack is given besides the upload: what it follows, and examples that are not attacked."""
+
+    classifier: Classifier
+    pool: Pool | None = None
 
 
 class Ensemble:
