@@ -11,8 +11,7 @@ from auditor.audits import choices
 from auditor.audits.gates import Baseline, check_comparable
 from auditor.audits.presets import chosen_stages
 from auditor.audits.subject import Subject
-from auditor.audits.surrogates import check_surrogates
-from auditor.data.dataset import Dataset
+from auditor.audits.surrogates import check_surrogates, needs_training
 from auditor.data.domain import UNDECLARED, Domain
 from auditor.data.preprocessing import Preprocessing
 from auditor.data.read import read_dataset
@@ -108,7 +107,7 @@ def settle(request: Request) -> Asked:
     names = tuple(choice.path.name for choice in request.surrogates)
     subject = Subject(request.model.name, upload, dataset, spec, surrogates, names)
     check_surrogates(subject)
-    return Asked(subject, _said(request, spec, preset, dataset), baseline)
+    return Asked(subject, _said(request, subject, preset), baseline)
 
 
 def specify(request: Request, preset: str, **known: Any) -> AuditSpec:
@@ -131,14 +130,16 @@ def _refuse_unwritable(out: Path) -> None:
         raise SpecError(f"--out {out} cannot be made: {nearest} is not writable; give another folder")
 
 
-def _said(request: Request, spec: AuditSpec, preset: str, dataset: Dataset) -> tuple[str, ...]:
-    said = []
+def _said(request: Request, subject: Subject, preset: str) -> tuple[str, ...]:
+    said, spec, dataset = [], subject.spec, subject.dataset
     if not (request.threat or request.norms):
         said.append(f"threat preset '{preset}' (from the input's kind)")
     for threat in spec.threats:
         said.append(f"{threat.norm} eps {', '.join(threat.eps)}")
     said.append(f"{min(spec.examples, dataset.size)} of {dataset.size} examples, sampled with seed {spec.seed}")
     said.append(f"preset '{spec.preset}'" if not spec.attacks else f"attacks {', '.join(spec.attacks)}")
+    if needs_training(subject):
+        said.append("a surrogate, trained on examples that are not audited by asking the model for their labels")
     for choice in request.surrogates:
         said.append(f"surrogate {choice.path.name}")
     if dataset.y is None:

@@ -173,6 +173,7 @@ OPTIONS = {
     "margin": 0.0,
     "allow_chance": True,
     "out": "elsewhere",
+    "surrogate": ["other.onnx"],
 }
 
 

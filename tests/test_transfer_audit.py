@@ -7,10 +7,12 @@ import onnxruntime
 import pytest
 
 from auditor import options
+from auditor.audits.checkpoints import Checkpoints, Folder
 from auditor.audits.estimate import estimate
+from auditor.audits.prepare import Prepared, prepare_once
 from auditor.audits.surrogates import POOL, build_surrogate, spare
 from auditor.data.sampling import sample
-from auditor.errors import ModelError, SpecError
+from auditor.errors import DatasetError, ModelError, SpecError
 from auditor.request import settle
 from auditor.spec import Normalisation, spec_sha256
 from tests.graph.models import convolution, linear, text
@@ -87,10 +89,10 @@ def test_each_surrogate_has_its_own_normalisation(asked, ridge, digits):
     assert [s.normalisation for s in subject.spec.surrogates] == [None, Normalisation(mean=(0.25,), std=(0.5,))]
     x = digits[0][:4]
     plain, scaled, both = (
-        build_surrogate(asked(*given).subject, batch=4, threads=1).classifier.logits(x)
+        build_surrogate(asked(*given).subject, None, batch=4, threads=1).classifier.logits(x)
         for given in ([ridge], [f"{ridge}:mean=0.25:std=0.5"], [ridge, f"{ridge}:mean=0.25:std=0.5"])
     )
-    shifted = build_surrogate(asked(ridge).subject, batch=4, threads=1).classifier.logits(
+    shifted = build_surrogate(asked(ridge).subject, None, batch=4, threads=1).classifier.logits(
         (x - 0.25) / np.float32(0.5)
     )
     assert scaled == pytest.approx(shifted, abs=1e-5)
@@ -119,9 +121,30 @@ def test_a_model_that_cannot_stand_in_is_refused(asked, tmp_path, surrogate, mes
         asked(tmp_path / "other.onnx")
 
 
-def test_a_transfer_attack_without_a_surrogate_is_refused(asked):
-    with pytest.raises(SpecError, match="--surrogate"):
-        asked(attack=["transfer"])
+def test_without_a_name_a_surrogate_is_trained_on_what_is_not_audited(audit, tmp_path):
+    given = ("--attack", "transfer", "--json")
+    report = json.loads(audit(*given).out)
+    (surrogate,) = report["surrogates"]
+    assert surrogate["agreement"] > 0.5
+    assert 440 < surrogate["queries"] <= 440 * 4
+    top = report["diagnosis"]["attacks"][0]["crossings"][-1]
+    assert top["broken"] >= top["both"] > 0
+    (tmp_path / "out").rename(tmp_path / "before")
+    again = json.loads(audit(*given).out)
+    assert again["surrogates"] == report["surrogates"]
+    assert again["results_sha256"] == report["results_sha256"]
+
+
+def test_what_was_trained_is_kept_with_what_was_prepared(asked, tmp_path):
+    subject, checkpoints = asked(examples=470, attack=["transfer"]).subject, Checkpoints(Folder(tmp_path / "kept"))
+    prepared = prepare_once(subject, checkpoints)
+    assert prepared.trained is not None
+    assert Prepared.load(checkpoints).trained == prepared.trained
+
+
+def test_where_too_few_examples_are_left_to_train_on_that_is_said(asked):
+    with pytest.raises(DatasetError, match="9 are left; audit fewer"):
+        asked(examples=491, attack=["transfer"])
 
 
 def test_half_a_normalisation_is_refused(asked, ridge):

@@ -13,7 +13,8 @@ from auditor.spec import AuditSpec
 
 _NOTE = (
     "an upper bound of the attacks' passes: most examples are broken early and cost far less. The attacks' own "
-    "arithmetic and the re-checks of finds on the upload come on top; they outweigh the passes of a very small model"
+    "arithmetic and the re-checks of finds on the upload come on top; they outweigh the passes of a very small model. "
+    "So does the training of a surrogate where an attack needs one and none is named"
 )
 
 

@@ -9,11 +9,13 @@ import numpy as np
 from auditor.attacks.cascade import Examples
 from auditor.attacks.catalogue import Access
 from auditor.attacks.probe import GradientCheck, check_gradient
+from auditor.attacks.transfer.train import Trained
 from auditor.audits.checkpoints import Checkpoints
 from auditor.audits.outcomes import example_digests
 from auditor.audits.plan import Plan, default_batch, default_threads, make_plan
 from auditor.audits.statistics import clopper_pearson
 from auditor.audits.subject import Subject
+from auditor.audits.surrogates import needs_training, train
 from auditor.autodiff.coverage import Obstacle, obstacles
 from auditor.classifier import OnnxClassifier
 from auditor.data.dataset import Dataset
@@ -50,7 +52,7 @@ class Prepared:
 
     index: positions in the dataset; label; predicted: the upload's class; digests pair audits of the same examples.
     randomised: whether the upload gave other scores for the same input. halvings: how often the usual batch was
-    halved to fit into memory.
+    halved to fit into memory. trained: the surrogate of transfer attacks where none was named.
     """
 
     index: np.ndarray
@@ -62,6 +64,7 @@ class Prepared:
     randomised: bool
     labelled: bool
     halvings: int = 0
+    trained: Trained | None = None
 
     @property
     def right(self) -> np.ndarray:
@@ -78,6 +81,9 @@ class Prepared:
             "halvings": self.halvings,
         }
         arrays = {"index": self.index, "label": self.label, "predicted": self.predicted}
+        if self.trained is not None:
+            facts["trained"] = {"queries": self.trained.queries, "agreement": self.trained.agreement}
+            arrays["surrogate"] = np.frombuffer(self.trained.model, dtype=np.uint8)
         checkpoints.save_facts("prepared", facts, **arrays)
 
     @classmethod
@@ -87,14 +93,18 @@ class Prepared:
         if stored is None:
             return None
         arrays, facts = stored
+        trained = None
+        if "trained" in facts:
+            trained = Trained(arrays["surrogate"].tobytes(), **facts["trained"])
         return cls(
-            **arrays,
+            **{name: arrays[name] for name in ("index", "label", "predicted")},
             digests=tuple(facts["digests"]),
             plan=Plan.from_json(facts["plan"]),
             gradient=Gradient.from_json(facts["gradient"]),
             randomised=facts["randomised"],
             labelled=facts["labelled"],
             halvings=facts["halvings"],
+            trained=trained,
         )
 
     def examples(self, dataset: Dataset, rows: np.ndarray) -> Examples:
@@ -112,7 +122,7 @@ def prepare_once(subject: Subject, checkpoints: Checkpoints, *, allow_chance: bo
 
 
 def prepare(subject: Subject, *, allow_chance: bool = False) -> Prepared:
-    """Sample, judge the clean examples on the upload, probe the gradient, plan.
+    """Sample, judge the clean examples on the upload, probe the gradient, plan, train a surrogate if one is needed.
 
     Raises DatasetError for labels that do not fit and for accuracy at chance, ModelError for scores that are not
     finite on clean inputs.
@@ -156,7 +166,8 @@ def prepare(subject: Subject, *, allow_chance: bool = False) -> Prepared:
     white_box = gradient.access == "white-box"
     plan = make_plan(spec, len(index), batch=graph.batch, gradient=white_box, label_only=label_only)
     labelled = dataset.y is not None
-    return Prepared(index, label, predicted, tuple(digests), plan, gradient, randomised, labelled, halvings)
+    trained = train(subject, batch=plan.batch, threads=plan.threads) if needs_training(subject) else None
+    return Prepared(index, label, predicted, tuple(digests), plan, gradient, randomised, labelled, halvings, trained)
 
 
 def _fitting(

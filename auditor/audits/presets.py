@@ -75,9 +75,6 @@ def chosen_stages(spec: AuditSpec, *, label_only: bool = False) -> list[Stage]:
         *_preset(spec.preset, label_only),
         *(TRANSFER if spec.surrogates else ()),
     ]
-    for step in steps:
-        if CATALOGUE[step.attack].access == "transfer" and not spec.surrogates:
-            raise SpecError(f"{step.name} follows a model that stands in for yours; name one with --surrogate")
     for norm in norms:
         if not any(_serves(step, norm, spec) for step in steps):
             raise SpecError(f"none of the attacks {', '.join(step.name for step in steps)} works in {norm}")

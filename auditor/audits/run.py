@@ -103,7 +103,7 @@ class Engine:
         """What transfer attacks follow, built when first asked for."""
         if self._surrogate is None:
             batch, threads = self.prepared.plan.batch >> self._halvings, self.prepared.plan.threads
-            self._surrogate = build_surrogate(self._subject, batch=batch, threads=threads)
+            self._surrogate = build_surrogate(self._subject, self.prepared.trained, batch=batch, threads=threads)
         return dataclasses.replace(self._surrogate, classifier=self._timed(self._surrogate.classifier))
 
     def _timed(self, classifier: Classifier) -> Classifier:

@@ -4,20 +4,32 @@ import numpy as np
 
 from auditor import runtime
 from auditor.attacks.transfer import Ensemble, Pool, Surrogate
+from auditor.attacks.transfer.train import Trained, train_surrogate
+from auditor.audits.presets import chosen_stages
 from auditor.audits.subject import Subject
 from auditor.autodiff.coverage import obstacles
 from auditor.classifier import OnnxClassifier
 from auditor.data.dataset import Dataset
 from auditor.data.sampling import sample
-from auditor.errors import SpecError
+from auditor.errors import DatasetError, SpecError
+from auditor.graph.plain import make_plain
+from auditor.graph.upload import read_upload
 from auditor.spec import AuditSpec
 
-POOL = 64  # examples beside the audited ones that a transfer attack may use
+POOL = 64  # examples beside the audited ones that a transfer attack may mix in
+SEEDS = 1000  # at most so many begin the training of a surrogate
+FEWEST = 20
 
 
 def check_surrogates(subject: Subject) -> None:
     """Raises SpecError for a surrogate that tells other classes apart or has no gradient, ModelError for one that does
-    not take the dataset's examples."""
+    not take the dataset's examples, DatasetError where one is to be trained and too few examples are left for it."""
+    left = len(spare(subject.dataset, subject.spec, FEWEST))
+    if needs_training(subject) and left < FEWEST:
+        raise DatasetError(
+            f"a model to stand in for this one is trained on at least {FEWEST} examples that are not audited, and "
+            f"{left} are left; audit fewer (--examples), give more, or name a model with --surrogate"
+        )
     for upload, graph in zip(subject.surrogates, subject.surrogate_graphs(1), strict=True):
         if upload.classes != subject.upload.classes:
             raise SpecError(
@@ -28,13 +40,27 @@ def check_surrogates(subject: Subject) -> None:
             raise SpecError(f"a surrogate needs a gradient, and this one has none: {obstacle}")
 
 
-def build_surrogate(subject: Subject, *, batch: int, threads: int) -> Surrogate:
-    """The mean of the audit's surrogates at one batch shape, and the pool."""
+def needs_training(subject: Subject) -> bool:
+    """Whether some attack follows a surrogate, and none is named."""
+    return not subject.surrogates and any(stage.access == "transfer" for stage in chosen_stages(subject.spec))
+
+
+def train(subject: Subject, *, batch: int, threads: int) -> Trained:
+    """A surrogate trained on examples that are not audited."""
+    spec, dataset = subject.spec, subject.dataset
+    index = spare(dataset, spec, SEEDS)
+    classifier = OnnxClassifier(subject.plain_graph(batch), domain=spec.domain, device=spec.device, threads=threads)
+    layout = spec.layout or "NCHW"
+    return train_surrogate(classifier, dataset.fetch(index), seed=spec.seed, layout=layout, threads=threads)
+
+
+def build_surrogate(subject: Subject, trained: Trained | None, *, batch: int, threads: int) -> Surrogate:
+    """The mean of the surrogates named, or what was trained in their stead, at one batch shape, and the pool."""
     spec = subject.spec
-    members = [
-        OnnxClassifier(graph, domain=None, device=spec.device, threads=threads)
-        for graph in subject.surrogate_graphs(batch)
-    ]
+    graphs = subject.surrogate_graphs(batch)
+    if trained is not None:
+        graphs = [make_plain(read_upload(trained.model), batch=batch, shape=subject.dataset.shape)]
+    members = [OnnxClassifier(graph, domain=None, device=spec.device, threads=threads) for graph in graphs]
     return Surrogate(Ensemble(members), _pool(subject.dataset, spec))
 
 

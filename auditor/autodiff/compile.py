@@ -11,7 +11,7 @@ from auditor import runtime
 from auditor.autodiff import rules
 from auditor.autodiff.blocked import keep_blocked
 from auditor.autodiff.gradient import backward, depends_on
-from auditor.autodiff.losses import loss_heads
+from auditor.autodiff.losses import loss_heads, mean_cross_entropy
 from auditor.autodiff.partition import join_slices
 from auditor.errors import NoGradient
 from auditor.graph.build import Builder, shape_of
@@ -56,6 +56,36 @@ def gradient_model(graph: ClassifierGraph, *, device: runtime.Device = "cpu") ->
     data = serialise(model)
     onnx.checker.check_model(data, full_check=True)
     return data
+
+
+def training_model(data: bytes, x: str, *, device: runtime.Device = "cpu") -> bytes:
+    """Serialised ONNX: x, LABEL, weights -> LOSS (the mean cross-entropy) and, per weight, `slope(weight)`.
+
+    data: a network of one output, the (batch, classes) logits, whose inputs are x and its weights, all shapes static.
+    Raises NoGradient where a rule is missing.
+    """
+    inferred = onnx.shape_inference.infer_shapes(onnx.load_from_string(data), strict_mode=True, data_prop=True)
+    model = ir.from_proto(inferred)
+    weights = [v for v in model.graph.inputs if v.name != x]
+    (logits,) = model.graph.outputs
+    op = Builder(model.graph, device=device)
+    loss = mean_cross_entropy(op, logits, _int_input(model, LABEL, shape_of(logits)[0]))
+    slopes = backward(op, {loss: op.const(1.0, like=loss)}, weights)
+    model.graph.outputs.clear()
+    for name, value in ((LOSS, loss), *((slope(str(w.name)), g) for w, g in zip(weights, slopes, strict=True))):
+        if value is None:
+            raise NoGradient("graph", name, "no differentiable path leads from a weight to the scores")
+        output = op.Identity(value)
+        output.name = name
+        model.graph.outputs.append(output)
+    trained = serialise(model)
+    onnx.checker.check_model(trained, full_check=True)
+    return trained
+
+
+def slope(weight: str) -> str:
+    """The name of the output that holds the gradient with respect to a weight."""
+    return f"{GRADIENT}/{weight}"
 
 
 def expand(graph: ClassifierGraph) -> ClassifierGraph:

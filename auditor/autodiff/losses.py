@@ -53,6 +53,12 @@ def loss_heads(op: Builder, logits: ir.Value, y: ir.Value, target: ir.Value, cho
     return result
 
 
+def mean_cross_entropy(op: Builder, logits: ir.Value, y: ir.Value) -> ir.Value:
+    """Append the mean over the batch of the cross-entropy, a scalar: what training descends."""
+    scores = _Scores(op, logits, y, y)
+    return op.Neg(op.ReduceMean(scores.pick(scores.log_softmax(), scores.own), keepdims=0))
+
+
 class _Scores:
     """The pieces that losses are made of, each appended once and when first asked for."""
 

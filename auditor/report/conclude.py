@@ -1,6 +1,7 @@
 """The last work item of an audit: from what the slices found to the report and its files."""
 
 import datetime
+import hashlib
 import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ import numpy as np
 
 from auditor import __version__, runtime
 from auditor.attacks.cascade import Progress
+from auditor.attacks.transfer.train import Trained
 from auditor.audits import finish
 from auditor.audits.checkpoints import Checkpoints
 from auditor.audits.crossings import crossed
@@ -74,7 +76,7 @@ def conclude(
         stages=_stages(prepared, items, finished, seconds, spec),
         diagnosis=diagnosis,
         gates=gates,
-        surrogates=_surrogates(subject),
+        surrogates=_surrogates(subject, prepared.trained),
         not_tested=_not_tested(prepared, outcomes, finished, circumstances),
     )
     adversarial: dict[str, dict[str, np.ndarray]] = {
@@ -148,7 +150,11 @@ def _dataset(subject: Subject, prepared: Prepared) -> dict[str, Any]:
     }
 
 
-def _surrogates(subject: Subject) -> list[dict[str, Any]]:
+def _surrogates(subject: Subject, trained: Trained | None) -> list[dict[str, Any]]:
+    if trained is not None:
+        digest = hashlib.sha256(trained.model).hexdigest()
+        facts = {"queries": trained.queries, "agreement": trained.agreement}
+        return [{"name": "trained for this audit", "sha256": digest, **facts}]
     return [
         {"name": name, **named.model_dump(mode="json")}
         for name, named in zip(subject.surrogate_names, subject.spec.surrogates, strict=True)
@@ -205,7 +211,7 @@ def _not_tested(
     accesses = {stage.access for stage in prepared.plan.stages}
     said += [f"{access}-based attacks" for access in ("score", "decision") if access not in accesses]
     if "transfer" not in accesses:
-        said.append("transfer attacks: no model was named to stand in for this one (--surrogate)")
+        said.append("transfer attacks, which follow another model (--surrogate, --attack transfer)")
     said.append("natural corruptions, patches, rotations")
     said.append("poisoning, model extraction and privacy attacks")
     return said

@@ -101,11 +101,14 @@ class Crossing(Section):
 
 
 class Surrogate(Section):
-    """A model whose gradients the transfer attacks followed."""
+    """A model whose gradients the transfer attacks followed: one that was named, or one trained for this audit with
+    `queries` labels of the model's, that gives the model's label on the share `agreement` of examples held back."""
 
     name: str
     sha256: str
     normalisation: PlainObject | None = None
+    queries: int | None = None
+    agreement: float | None = None
 
 
 class Stage(Section):
