@@ -95,9 +95,10 @@ def claim(
 ) -> Claim | None:
     """The next item for this worker, or None. lease: seconds.
 
-    Highest priority first; then the project with the fewest items at work, of these the one served least recently;
-    then what somebody waits for; then the oldest. prefer: an audit whose items come before others of their priority,
-    because this worker's child has it open, until another project starves. Projects whose audits of the last 30 days
+    What somebody waits for first; then the project with the fewest items at work, of these the one served least
+    recently; of its items the one of the highest priority, then the oldest. prefer: an audit that comes first, because
+    this worker's child has it open, until its project has an item of a higher priority, somebody waits for one, or
+    another project starves. No priority outranks another project. Projects whose audits of the last 30 days
     have used up the quota of compute-seconds get no further slices.
     """
     lanes = sorted(items.lanes(session, kinds, devices, _METERED, _QUOTA_PERIOD), key=_order)
@@ -192,7 +193,8 @@ def doorbell(redis_url: str) -> Callable[[], None]:
 
 
 def _order(lane: Any) -> tuple[Any, ...]:
-    return -lane.priority, lane.running, lane.served, lane.kind not in _URGENT, lane.id
+    fairness = lane.running, lane.served, lane.project_id
+    return lane.kind not in _URGENT, *fairness, -lane.priority, lane.id
 
 
 def _stays_warm(warm: Any, lanes: Iterable[Any]) -> bool:
@@ -203,10 +205,11 @@ def _stays_warm(warm: Any, lanes: Iterable[Any]) -> bool:
 
 
 def _precedes(lane: Any, warm: Any) -> bool:
-    if lane.priority != warm.priority:
-        return bool(lane.priority > warm.priority)
+    urgent = lane.kind in _URGENT
+    if urgent != (warm.kind in _URGENT):
+        return urgent
     if lane.project_id == warm.project_id:
-        return lane.kind in _URGENT and warm.kind not in _URGENT
+        return bool(lane.priority > warm.priority)
     return lane.running == 0 and lane.at - lane.served > STARVING
 
 

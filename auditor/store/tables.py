@@ -254,7 +254,7 @@ class Item(Table):
     finished_at: Mapped[float | None]
 
 
-# the queue's order: highest priority first, then age
+# a project's order: highest priority first, then age
 Index("ix_item_lane", Item.project_id, Item.state, Item.kind, Item.device, Item.priority.desc(), Item.id)
 Index("ix_item_warm", Item.audit_id, Item.state, Item.priority.desc(), Item.id)
 

@@ -51,13 +51,30 @@ class TestOrder:
             time.sleep(0.002)  # ids have milliseconds
         assert bench.names(4) == ["a", "b", "c", None]
 
-    def test_higher_priority_first(self, bench):
-        one, other = bench.audit(), bench.audit()
+    def test_higher_priority_first_in_a_project(self, bench):
+        one = bench.audit()
+        other = bench.audit(one.project_id)
         bench.put(one, "low", priority=-1)
         bench.put(one, "middle")
         bench.put(other, "high", priority=5)
         bench.put(other, "higher", priority=6)
         assert bench.names(4) == ["higher", "high", "middle", "low"]
+
+    def test_no_priority_outranks_another_project(self, bench):
+        loud, calm = bench.audit(), bench.audit()
+        bench.put(loud, "loud-1", "loud-2", "loud-3", priority=10)
+        bench.put(calm, "calm-1", "calm-2", priority=-10)
+        first, *rest = bench.names(4)
+        assert {name[:4] for name in (first, rest[0])} == {"loud", "calm"}
+        assert {name[:4] for name in rest[1:]} == {"loud", "calm"}
+
+    def test_what_somebody_waits_for_comes_before_other_projects(self, bench):
+        busy, calm = bench.audit(), bench.audit()
+        bench.put(busy, "slice")
+        assert bench.names(1) == ["slice"]
+        bench.put(busy, "settle", kind="settle", priority=-10)
+        bench.put(calm, "other", priority=10)
+        assert bench.names(2) == ["settle", "other"]
 
     def test_the_project_with_the_fewest_at_work_first(self, bench):
         busy, calm = bench.audit(), bench.audit()
@@ -180,9 +197,26 @@ class TestWarm:
         bench.put(bench.audit(warm.project_id), "urgent", priority=1)
         assert bench.claim(prefer=warm.id).name == "urgent"
 
-    def test_a_check_interrupts(self, bench, warm):
-        bench.put(bench.audit(warm.project_id), "settle", kind="settle")
-        assert bench.claim(prefer=warm.id).name == "settle"
+    def test_a_higher_priority_of_another_project_does_not(self, bench, warm):
+        other = bench.audit()
+        bench.put(other, "1")
+        assert {bench.claim().audit_id, bench.claim().audit_id} == {warm.id, other.id}
+        bench.put(other, "2", priority=10)
+        assert bench.claim(prefer=warm.id).audit_id == warm.id
+
+    def test_a_low_priority_does_not_hold_back_a_starving_project(self, bench, warm):
+        bench.end(bench.claim())
+        other = bench.audit()
+        bench.put(other, "1", priority=-10)
+        assert bench.claim(prefer=warm.id).audit_id == other.id
+
+    @pytest.mark.parametrize("own", [True, False], ids=["own", "other"])
+    def test_a_check_interrupts(self, bench, warm, own):
+        other = bench.audit(warm.project_id if own else None)
+        bench.put(other, "first", kind="settle")
+        assert bench.claim(prefer=warm.id).name == "first"
+        bench.put(other, "second", kind="settle", priority=-10)
+        assert bench.claim(prefer=warm.id).name == "second"
 
     def test_without_items_of_it_any_will_do(self, bench, warm):
         assert bench.claim(prefer=bench.audit().id).audit_id == warm.id
