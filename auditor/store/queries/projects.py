@@ -2,14 +2,13 @@
 
 from typing import Any
 
-from sqlalchemy import Select, func, or_, select
+from sqlalchemy import Select, func, select
 from sqlalchemy.orm import Session
 
 from auditor.resources import FINISHED
 from auditor.store.database import now
+from auditor.store.queries import spending
 from auditor.store.tables import Artifact, Audit, Dataset, Model, Project, Upload, Version
-
-_MONTH = 30 * 86400.0
 
 
 def by_name(session: Session, name: str) -> Project | None:
@@ -34,12 +33,12 @@ def add(session: Session, project: Project) -> None:
 
 def used_bytes(session: Session, project_id: str) -> int:
     """Stored: models, datasets and artifacts, and what uploads have announced."""
+    # Artifacts one audit after another: a planner without fresh statistics would compare all with all.
+    of_audit = select(func.sum(Artifact.size)).where(Artifact.audit_id == Audit.id, Artifact.removed_at.is_(None))
     parts: list[Select[Any]] = [
         select(func.sum(Version.size)).join(Model).where(Model.project_id == project_id),
         select(func.sum(Dataset.size)).where(Dataset.project_id == project_id),
-        select(func.sum(Artifact.size))
-        .join(Audit, Audit.id == Artifact.audit_id)
-        .where(Audit.project_id == project_id, Artifact.removed_at.is_(None)),
+        select(func.sum(of_audit.scalar_subquery())).where(Audit.project_id == project_id),
         select(func.sum(Upload.size)).where(Upload.project_id == project_id, Upload.expires_at > now()),
     ]
     return sum(int(session.scalar(part) or 0) for part in parts)
@@ -52,6 +51,5 @@ def running_audits(session: Session, project_id: str) -> int:
 
 
 def used_seconds(session: Session, project_id: str) -> float:
-    """Of compute, by audits that run or ended in the last 30 days, as the queue counts them."""
-    recent = Audit.project_id == project_id, or_(Audit.finished_at.is_(None), Audit.finished_at > now() - _MONTH)
-    return float(session.scalar(select(func.sum(Audit.seconds)).where(*recent)) or 0.0)
+    """Of compute, in the last 30 days, as the queue counts them."""
+    return session.scalars(select(spending.of(project_id))).one()
