@@ -8,6 +8,7 @@ import os
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 
 from alembic import command
@@ -26,8 +27,9 @@ class WrongRevision(AuditorError):
     """The database's tables are not those of this version of auditor."""
 
 
+@cache
 def head() -> str:
-    """The revision that this version of auditor works with."""
+    """The revision that this version of auditor works with; found among the scripts once in a process."""
     revision = _scripts().get_current_head()
     assert revision is not None
     return revision
