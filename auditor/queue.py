@@ -29,7 +29,6 @@ STARVING = 10.0  # seconds without a claim after which a project with nothing at
 
 _URGENT = ("check", "settle")  # take seconds, and somebody waits for the answer
 _METERED = ("prepare", "attack")  # held back where the quota of compute-seconds is used up
-_QUOTA_PERIOD = 30 * 86400.0
 _WAITS = tuple(min(60.0, 2.0**n) for n in range(LOSSES))  # seconds
 _AFTER_DEATH = dict(enumerate(_WAITS, start=1))
 _AFTER_LOSS = dict(enumerate((0.0, *_WAITS), start=1))  # the first may be claimed again at once
@@ -98,10 +97,10 @@ def claim(
     What somebody waits for first; then the project with the fewest items at work, of these the one served least
     recently; of its items the one of the highest priority, then the oldest. prefer: an audit that comes first, because
     this worker's child has it open, until its project has an item of a higher priority, somebody waits for one, or
-    another project starves. No priority outranks another project. Projects whose audits of the last 30 days
-    have used up the quota of compute-seconds get no further slices.
+    another project starves. No priority outranks another project. Projects that have used up their quota of
+    compute-seconds get no further slices.
     """
-    lanes = sorted(items.lanes(session, kinds, devices, _METERED, _QUOTA_PERIOD), key=_order)
+    lanes = sorted(items.lanes(session, kinds, devices, _METERED), key=_order)
     places = [items.in_lane(lane) for lane in lanes]
     if prefer is not None:
         warm = items.first_of_audit(session, prefer, kinds, devices)

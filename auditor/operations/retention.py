@@ -18,6 +18,7 @@ GRACE = _DAY
 _ASSEMBLY = _HOUR  # an upload that expires while it is put together is left alone for so long
 _WORK_DAYS = 1.0  # checkpoints of a finished audit, unless the project says otherwise
 _DELIVERIES = 30 * _DAY
+_SPENDING = 60 * _DAY  # longer than any quota counts
 _BATCH = 500
 
 
@@ -34,6 +35,7 @@ class Collected:
     links: int
     deliveries: int
     workers: int
+    spending: int
 
     def __str__(self) -> str:
         return "removed: " + ", ".join(f"{name} {count}" for name, count in asdict(self).items())
@@ -50,6 +52,7 @@ def collect(service: Service, *, at: float | None = None) -> Collected:
         links = queries.drop_links(session, moment)
         deliveries = queries.drop_deliveries(session, moment - _DELIVERIES)
         workers = queries.drop_workers(session, moment - _DAY)
+        spending = queries.drop_spending(session, moment - _SPENDING)
     return Collected(
         uploads=_expire_uploads(service, moment),
         artifacts=_expire_artifacts(service, moment),
@@ -60,6 +63,7 @@ def collect(service: Service, *, at: float | None = None) -> Collected:
         links=links,
         deliveries=deliveries,
         workers=workers,
+        spending=spending,
     )
 
 

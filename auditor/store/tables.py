@@ -218,6 +218,17 @@ class Audit(Table):
     finished_at: Mapped[float | None]
 
 
+class Spending(Table):
+    """Compute that a project spent on a day, which counts when its audits are deleted too. day: since 1970, in UTC."""
+
+    __tablename__ = "spending"
+    project_id: Mapped[str] = mapped_column(
+        String(36), ForeignKey("project.id", ondelete="CASCADE"), primary_key=True
+    )
+    day: Mapped[int] = mapped_column(primary_key=True)
+    seconds: Mapped[float]
+
+
 class Item(Table):
     """A work item: what a worker claims. Exactly one of audit_id, version_id, dataset_id is what it is about.
 

@@ -1,11 +1,12 @@
 """The project over HTTP, and its quotas."""
 
 import pytest
+from sqlalchemy import select
 
 from auditor.operations import projects
 from auditor.operations.errors import QuotaExceeded
 from auditor.store.database import now
-from auditor.store.tables import Artifact, Audit, Blob, Dataset, Model, Project, Version
+from auditor.store.tables import Artifact, Audit, Blob, Dataset, Model, Project, Spending, Version
 
 
 @pytest.fixture
@@ -22,10 +23,10 @@ def filled(database, project):
         session.add(version)
         session.flush()
         about = {"project_id": project.id, "version_id": version.id, "dataset_id": dataset.id, "words": {}}
-        audits = [
-            Audit(**about, state=state, seconds=10.0, created_at=now()) for state in ("done", "running", "queued")
-        ]
-        audits.append(Audit(**about, state="done", seconds=99.0, created_at=now(), finished_at=now() - 31 * 86400))
+        audits = [Audit(**about, state=state, created_at=now()) for state in ("done", "running", "queued", "done")]
+        today = int(session.scalar(select(now())) // 86400)
+        for days, seconds in ((0, 20.0), (30, 10.0), (31, 99.0)):
+            session.add(Spending(project_id=project.id, day=today - days, seconds=seconds))
         session.add_all(audits)
         session.flush()
         for kind, removed_at in (("report", None), ("adversarial", 1.0)):

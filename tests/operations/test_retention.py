@@ -14,7 +14,19 @@ from auditor.operations.retention import GRACE, collect
 from auditor.store.artifacts import blob_key
 from auditor.store.database import now
 from auditor.store.queries import blobs
-from auditor.store.tables import Artifact, Audit, Blob, Checkpoint, Delivery, Link, Project, Upload, Webhook, Worker
+from auditor.store.tables import (
+    Artifact,
+    Audit,
+    Blob,
+    Checkpoint,
+    Delivery,
+    Link,
+    Project,
+    Spending,
+    Upload,
+    Webhook,
+    Worker,
+)
 from tests.operations.rows import audited, blob, count, is_kept, keys, rows_left
 
 DAY = 86400.0
@@ -28,6 +40,7 @@ NOTHING = {
     "links": 0,
     "deliveries": 0,
     "workers": 0,
+    "spending": 0,
 }
 
 
@@ -206,6 +219,16 @@ def test_old_links_messages_and_workers_go(service, project):
             )
     assert removed(service) == {"links": 1, "deliveries": 2, "workers": 1}
     assert (count(service, Link), count(service, Delivery), count(service, Worker)) == (1, 2, 1)
+
+
+def test_what_was_spent_is_forgotten_after_sixty_days(service, project):
+    with service.database.transaction() as session:
+        for day in (100, 101):
+            session.add(Spending(project_id=project.id, day=day, seconds=1.0))
+    assert removed(service, at=161 * DAY - 1) == {}
+    assert removed(service, at=161 * DAY) == {"spending": 1}
+    with service.database.reading() as session:
+        assert session.scalars(select(Spending.day)).all() == [101]
 
 
 def test_the_time_is_the_databases(service, project, monkeypatch):

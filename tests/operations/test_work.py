@@ -6,7 +6,7 @@ import threading
 import numpy as np
 import pytest
 
-from auditor.operations import audits, deletion
+from auditor.operations import audits, deletion, projects
 from auditor.operations.work import attacking, checkpoints, checks, finishing, items, settling
 from auditor.operations.work.tasks import task
 from auditor.queue import LOSSES, POISON, LeaseLost
@@ -364,6 +364,20 @@ def test_work_that_is_given_back_counts_for_nothing(service, prepared, take):
     assert (again.id, again.attempt) == (claim.id, claim.attempt + 1)
     row = item(service, claim.name)
     assert (row.deaths, row.losses, row.seconds) == (0, 0, 1.5)
+
+
+def test_what_was_spent_counts_after_the_audit_is_deleted(service, project, prepared, take, tmp_path):
+    def spent():
+        with service.database.reading() as session:
+            return projects.usage(session, project.id).seconds
+
+    items.give_back(service, take(), 0.25)
+    for _ in range(2):
+        attacking.attack_done(service, take(), 1.0)
+    finishing.finished(service, take(), tmp_path / "out", files(tmp_path / "out"), 0.5)
+    assert spent() == audit_of(service, prepared).seconds == 3.75
+    deletion.delete_audit(service, project.id, prepared)
+    assert spent() == 3.75
 
 
 def test_whoever_lost_the_lease_changes_nothing(service, prepared, take):

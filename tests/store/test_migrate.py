@@ -9,8 +9,8 @@ from alembic.runtime.migration import MigrationContext
 from sqlalchemy import JSON, MetaData, String, Text, inspect, select, text
 
 from auditor.store import migrate
-from auditor.store.database import Database
-from auditor.store.tables import Table
+from auditor.store.database import Database, now
+from auditor.store.tables import Spending, Table
 
 OLDEST = "0001"
 
@@ -84,7 +84,7 @@ def test_migrations_make_the_tables(empty):
 def test_rows_survive_every_revision(older):
     tables = reflected(older)
     before = rows(older, tables)
-    assert before.keys() == Table.metadata.tables.keys()
+    assert before.keys() == Table.metadata.tables.keys() - {"spending"}
     assert all(len(stored) == 1 for stored in before.values())
 
     migrate.upgrade(older)
@@ -105,6 +105,25 @@ def test_references_still_hold_after_a_migration(older):
         session.execute(text("DELETE FROM project"))
     left = {name: len(stored) for name, stored in rows(older, reflected(older)).items() if stored}
     assert left == {"blob": 1, "worker": 1}
+
+
+def test_what_audits_have_cost_is_spent(older):
+    audit = reflected(older).tables["audit"]
+    with older.transaction() as session:
+        row = dict(session.execute(select(audit)).mappings().one())
+        for id, seconds, finished_at in (("a", 2.5, 86399.0), ("b", 4.0, 86400.0), ("c", 8.0, None), ("d", 0.0, 9e6)):
+            session.execute(audit.insert().values(row | {"id": id, "seconds": seconds, "finished_at": finished_at}))
+
+    migrate.upgrade(older)
+
+    with older.reading() as session:
+        today = int(session.scalar(select(now())) // 86400)
+        spent = session.execute(select(Spending.project_id, Spending.day, Spending.seconds).order_by(Spending.day))
+        assert spent.all() == [
+            (row["project_id"], 0, 3.5),
+            (row["project_id"], 1, 4.0),
+            (row["project_id"], today, 8.0),
+        ]
 
 
 def test_base_leaves_nothing(empty):

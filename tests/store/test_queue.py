@@ -19,7 +19,7 @@ from sqlalchemy.exc import IntegrityError
 from auditor import queue
 from auditor.queue import LeaseLost
 from auditor.store.database import now
-from auditor.store.tables import Audit, Item
+from auditor.store.tables import Audit, Item, Spending
 from tests.store.conftest import LEASE
 
 
@@ -223,28 +223,39 @@ class TestWarm:
 
 
 class TestQuota:
+    def spend(self, bench, audit, seconds, *, days=0):
+        """What the audit's project has spent, by the database's clock, that many days ago."""
+        with bench.database.transaction() as session:
+            today = int(session.scalar(select(now())) // 86400)
+            session.add(Spending(project_id=audit.project_id, day=today - days, seconds=seconds))
+
     def test_compute_that_is_used_up_holds_back_slices(self, bench):
-        audit = bench.audit(quota=100, seconds=60.0)
-        bench.audit(audit.project_id, seconds=40.0, state="done", finished_at=9e9)
+        audit = bench.audit(quota=100)
+        self.spend(bench, audit, 60.0)
+        self.spend(bench, audit, 40.0, days=30)
         bench.put(audit, "slice")
         bench.put(audit, "prepare", kind="prepare")
         assert bench.claim() is None
         assert bench.claim(prefer=audit.id) is None
 
     def test_what_ends_an_audit_or_is_waited_for_goes_on(self, bench):
-        audit = bench.audit(quota=100, seconds=100.0)
+        audit = bench.audit(quota=100)
+        self.spend(bench, audit, 100.0)
         for kind in ("settle", "finish"):
             bench.put(audit, kind, kind=kind)
         assert bench.names(3) == ["settle", "finish", None]
 
     def test_compute_of_long_ago_is_forgotten(self, bench):
-        audit = bench.audit(quota=100, seconds=99.0)
-        bench.audit(audit.project_id, seconds=50.0, state="done", finished_at=1.0)
+        audit = bench.audit(quota=100)
+        self.spend(bench, audit, 99.0)
+        self.spend(bench, audit, 50.0, days=31)
         bench.put(audit, "slice")
         assert bench.claim().name == "slice"
 
     def test_other_projects_are_not_held_back(self, bench):
-        bench.put(bench.audit(quota=1, seconds=2.0), "held")
+        held = bench.audit(quota=1)
+        self.spend(bench, held, 2.0)
+        bench.put(held, "held")
         bench.put(bench.audit(), "free")
         assert bench.names(2) == ["free", None]
 

@@ -9,6 +9,7 @@ from auditor.operations.events import tell
 from auditor.operations.service import Service
 from auditor.queue import Claim
 from auditor.store.database import now
+from auditor.store.queries import spending
 from auditor.store.queries import work as queries
 from auditor.store.tables import Audit, Dataset, Item, Version
 
@@ -99,6 +100,7 @@ def end(
     """End an item of an audit. Gives the audit, locked; None when it is being cancelled, and nothing may follow."""
     queue.end(session, claim, state, seconds=seconds, error=error)
     audit = queries.lock(session, str(claim.audit_id))
+    spending.add(session, audit.project_id, seconds)
     audit.seconds += seconds
     return None if _close_if_cancelled(session, audit) else audit
 

@@ -19,7 +19,6 @@ from sqlalchemy import (
     insert,
     literal,
     not_,
-    or_,
     select,
     true,
     union_all,
@@ -28,6 +27,7 @@ from sqlalchemy import (
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from auditor.store.database import now
+from auditor.store.queries import spending
 from auditor.store.tables import Audit, Item, Project
 
 Where = tuple[ColumnElement[bool], ...]
@@ -56,13 +56,12 @@ def add(session: Session, **columns: Any) -> None:
 
 
 def lanes(
-    session: Session, kinds: Sequence[str], devices: Sequence[str], metered: Iterable[str], period: float
+    session: Session, kinds: Sequence[str], devices: Sequence[str], metered: Iterable[str]
 ) -> Sequence[Row[Any]]:
     """The first claimable item of every lane: project_id, kind, device, priority, id; of its project `running`, the
     items at work, and `served`, when it was last given a claim; and `at`, the present.
 
-    metered: kinds that are held back in projects whose quota of compute-seconds is used up, by audits that are
-    unfinished or finished within `period` seconds.
+    metered: kinds that are held back in projects whose quota of compute-seconds is used up.
     """
     pairs = [select(literal(k).label("kind"), literal(d).label("device")) for k, d in product(kinds, devices)]
     lane = union_all(*pairs).subquery("lane")
@@ -77,7 +76,7 @@ def lanes(
     priority = select(Item.priority).where(Item.id == found.c.id)
     last = select(func.max(Item.claimed_at)).where(Item.project_id == found.c.project_id)
     at_work = select(func.count()).where(Item.project_id == found.c.project_id, Item.state == "running")
-    held = and_(found.c.kind.in_(list(metered)), _quota_is_used_up(found.c.project_id, found.c.quota_seconds, period))
+    held = and_(found.c.kind.in_(list(metered)), _quota_is_used_up(found.c.project_id, found.c.quota_seconds))
     chosen = select(
         found,
         priority.scalar_subquery().label("priority"),
@@ -196,12 +195,8 @@ def _first(*where: ColumnElement[bool]) -> Select[str]:
     return chosen.order_by(Item.priority.desc(), Item.id).limit(1)
 
 
-def _quota_is_used_up(
-    project_id: ColumnElement[str], quota: ColumnElement[int | None], period: float
-) -> ColumnElement[bool]:
-    counted = or_(Audit.finished_at.is_(None), Audit.finished_at > now() - period)
-    spent = select(func.coalesce(func.sum(Audit.seconds), 0.0)).where(Audit.project_id == project_id, counted)
-    return and_(quota.is_not(None), spent.scalar_subquery() >= quota)
+def _quota_is_used_up(project_id: ColumnElement[str], quota: ColumnElement[int | None]) -> ColumnElement[bool]:
+    return and_(quota.is_not(None), spending.of(project_id) >= quota)
 
 
 def _changed(*where: ColumnElement[bool]) -> Any:

@@ -22,6 +22,7 @@ from auditor.store.tables import (
     Model,
     Piece,
     Project,
+    Spending,
     Table,
     Upload,
     Version,
@@ -180,6 +181,11 @@ def drop_deliveries(session: Session, before: float) -> int:
 def drop_workers(session: Session, before: float) -> int:
     """Forget workers that were last seen before."""
     return _count(session.execute(delete(Worker).where(Worker.seen_at < before)))
+
+
+def drop_spending(session: Session, before: float) -> int:
+    """Forget what was spent on days that ended before, or just then."""
+    return _count(session.execute(delete(Spending).where((Spending.day + 1) * 86400.0 <= before)))
 
 
 def _count(result: Any) -> int:

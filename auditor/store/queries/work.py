@@ -7,6 +7,7 @@ from sqlalchemy import Row, bindparam, delete, func, insert, literal, select, up
 from sqlalchemy.orm import Session
 
 from auditor.store.database import now
+from auditor.store.queries import spending
 from auditor.store.tables import (
     Artifact,
     Audit,
@@ -41,7 +42,8 @@ def spend(session: Session, item_id: str, audit_id: str | None, seconds: float) 
     """Add to what a work item that does not end has cost."""
     session.execute(update(Item).where(Item.id == item_id).values(seconds=Item.seconds + seconds))
     if audit_id is not None:
-        session.execute(update(Audit).where(Audit.id == audit_id).values(seconds=Audit.seconds + seconds))
+        more = update(Audit).where(Audit.id == audit_id).values(seconds=Audit.seconds + seconds)
+        spending.add(session, session.scalars(more.returning(Audit.project_id)).one(), seconds)
 
 
 def cut(session: Session, audit_id: str) -> int:
