@@ -34,6 +34,7 @@ class Settings:
     max_request_bytes: int = 1 << 20
     check_seconds: float = 120.0  # a model or dataset that takes longer to check is refused
     stage_seconds: float = 6 * 3600.0  # a child that gives no sign for longer is killed, and counts as dead
+    sandbox: str = "best-effort"  # of what runs users' models; required: no work without one; or off
     rate_limit: str = "100/second"  # per key; notation of the library `limits`
     webhook_networks: str = "public"  # public: only https to public addresses; any: for tests and closed networks
     metrics_key: str = ""  # what scrapers of /metrics must send as a bearer token; empty: nothing

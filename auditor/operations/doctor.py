@@ -29,6 +29,7 @@ def _machine(settings: Settings) -> Iterator[Finding]:
     yield from machine.processor()
     yield from machine.gpu(settings.device)
     yield from machine.disk(settings.data)
+    yield from machine.isolation(settings.sandbox, settings.data)
 
 
 def _broker(settings: Settings) -> Iterator[Finding]:

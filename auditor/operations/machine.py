@@ -11,8 +11,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Literal
 
-from auditor import runtime
-from auditor.errors import DeviceError
+from auditor import runtime, sandbox
+from auditor.errors import DeviceError, SpecError
 
 _PYTHON = (3, 11)
 _PACKAGES = ("onnx", "numpy", "scipy", "onnxscript", "sqlalchemy", "celery", "fastapi", "obstore", "pyarrow")
@@ -116,6 +116,26 @@ def driver_version() -> str | None:
     except OSError:
         return None
     return found[1] if found else None
+
+
+def isolation(mode: str, data: Path) -> Iterator[Finding]:
+    """How far what runs users' models is locked in. mode: the setting; data: the folder that it is to keep out of."""
+    try:
+        level = sandbox.check(mode)
+    except SpecError as error:
+        yield Finding("sandbox", "error", str(error))
+        return
+    if not level:
+        message = "users' models run with all rights of the service's user"
+        advice = "set AUDITOR_SANDBOX=best-effort" if mode == "off" else "use Linux 5.13 or newer with Landlock"
+        yield Finding("sandbox", "warning", message, advice)
+        return
+    kept = ["files", *(name for least, name in ((4, "TCP"), (6, "signals")) if level >= least)]
+    yield Finding("sandbox", "ok", f"Landlock at level {level} locks users' models in: {', '.join(kept)}")
+    place = data.resolve()
+    if above := [str(path) for path in sandbox.readable() if place.is_relative_to(path.resolve())]:
+        message = f"{place} lies below {min(above)}, which models may read"
+        yield Finding("sandbox", "warning", message, "move AUDITOR_DATA elsewhere")
 
 
 def disk(folder: Path) -> Iterator[Finding]:

@@ -14,7 +14,7 @@ from celery import Celery, bootsteps, signals
 from celery.worker import state
 from sqlalchemy.exc import SQLAlchemyError
 
-from auditor import logs
+from auditor import logs, sandbox
 from auditor.errors import SpecError
 from auditor.logs import log
 from auditor.operations.service import Service, open_service
@@ -116,9 +116,13 @@ app.steps["worker"].add(Lookout)
 
 
 def main(settings: Settings) -> None:
-    """A Celery worker with one pool process, until SIGTERM or Ctrl-C. Raises SpecError without a broker."""
+    """A Celery worker with one pool process, until SIGTERM or Ctrl-C.
+
+    Raises SpecError without a broker, and without a sandbox where one is required.
+    """
     if not settings.redis:
         raise SpecError("a Celery worker needs a broker: set AUDITOR_REDIS, such as redis://127.0.0.1:6379/0")
+    sandbox.check(settings.sandbox)
     os.environ.update(settings.environment)  # its pool process reads them again
     app.conf.broker_url = settings.redis
     app.worker_main(

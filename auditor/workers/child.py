@@ -1,4 +1,4 @@
-"""The child process: `python -m auditor.workers.child`, started by `child_process.Child` and by nothing else.
+"""The child process: `python -m auditor.workers.child SANDBOX DEVICE`, started by `child_process.Child` alone.
 
 Standard input and output are the pipe to the worker. It has no database and no credentials, and can be killed at any
 time: what it had finished is in the checkpoints, which the worker keeps.
@@ -9,19 +9,26 @@ import resource
 import sys
 from contextlib import suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from auditor.audits.frames import encode
+from auditor import sandbox
 from auditor.errors import AuditorError
-from auditor.report.schema import plain
-from auditor.workers.commands import Arrays, Commands, Facts
 from auditor.workers.pipe import Pipe, standard_pipe
+
+if TYPE_CHECKING:
+    from auditor.workers.commands import Arrays, Commands, Facts
 
 _PR_SET_NO_NEW_PRIVS = 38
 
 
 def main() -> None:
     """Carry out the worker's commands until it closes the pipe. What is no AuditorError ends the process."""
+    mode, device = sys.argv[1:]
     _restrict()
+    sandbox.lock(Path.cwd(), mode, cuda=device == "cuda")
+    # Not sooner: the lock holds for the threads that these imports start only when it is older than they are.
+    from auditor.workers.commands import Commands
+
     pipe = standard_pipe()
     parent = _Parent(pipe)
     commands = Commands(parent, parent.step)
@@ -34,7 +41,9 @@ def main() -> None:
         pipe.send(_answer(commands, command))
 
 
-def _answer(commands: Commands, command: Facts) -> Facts:
+def _answer(commands: "Commands", command: "Facts") -> "Facts":
+    from auditor.report.schema import plain
+
     try:
         return {"answer": plain(commands.do(command))}
     except AuditorError as error:
@@ -55,7 +64,10 @@ class _Parent:
     def write(self, name: str, data: bytes) -> None:
         self._pipe.send({"write": name}, data)
 
-    def step(self, facts: Facts, arrays: Arrays) -> None:
+    def step(self, facts: "Facts", arrays: "Arrays") -> None:
+        from auditor.audits.frames import encode
+        from auditor.report.schema import plain
+
         self._pipe.send({"step": plain(facts)}, encode({}, arrays))
 
 

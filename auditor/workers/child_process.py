@@ -36,20 +36,26 @@ class ChildRefused(AuditorError):
 
 
 class Child:
-    """One child process at a time, for one audit or one check. scratch: an existing folder that is its own.
+    """One child process at a time, for one audit or one check.
+
+    scratch: an existing folder that is its own, the only one that it may write, and that holds what it is to read;
+    sandbox: how sure it is to be locked in there, see `auditor.sandbox`; cuda: whether it may use a GPU.
 
     The thread that makes the first call must outlive the child: it dies with that thread. After anything but an
     answer, ChildRefused or OutOfTime the process is gone; the next call starts another, in which nothing is open.
     """
 
-    def __init__(self, *, scratch: Path, stderr_tail: int = 4000) -> None:
+    def __init__(
+        self, *, scratch: Path, sandbox: str = "best-effort", cuda: bool = False, stderr_tail: int = 4000
+    ) -> None:
         self._scratch, self._tail = scratch, stderr_tail
+        self._arguments = (sandbox, "cuda" if cuda else "cpu")
         self._process: Process | None = None
 
     def start(self) -> Process:
         """The process, started unless it runs: it then loads what takes long before anything is asked of it."""
         if self._process is None:
-            self._process = Process("auditor.workers.child", self._scratch, self._tail)
+            self._process = Process("auditor.workers.child", self._scratch, self._tail, *self._arguments)
         return self._process
 
     @property

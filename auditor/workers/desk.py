@@ -28,7 +28,8 @@ class Desk:
         self.about: str | None = None
         self._service, self._folder = service, folder
         self._folder.mkdir(parents=True)
-        self._child = Child(scratch=folder)
+        settings = service.settings
+        self._child = Child(scratch=folder, sandbox=settings.sandbox, cuda=settings.device.startswith("cuda"))
         self._child.start()
         self._opened: dict[str, Any] | None = None
 

@@ -30,16 +30,16 @@ class Silent(Exception):
 
 
 class Process:
-    """Runs `python -m MODULE` with its pipe on standard input and output.
+    """Runs `python -m MODULE [ARGUMENT]…` with its pipe on standard input and output.
 
     folder: where it runs and keeps temporary files. It is killed when the thread that made it ends, and has a session
     of its own, so that a terminal's signals do not reach it and whatever it starts ends with it.
     """
 
-    def __init__(self, module: str, folder: Path, tail: int) -> None:
+    def __init__(self, module: str, folder: Path, tail: int, *arguments: str) -> None:
         self._printed, self._tail = bytearray(), tail
         self._process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "auditor.workers.tied", str(os.getpid()), module],
+            [sys.executable, "-P", "-m", "auditor.workers.tied", str(os.getpid()), module, *arguments],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

@@ -19,7 +19,7 @@ from pathlib import Path
 
 from sqlalchemy.exc import SQLAlchemyError
 
-from auditor import logs
+from auditor import logs, sandbox
 from auditor.errors import SpecError
 from auditor.logs import log
 from auditor.operations import keys, projects
@@ -79,6 +79,7 @@ def serve(settings: Settings) -> None:
     Raises SpecError when the data folder is in use by another supervisor, or for settings that fit nothing.
     """
     logs.configure(settings)
+    sandbox.check(settings.sandbox)
     with _locked(settings.data):
         service = open_service(settings)
         if service.database.dialect == "sqlite":

@@ -8,8 +8,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-from auditor import logs
+from auditor import logs, sandbox
 from auditor.errors import SpecError
+from auditor.logs import log
 from auditor.operations.service import open_service
 from auditor.settings import Settings
 from auditor.store.ids import new_id
@@ -34,6 +35,8 @@ def worker(settings: Settings, owner: str | None = None) -> Iterator[Worker]:
     device = pin(settings.device)
     kinds = chosen_kinds(settings)
     owner = owner or f"{socket.gethostname()}/{new_id()}"
+    if not sandbox.check(settings.sandbox):
+        log.warning("sandbox.missing", setting=settings.sandbox, owner=owner)
     service = open_service(settings)
     with own_folder(settings.scratch) as folder, logs.bound(owner=owner):
         made = Worker(service, owner, folder, kinds=kinds, device=device)

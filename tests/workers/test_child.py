@@ -1,16 +1,16 @@
 """The engine in a child process: the command line's results to the bit, however it is cut, killed and gone on with."""
 
+import shutil
 import sys
 import time
 from hashlib import sha256
-from itertools import count
 from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
-from auditor import local, options
+from auditor import local, options, sandbox
 from auditor.audits.checkpoints import Folder
 from auditor.errors import OutOfTime
 from auditor.report.document import read_report
@@ -37,13 +37,11 @@ class Worker:
 
     def __init__(self, folder):
         self.folder, self.place = folder, Folder(folder / "place")
-        self.steps, self.children, self.numbers = [], [], count()
+        self.steps, self.children = [], []
 
     def child(self):
         """A function that has one child carry out commands."""
-        scratch = self.folder / f"scratch-{next(self.numbers)}"
-        scratch.mkdir(parents=True)
-        child = Child(scratch=scratch)
+        child = Child(scratch=self.folder)
         self.children.append(child)
 
         def call(command, stop=lambda: False, silence=120.0, **callbacks):
@@ -249,6 +247,17 @@ def test_words_cannot_name_files_of_the_machine(warm):
     assert warm(OPEN | {"words": WORDS | secret})["spec_sha256"] == warm(OPEN)["spec_sha256"]
 
 
+@pytest.mark.skipif(sandbox.level() == 0, reason="this kernel has no Landlock")
+def test_a_child_reads_nothing_outside_its_folder(worker, tmp_path_factory):
+    other = tmp_path_factory.mktemp("other")
+    for folder in (worker.folder, other):
+        shutil.copy(OPEN["model"], folder / "model.onnx")
+    call = worker.child()
+    assert call({"do": "check-model", "path": str(worker.folder / "model.onnx"), "name": "own"})["classes"] == 10
+    with pytest.raises((ChildDied, ChildRefused), match="Permission denied"):
+        call({"do": "check-model", "path": str(other / "model.onnx"), "name": "another's"})
+
+
 def test_what_a_model_is_is_told(warm):
     facts = warm({"do": "check-model", "path": OPEN["model"], "name": "digits.onnx"})
     assert (facts["classes"], facts["layout"], facts["scores"]) == (10, "NCHW", "probabilities")
@@ -256,9 +265,9 @@ def test_what_a_model_is_is_told(warm):
     assert facts["cost"]["gradient_seconds"] > 0
 
 
-def test_a_model_without_gradient_is_a_model_all_the_same(warm, tmp_path):
+def test_a_model_without_gradient_is_a_model_all_the_same(worker, tmp_path):
     (tmp_path / "hard.onnx").write_bytes(text("f (float[N,4] x) => (float[N,4] y) { y = Hardmax<axis=1>(x) }"))
-    facts = warm({"do": "check-model", "path": str(tmp_path / "hard.onnx"), "name": "hard.onnx"})
+    facts = worker.child()({"do": "check-model", "path": str(tmp_path / "hard.onnx"), "name": "hard.onnx"})
     assert not facts["gradient"]["covered"]
     assert "Hardmax" in facts["gradient"]["obstacles"][0]
 

@@ -130,7 +130,7 @@ def test_it_dies_with_the_process_that_started_it(tmp_path):
 import os, sys, time
 from pathlib import Path
 from auditor.workers.process import Process
-process = Process("auditor.workers.child", Path(sys.argv[1]), 1000)
+process = Process("auditor.workers.child", Path(sys.argv[1]), 1000, "best-effort", "cpu")
 process.pipe.receive()
 print(process._process.pid, flush=True)
 os.kill(os.getpid(), 9)
