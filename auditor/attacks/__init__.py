@@ -10,9 +10,13 @@ from auditor.attacks.fmn import fmn
 from auditor.attacks.hop_skip_jump import hop_skip_jump
 from auditor.attacks.minimal_apgd import minimal_apgd
 from auditor.attacks.minimal_runs import minimal_apgd_restarts, minimal_apgd_targeted
+from auditor.attacks.nes import nes
 from auditor.attacks.pgd import pgd
 from auditor.attacks.random import Random
 from auditor.attacks.rays import rays
+from auditor.attacks.sign_hunter import sign_hunter
+from auditor.attacks.simba import simba
+from auditor.attacks.spsa import spsa
 from auditor.attacks.square import square
 from auditor.attacks.surfree import surfree
 
@@ -31,8 +35,12 @@ __all__ = [
     "minimal_apgd",
     "minimal_apgd_restarts",
     "minimal_apgd_targeted",
+    "nes",
     "pgd",
     "rays",
+    "sign_hunter",
+    "simba",
+    "spsa",
     "square",
     "superdeepfool",
     "surfree",

@@ -21,8 +21,12 @@ from auditor.attacks.fmn import fmn
 from auditor.attacks.hop_skip_jump import hop_skip_jump
 from auditor.attacks.minimal_apgd import minimal_apgd
 from auditor.attacks.minimal_runs import minimal_apgd_restarts, minimal_apgd_targeted
+from auditor.attacks.nes import nes
 from auditor.attacks.pgd import pgd
 from auditor.attacks.rays import rays
+from auditor.attacks.sign_hunter import sign_hunter
+from auditor.attacks.simba import simba
+from auditor.attacks.spsa import spsa
 from auditor.attacks.segment import POINTS
 from auditor.attacks.square import square
 from auditor.attacks.surfree import surfree
@@ -141,6 +145,10 @@ CATALOGUE: dict[str, Entry] = {
     "superdeepfool": Entry(superdeepfool, ("L2",), "minimal", _deepfool),
     "fmn": Entry(fmn, _ALL, "minimal", lambda p, classes: _gradients(p["steps"] + 1)),
     "square": Entry(square, _ALL, "fixed", _queries, "score", spatial=True),
+    "sign-hunter": Entry(sign_hunter, ("Linf", "L2"), "fixed", _queries, "score"),
+    "nes": Entry(nes, ("Linf", "L2"), "fixed", _queries, "score"),
+    "spsa": Entry(spsa, ("Linf",), "fixed", _queries, "score"),
+    "simba": Entry(simba, ("L2",), "fixed", _queries, "score"),
     "hop-skip-jump": Entry(hop_skip_jump, _ALL, "minimal", _queries, "decision"),
     "surfree": Entry(surfree, ("L2",), "minimal", _queries, "decision", spatial=True),
     "rays": Entry(rays, ("Linf",), "minimal", _queries, "decision"),
