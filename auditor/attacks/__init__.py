@@ -2,6 +2,7 @@
 
 from auditor.attacks.apgd import apgd, apgd_targeted
 from auditor.attacks.attempt import Attempt
+from auditor.attacks.boundary import boundary
 from auditor.attacks.ddn import ddn
 from auditor.attacks.deepfool import deepfool, superdeepfool
 from auditor.attacks.fab import fab, fab_targeted
@@ -15,6 +16,7 @@ from auditor.attacks.pgd import pgd
 from auditor.attacks.random import Random
 from auditor.attacks.rays import rays
 from auditor.attacks.sign_hunter import sign_hunter
+from auditor.attacks.sign_opt import sign_opt
 from auditor.attacks.simba import simba
 from auditor.attacks.spsa import spsa
 from auditor.attacks.square import square
@@ -25,6 +27,7 @@ __all__ = [
     "Random",
     "apgd",
     "apgd_targeted",
+    "boundary",
     "ddn",
     "deepfool",
     "fab",
@@ -39,6 +42,7 @@ __all__ = [
     "pgd",
     "rays",
     "sign_hunter",
+    "sign_opt",
     "simba",
     "spsa",
     "square",

@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 from auditor.attacks.apgd import apgd, apgd_targeted
 from auditor.attacks.attempt import Attempt
+from auditor.attacks.boundary import boundary
 from auditor.attacks.ddn import ddn
 from auditor.attacks.deepfool import deepfool, superdeepfool
 from auditor.attacks.fab import fab, fab_targeted
@@ -25,6 +26,7 @@ from auditor.attacks.nes import nes
 from auditor.attacks.pgd import pgd
 from auditor.attacks.rays import rays
 from auditor.attacks.sign_hunter import sign_hunter
+from auditor.attacks.sign_opt import sign_opt
 from auditor.attacks.simba import simba
 from auditor.attacks.spsa import spsa
 from auditor.attacks.segment import POINTS
@@ -151,5 +153,7 @@ CATALOGUE: dict[str, Entry] = {
     "simba": Entry(simba, ("L2",), "fixed", _queries, "score"),
     "hop-skip-jump": Entry(hop_skip_jump, _ALL, "minimal", _queries, "decision"),
     "surfree": Entry(surfree, ("L2",), "minimal", _queries, "decision", spatial=True),
+    "sign-opt": Entry(sign_opt, ("L2",), "minimal", _queries, "decision"),
+    "boundary": Entry(boundary, ("L2",), "minimal", _queries, "decision"),
     "rays": Entry(rays, ("Linf",), "minimal", _queries, "decision"),
 } | {name: _transfer(method) for name, method in METHODS.items()}
