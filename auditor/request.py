@@ -142,6 +142,8 @@ def _said(request: Request, subject: Subject, preset: str) -> tuple[str, ...]:
         said.append("a surrogate, trained on examples that are not audited by asking the model for their labels")
     for choice in request.surrogates:
         said.append(f"surrogate {choice.path.name}")
+    if subject.upload.label_only and not spec.attacks:
+        said.append("decisions instead of scores for attacks without gradients: the model gives labels only")
     if dataset.y is None:
         said.append("no labels: the model's own answer serves, and stability is measured")
     return tuple(said)

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from auditor import attacks, load_classifier, runtime
+from auditor.attacks.catalogue import CATALOGUE
 from auditor.errors import DeviceError
 from auditor.spec import Loss
 
@@ -65,6 +66,23 @@ def test_attacks_break_the_same_examples_but_for_rounding(pair, digits, name, no
         arguments, rng = given(classifier, digits)
         attempt = ATTACKS[name](*arguments, eps=classifier.xp.full(40, eps), norm=norm, rng=rng)
         found.append(runtime.to_host(attempt.found))
+    assert np.mean(found[0] != found[1]) <= 0.1
+
+
+@pytest.mark.parametrize(
+    ("name", "norm"),
+    [(n, norm) for n, entry in CATALOGUE.items() if entry.access != "white-box" for norm in entry.norms],
+)
+def test_attacks_without_gradients_break_the_same_examples_but_for_rounding(pair, digits, name, norm):
+    entry, found = CATALOGUE[name], []
+    for classifier in pair:
+        arguments, rng = given(classifier, digits)
+        size = {"Linf": 0.2, "L2": 1.0, "L1": 6.0}[norm] if entry.budget == "fixed" else np.inf
+        budget = {"eps" if entry.budget == "fixed" else "ceiling": classifier.xp.full(40, size)}
+        attempt = entry.function(*arguments, norm=norm, rng=rng, queries=120, **budget)
+        assert isinstance(attempt.x_adv, type(arguments[1]))
+        found.append(runtime.to_host(attempt.found))
+    assert found[0].any()
     assert np.mean(found[0] != found[1]) <= 0.1
 
 

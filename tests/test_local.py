@@ -105,6 +105,7 @@ def test_a_model_without_gradients_that_gives_only_labels_gets_a_curve(norm, att
         model=tmp_path / "labels.onnx", data=tmp_path / "data.npz", domain="none", preset="quick", attack=None,
         norm=[norm], eps=["0.001,0.03,0.1,0.3,3"], examples=30,
     )  # fmt: skip
+    assert any("gives labels only" in sentence for sentence in settle(request).chosen)
     report, _ = ran(request)
     assert report.model.gradient["access"] == "decision"
     assert {(stage.attack, stage.access) for stage in report.stages} == {(attack, "decision")}

@@ -25,11 +25,11 @@ from auditor.attacks.minimal_runs import minimal_apgd_restarts, minimal_apgd_tar
 from auditor.attacks.nes import nes
 from auditor.attacks.pgd import pgd
 from auditor.attacks.rays import rays
+from auditor.attacks.segment import POINTS
 from auditor.attacks.sign_hunter import sign_hunter
 from auditor.attacks.sign_opt import sign_opt
 from auditor.attacks.simba import simba
 from auditor.attacks.spsa import spsa
-from auditor.attacks.segment import POINTS
 from auditor.attacks.square import square
 from auditor.attacks.surfree import surfree
 from auditor.attacks.transfer import METHODS, Method, transfer

@@ -51,8 +51,8 @@ class Decisions:
         """(n,) bool: rows that may still be asked for, and that could come nearer."""
         return self._active & (self.left > 0) & (self._nearest.distance > 0)
 
-    def broken(self, x_adv: Array, rows: Array) -> Array:
-        """Which of `rows` (n,) reach the goal at x_adv, one query each. (n,) bool"""
+    def broken(self, x_adv: Array, rows: Array, *, probe: bool = False) -> Array:
+        """Which of `rows` (n,) reach the goal at x_adv, one query each; a probe is not remembered. (n,) bool"""
         xp = self.xp
         rows = rows & self.alive
         if not xp.any(rows):
@@ -61,9 +61,11 @@ class Decisions:
         self.left = self.left - rows
         decided = xp.argmax(logits, axis=1)
         reached = decided != self._y if self._target is None else decided == self._target
-        decision = xp.stack([~reached, reached], axis=1).astype(xp.float32)
-        finite = xp.all(xp.isfinite(logits), axis=1)
-        return self._nearest.see(x_adv, xp.where(finite[:, None], decision, xp.nan), rows)
+        reached = rows & reached & xp.all(xp.isfinite(logits), axis=1)
+        if probe:
+            return reached
+        # To what remembers by scores, the decision is a score of 1 against 0.
+        return self._nearest.see(x_adv, xp.stack([~reached, reached], axis=1).astype(xp.float32), rows)
 
     def inside(self, x_adv: Array) -> Array:
         """The nearest point of the domain."""

@@ -72,7 +72,7 @@ def _normal(asked: Decisions, x_adv: Array, radius: Array, wanted: int, rng: Ran
             break
         u = rng.bell(sample, x.shape[1:])
         probe = asked.inside(x_adv + u * per_row(radius / length(xp, u, "L2"), u).astype(xp.float32))
-        phi = xp.where(asked.broken(probe, probing), xp.float32(1), xp.float32(-1)) * probing
+        phi = xp.where(asked.broken(probe, probing, probe=True), xp.float32(1), xp.float32(-1)) * probing
         agreed = agreed + phi
         u = xp.where(per_row(probing, u), probe - x_adv, xp.float32(0))
         moved, weighted = moved + u, weighted + per_row(phi, u) * u

@@ -67,7 +67,7 @@ def _descent(asked: Decisions, edge: Array, rng: Random, probes: int, rows: Arra
     total = xp.zeros_like(x)
     for probe in range(probes):
         u = steepest(xp, rng.bell(probe, x.shape[1:]), "L2")
-        nearer = asked.broken(_along(asked, edge, SMOOTHING * u), rows)
+        nearer = asked.broken(_along(asked, edge, SMOOTHING * u), rows, probe=True)
         total = total + xp.where(per_row(nearer, x), u, -u)
     return steepest(xp, total, "L2")
 

@@ -35,7 +35,7 @@ def simba(
     best = Strongest(classifier, x, y)
     d = x[0, ...].size
     size = per_row(ball.eps * share, x).astype(xp.float32)
-    order, position = xp.argsort(rng.uniform(0, (d,)), axis=1), xp.arange(d)[None, :]
+    order, position = xp.argsort(rng.uniform(0, (d,)), axis=1, stable=True), xp.arange(d)[None, :]
     current, largest = x, xp.full(n, -xp.inf, dtype=xp.float32)
     turn, sign = xp.zeros(n, dtype=xp.int64), xp.zeros(n, dtype=xp.int64)  # sign 0: the first query is about x itself
     for _ in range(queries):

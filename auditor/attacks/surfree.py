@@ -14,7 +14,7 @@ from auditor.attacks.decisions import Decisions, begin, to_boundary
 from auditor.attacks.norms import distance, per_row, steepest
 from auditor.attacks.planes import Planes
 from auditor.attacks.random import Random
-from auditor.attacks.waves import smooth
+from auditor.attacks.waves import Waves
 from auditor.classifier import Array, Classifier
 from auditor.spec import Layout, Norm
 
@@ -48,7 +48,7 @@ def surfree(
     """
     xp, n = classifier.xp, x.shape[0]
     asked = Decisions(classifier, x, y, norm="L2", ceiling=ceiling, queries=queries, active=active, target=target)
-    view, rungs = Planes(xp, x.shape[1:], layout), xp.asarray(RUNGS)
+    waves, rungs = Waves(Planes(xp, x.shape[1:], layout), share), xp.asarray(RUNGS)
     edge, known = begin(asked, rng.split("start"), start)
     edge = to_boundary(asked, edge, known)
     v = candidate = xp.zeros_like(x)
@@ -58,7 +58,7 @@ def surfree(
     while xp.any(known & asked.alive):
         bisecting = bisections > 0
         anew = ~bisecting & (rung == 0)
-        drawn = _across(xp, smooth(view, rng, step, share), edge - x)
+        drawn = _across(xp, waves.noise(rng, step), edge - x)
         v = xp.where(per_row(anew, x), drawn, v)
         angle = xp.where(bisecting, sign * (low + high) / 2, widest * rungs[rung])
         point = _on_circle(asked, edge, v, angle)

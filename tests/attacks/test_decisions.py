@@ -8,7 +8,7 @@ from auditor.attacks.catalogue import CATALOGUE
 from auditor.attacks.norms import distance
 from auditor.attacks.planes import Planes
 from auditor.attacks.random import Random
-from auditor.attacks.waves import smooth
+from auditor.attacks.waves import Waves
 from tests.zoo import Affine, Cross, Decided, Undefined
 
 CASES = [(name, norm) for name, entry in CATALOGUE.items() if entry.access == "decision" for norm in entry.norms]
@@ -64,7 +64,7 @@ def test_only_the_largest_score_is_looked_at(name, norm, rng):
 @pytest.mark.parametrize("shape", [(3, 40, 36), (40, 36, 3)], ids=["NCHW", "NHWC"])
 def test_surfree_draws_from_the_low_frequencies_of_either_layout(shape, rng):
     layout = "NCHW" if shape[0] == 3 else "NHWC"
-    noise = smooth(Planes(np, shape, layout), rng(4), 0, 0.25)
+    noise = Waves(Planes(np, shape, layout), 0.25).noise(rng(4), 0)
     planes = noise if layout == "NCHW" else noise.transpose(0, 3, 1, 2)
     waves = dctn(planes, axes=(2, 3), norm="ortho")
     assert noise.shape == (4, *shape)
