@@ -2,15 +2,18 @@
 
 from auditor.attacks.apgd import apgd, apgd_targeted
 from auditor.attacks.attempt import Attempt
+from auditor.attacks.cw import cw, cw_linf
 from auditor.attacks.boundary import boundary
 from auditor.attacks.ddn import ddn
 from auditor.attacks.deepfool import deepfool, superdeepfool
+from auditor.attacks.ead import ead
 from auditor.attacks.fab import fab, fab_targeted
 from auditor.attacks.fgsm import fgsm
 from auditor.attacks.fmn import fmn
 from auditor.attacks.hop_skip_jump import hop_skip_jump
 from auditor.attacks.minimal_apgd import minimal_apgd
 from auditor.attacks.minimal_runs import minimal_apgd_restarts, minimal_apgd_targeted
+from auditor.attacks.momentum import mi_fgsm, ni_fgsm
 from auditor.attacks.nes import nes
 from auditor.attacks.pgd import pgd
 from auditor.attacks.random import Random
@@ -27,13 +30,18 @@ __all__ = [
     "Random",
     "apgd",
     "apgd_targeted",
+    "cw",
+    "cw_linf",
     "boundary",
     "ddn",
     "deepfool",
+    "ead",
     "fab",
     "fab_targeted",
     "fgsm",
     "fmn",
+    "mi_fgsm",
+    "ni_fgsm",
     "hop_skip_jump",
     "minimal_apgd",
     "minimal_apgd_restarts",

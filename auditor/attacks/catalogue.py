@@ -13,15 +13,18 @@ from typing import Any, Literal
 
 from auditor.attacks.apgd import apgd, apgd_targeted
 from auditor.attacks.attempt import Attempt
+from auditor.attacks.cw import cw, cw_linf
 from auditor.attacks.boundary import boundary
 from auditor.attacks.ddn import ddn
 from auditor.attacks.deepfool import deepfool, superdeepfool
+from auditor.attacks.ead import ead
 from auditor.attacks.fab import fab, fab_targeted
 from auditor.attacks.fgsm import fgsm
 from auditor.attacks.fmn import fmn
 from auditor.attacks.hop_skip_jump import hop_skip_jump
 from auditor.attacks.minimal_apgd import minimal_apgd
 from auditor.attacks.minimal_runs import minimal_apgd_restarts, minimal_apgd_targeted
+from auditor.attacks.momentum import mi_fgsm, ni_fgsm
 from auditor.attacks.nes import nes
 from auditor.attacks.pgd import pgd
 from auditor.attacks.rays import rays
@@ -101,6 +104,14 @@ def _minimal_apgd_targeted(p: Mapping[str, Any], classes: int) -> Passes:
     return Passes(1) + _gradients(p["steps"] + 2) * min(p["targets"], classes - 1)
 
 
+def _momentum(p: Mapping[str, Any], classes: int) -> Passes:
+    return _gradients(p["steps"]) + Passes(1)
+
+
+def _searches(p: Mapping[str, Any], classes: int) -> Passes:
+    return _gradients(1 + p["searches"] * p["steps"])
+
+
 def _aims(p: Mapping[str, Any], classes: int) -> int:
     return min(p["targets"], classes - 1) if p["target"] is None else 1
 
@@ -143,6 +154,11 @@ CATALOGUE: dict[str, Entry] = {
     "ddn": Entry(ddn, ("L2",), "minimal", lambda p, classes: _gradients(p["steps"] + 1)),
     "fab": Entry(fab, _ALL, "minimal", _fab),
     "fab-targeted": Entry(fab_targeted, _ALL, "minimal", _fab),
+    "mi-fgsm": Entry(mi_fgsm, ("Linf", "L2"), "fixed", _momentum),
+    "ni-fgsm": Entry(ni_fgsm, ("Linf", "L2"), "fixed", _momentum),
+    "cw": Entry(cw, ("L2",), "minimal", _searches),
+    "cw-linf": Entry(cw_linf, ("Linf",), "minimal", _searches),
+    "ead": Entry(ead, ("L1",), "minimal", _searches),
     "deepfool": Entry(deepfool, _ALL, "minimal", _deepfool),
     "superdeepfool": Entry(superdeepfool, ("L2",), "minimal", _deepfool),
     "fmn": Entry(fmn, _ALL, "minimal", lambda p, classes: _gradients(p["steps"] + 1)),

@@ -58,6 +58,14 @@ def linear_distance(xp: Any, gap: Array, g: Array, norm: Norm, *, unknown: float
     return xp.where(known, xp.abs(gap).astype(xp.float64) / xp.where(known, slope, 1.0), unknown)
 
 
+def unit(xp: Any, g: Array, norm: Norm) -> Array:
+    """Each row over its length, zero where it has none; what is not finite counts as zero."""
+    g = xp.where(xp.isfinite(g), g, xp.zeros_like(g))
+    size = length(xp, g, norm)
+    scale = xp.where(size > 0, 1.0 / xp.where(size > 0, size, 1.0), 0.0)
+    return (g * per_row(scale, g)).astype(xp.float32)
+
+
 def steepest(xp: Any, g: Array, norm: Norm, density: Array | float = 0.05) -> Array:
     """The direction of unit length along which a step gains most; zero where g is zero or not finite.
 
@@ -69,9 +77,7 @@ def steepest(xp: Any, g: Array, norm: Norm, density: Array | float = 0.05) -> Ar
     if norm == "Linf":
         return xp.sign(g)
     if norm == "L2":
-        size = length(xp, g, norm)
-        scale = xp.where(size > 0, 1.0 / xp.where(size > 0, size, 1.0), 0.0)
-        return (g * per_row(scale, g)).astype(xp.float32)
+        return unit(xp, g, norm)
     flat = xp.abs(g.reshape((g.shape[0], -1)))
     d = flat.shape[1]
     kept = xp.clip(xp.broadcast_to(xp.asarray(density) * d, (flat.shape[0],)).astype(xp.int64), 1, d)

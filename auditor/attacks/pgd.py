@@ -5,7 +5,7 @@ Madry et al. 2018, "Towards deep learning models resistant to adversarial attack
 """
 
 from auditor.attacks.attempt import Attempt, Strongest
-from auditor.attacks.norms import Ball, length, per_row
+from auditor.attacks.norms import Ball, per_row, unit
 from auditor.attacks.random import Random
 from auditor.classifier import Array, Classifier
 from auditor.spec import Loss, Norm
@@ -51,10 +51,7 @@ def pgd(
             best.see(x_adv, here.logits, alive)
             direction = here.g
             if momentum:
-                g = xp.where(xp.isfinite(here.g), here.g, xp.float32(0))
-                size = length(xp, g, "L1")
-                unit = per_row(1.0 / xp.where(size > 0, size, 1.0), g).astype(xp.float32)
-                velocity = momentum * velocity + g * unit
+                velocity = momentum * velocity + unit(xp, here.g, "L1")
                 direction = velocity
             x_adv = ball.project(x_adv + step * ball.uphill(x_adv, direction, density))
         alive = active & ~best.done

@@ -5,6 +5,7 @@ import pytest
 
 from auditor.attacks.apgd import apgd, apgd_targeted, checkpoints
 from auditor.attacks.fgsm import fgsm
+from auditor.attacks.momentum import mi_fgsm, ni_fgsm
 from auditor.attacks.norms import distance
 from auditor.attacks.pgd import pgd
 from auditor.attacks.random import Random
@@ -31,6 +32,7 @@ def _fgsm(*args, **kwargs):
     return fgsm(*args, loss=Loss.MARGIN, **kwargs)
 
 
+MOMENTUM = {"mi-fgsm": mi_fgsm, "ni-fgsm": ni_fgsm}
 WHITE_BOX = {"fgsm": _fgsm, "pgd": _pgd, "apgd": apgd, "apgd-dlr": _dlr, "apgd-targeted": apgd_targeted}
 EVERY = {**WHITE_BOX, "square": _square}
 
@@ -181,3 +183,65 @@ def test_a_zero_gradient_gives_no_point_that_is_not_finite(name, norm, rng):
 
 def test_checkpoints_are_those_of_the_paper():
     assert checkpoints(100) == [22, 41, 57, 70, 80, 87, 93, 99]
+
+
+@pytest.mark.parametrize("norm", ["Linf", "L2"])
+@pytest.mark.parametrize("name", MOMENTUM)
+class TestMomentum:
+    def test_two_classes_are_broken_just_above_the_exact_distance_and_never_below(self, name, norm):
+        classifier = Affine((3, 5, 4), 2)
+        x, y = _clean(classifier, 8)
+        for factor in (0.99, 1.02):
+            eps = factor * classifier.exact(x, y, norm)
+            attempt = MOMENTUM[name](classifier, x, y, eps=eps, norm=norm, loss=Loss.MARGIN)
+            assert (attempt.found == (factor > 1)).all()
+            assert np.all(distance(np, attempt.x_adv, x, norm) <= eps)
+
+    def test_the_target_is_approached(self, name, norm):
+        classifier = Affine((7,), 10)
+        x, y = _clean(classifier, 4)
+        target = np.argmin(classifier.logits(x), axis=1)
+        eps = 1.05 * classifier.exact(x, y, norm, target=target)
+        options = {"norm": norm, "loss": Loss.DIFFERENCE, "target": target}
+        assert MOMENTUM[name](classifier, x, y, eps=eps, **options).found.all()
+
+    def test_a_rows_result_is_the_same_bits_whatever_its_neighbours(self, name, norm):
+        classifier = Affine((3, 4, 4), 4, domain=(-9.0, 9.0))
+        x, y = _clean(classifier, 8)
+        eps = 1.02 * classifier.exact(x, y, norm)
+        together = MOMENTUM[name](classifier, x, y, eps=eps, norm=norm)
+        order = np.array([5, 2, 7])
+        apart = MOMENTUM[name](classifier, x[order], y[order], eps=eps[order], norm=norm)
+        assert np.array_equal(apart.x_adv, together.x_adv[order])
+
+    def test_broken_and_inactive_rows_cost_nothing(self, name, norm):
+        classifier = Affine((6,), 4)
+        x, y = _clean(classifier, 4)
+        active = np.arange(4) % 2 == 0
+        attempt = MOMENTUM[name](classifier, x, y, eps=np.full(4, 100.0), norm=norm, active=active)
+        assert attempt.found.tolist() == active.tolist()
+        assert classifier.forwards <= 2 * 5
+
+    @pytest.mark.parametrize("broken", [Masked((5,), 3), Undefined((5,), 3, edge=-np.inf)])
+    def test_no_gradient_or_no_score_gives_no_point_that_is_not_finite(self, broken, name, norm):
+        x = np.full((3, 5), 0.01, np.float32)
+        y = np.nan_to_num(Affine((5,), 3).scores(x)).argmax(axis=1)
+        attempt = MOMENTUM[name](broken, x, y, eps=np.full(3, 1e-3), norm=norm)
+        assert np.isfinite(attempt.x_adv).all()
+        assert not attempt.found.any()
+
+
+@pytest.mark.parametrize(("norm", "size"), [("Linf", 1.0), ("L2", 2.0)])
+def test_nesterov_looks_one_decayed_step_ahead_along_the_momentum(norm, size):
+    seen = []
+    classifier = Affine((4,), 2)
+    classifier.W = np.array([[0, 0, 0, 0], [2, 2, 2, 2]], np.float32)
+    classifier.b = np.array([100, 0], np.float32)
+    x = np.zeros((1, 4), np.float32)
+    ask = classifier.gradient
+    classifier.gradient = lambda x, *rest, **options: seen.append(x) or ask(x, *rest, **options)
+    ni_fgsm(classifier, x, np.zeros(1, np.int64), eps=np.full(1, 10.0), norm=norm, decay=0.5, loss=Loss.MARGIN)
+    first, second = 1.0, 1.0 + 0.5
+    assert seen[0] == pytest.approx(x)
+    assert seen[1] == pytest.approx(np.full((1, 4), (first + 0.5 * first) / size), rel=1e-4)
+    assert seen[2] == pytest.approx(np.full((1, 4), (2 + 0.5 * second) / size), rel=1e-4)

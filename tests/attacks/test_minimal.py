@@ -3,9 +3,11 @@
 import numpy as np
 import pytest
 
-from auditor.attacks.attempt import clearance, safely_broken
+from auditor.attacks.attempt import clearance, margin, safely_broken
+from auditor.attacks.cw import cw, cw_linf
 from auditor.attacks.ddn import ddn
 from auditor.attacks.deepfool import deepfool, superdeepfool
+from auditor.attacks.ead import ead
 from auditor.attacks.fab import fab, fab_targeted
 from auditor.attacks.fmn import fmn
 from auditor.attacks.minimal_apgd import minimal_apgd
@@ -24,6 +26,9 @@ CASES = [
     ),
     ("ddn", "L2"),
     ("superdeepfool", "L2"),
+    ("cw", "L2"),
+    ("cw-linf", "Linf"),
+    ("ead", "L1"),
 ]
 ATTACKS = {
     "minimal-apgd": minimal_apgd,
@@ -34,6 +39,9 @@ ATTACKS = {
     "fmn": fmn,
     "deepfool": deepfool,
     "superdeepfool": superdeepfool,
+    "cw": cw,
+    "cw-linf": cw_linf,
+    "ead": ead,
 }
 
 
@@ -61,7 +69,7 @@ def test_the_distance_to_the_only_other_class_is_nearly_exact(name, norm, shape,
     assert np.all(safely_broken(np, classifier.logits(attempt.x_adv), y))
     ratio = distance(np, attempt.x_adv, x, norm) / exact
     assert ratio.min() >= 1 - 1e-6  # scores are rounded to float32
-    assert ratio.max() <= (1.1 if name == "ddn" else 1.05)
+    assert ratio.max() <= (1.1 if name in ("ddn", "cw-linf") else 1.05)
 
 
 @pytest.mark.parametrize("classes", [3, 10])
@@ -107,7 +115,9 @@ def test_a_boundary_with_a_kink_is_found(name, norm, rng):
     x = np.random.default_rng(2).uniform(-0.9, 0.9, (8, 6)).astype(np.float32)
     attempt = ATTACKS[name](classifier, x, np.zeros(8, np.int64), norm=norm, rng=rng(8), ceiling=_none(8))
     assert attempt.found.all()
-    assert np.all(distance(np, attempt.x_adv, x, norm) <= 1.25 * classifier.exact(x) + 1e-3)
+    assert np.all(
+        distance(np, attempt.x_adv, x, norm) <= (1.6 if name == "ead" else 1.25) * classifier.exact(x) + 1e-3
+    )
 
 
 @pytest.mark.parametrize(
@@ -171,6 +181,17 @@ def test_no_gradient_or_no_score_gives_no_find_and_no_point_that_is_not_finite(b
     attempt = ATTACKS[name](broken, x, y, norm=norm, rng=rng(3), ceiling=np.full(3, 1e-3))
     assert not attempt.found.any()
     assert np.isfinite(attempt.x_adv).all()
+
+
+@pytest.mark.parametrize(("name", "norm"), [("cw", "L2"), ("cw-linf", "Linf")])
+def test_only_points_with_the_confidence_that_is_wanted_are_given(name, norm, rng):
+    classifier = Affine((6,), 2)
+    x, y = _clean(classifier, 4)
+    attempt = ATTACKS[name](classifier, x, y, norm=norm, rng=rng(4), ceiling=_none(4), confidence=2.0)
+    assert attempt.found.all()
+    assert np.all(margin(np, classifier.logits(attempt.x_adv), y) > 2.0)
+    exact = classifier.exact(x, y, norm, clearance=2.0)
+    assert np.max(distance(np, attempt.x_adv, x, norm) / exact) <= 1.1
 
 
 def test_an_example_that_is_wrong_when_clean_is_found_at_distance_zero(rng):
