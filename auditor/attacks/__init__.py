@@ -14,6 +14,7 @@ from auditor.attacks.hop_skip_jump import hop_skip_jump
 from auditor.attacks.minimal_apgd import minimal_apgd
 from auditor.attacks.minimal_runs import minimal_apgd_restarts, minimal_apgd_targeted
 from auditor.attacks.momentum import mi_fgsm, ni_fgsm
+from auditor.attacks.pdpgd import pdpgd
 from auditor.attacks.nes import nes
 from auditor.attacks.pgd import pgd
 from auditor.attacks.random import Random
@@ -46,6 +47,8 @@ __all__ = [
     "minimal_apgd",
     "minimal_apgd_restarts",
     "minimal_apgd_targeted",
+    "ni_fgsm",
+    "pdpgd",
     "nes",
     "pgd",
     "rays",

@@ -25,6 +25,7 @@ from auditor.attacks.hop_skip_jump import hop_skip_jump
 from auditor.attacks.minimal_apgd import minimal_apgd
 from auditor.attacks.minimal_runs import minimal_apgd_restarts, minimal_apgd_targeted
 from auditor.attacks.momentum import mi_fgsm, ni_fgsm
+from auditor.attacks.pdpgd import pdpgd
 from auditor.attacks.nes import nes
 from auditor.attacks.pgd import pgd
 from auditor.attacks.rays import rays
@@ -159,6 +160,7 @@ CATALOGUE: dict[str, Entry] = {
     "cw": Entry(cw, ("L2",), "minimal", _searches),
     "cw-linf": Entry(cw_linf, ("Linf",), "minimal", _searches),
     "ead": Entry(ead, ("L1",), "minimal", _searches),
+    "pdpgd": Entry(pdpgd, _ALL, "minimal", lambda p, classes: _gradients(p["steps"] + 1)),
     "deepfool": Entry(deepfool, _ALL, "minimal", _deepfool),
     "superdeepfool": Entry(superdeepfool, ("L2",), "minimal", _deepfool),
     "fmn": Entry(fmn, _ALL, "minimal", lambda p, classes: _gradients(p["steps"] + 1)),

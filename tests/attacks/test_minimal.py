@@ -13,6 +13,7 @@ from auditor.attacks.fmn import fmn
 from auditor.attacks.minimal_apgd import minimal_apgd
 from auditor.attacks.minimal_runs import minimal_apgd_restarts, minimal_apgd_targeted
 from auditor.attacks.norms import distance
+from auditor.attacks.pdpgd import pdpgd
 from auditor.attacks.random import Random
 from auditor.spec import Loss
 from tests.zoo import Affine, Cross, Masked, Undefined
@@ -21,7 +22,7 @@ NORMS = ("Linf", "L2", "L1")
 CASES = [
     *(
         (name, norm)
-        for name in ("minimal-apgd", "minimal-apgd-targeted", "fab", "fab-targeted", "fmn", "deepfool")
+        for name in ("minimal-apgd", "minimal-apgd-targeted", "fab", "fab-targeted", "fmn", "deepfool", "pdpgd")
         for norm in NORMS
     ),
     ("ddn", "L2"),
@@ -42,6 +43,7 @@ ATTACKS = {
     "cw": cw,
     "cw-linf": cw_linf,
     "ead": ead,
+    "pdpgd": pdpgd,
 }
 
 
