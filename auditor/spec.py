@@ -20,7 +20,7 @@ Norm = Literal["Linf", "L2", "L1", "L0"]
 Layout = Literal["NCHW", "NHWC"]
 Preset = Literal["quick", "standard"]
 
-NORMS: tuple[Norm, ...] = ("Linf", "L2", "L1")
+NORMS: tuple[Norm, ...] = ("Linf", "L2", "L1", "L0")
 _NUMBER = re.compile(r"\d{1,30}(\.\d{1,30})?([eE][+-]?\d{1,3})?(/\d{1,30}(\.\d{1,30})?)?")
 
 
@@ -75,7 +75,8 @@ class Frozen(BaseModel):
 
 
 class Threat(Frozen):
-    """An attacker who may move an input by at most eps in `norm`, eps in widths of the domain."""
+    """An attacker who may move an input by at most eps in `norm`: in widths of the domain, in L0 the number of
+    features, each channel of a pixel being one."""
 
     norm: Norm
     eps: tuple[Eps, ...] = Field(min_length=1)

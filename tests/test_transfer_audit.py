@@ -37,11 +37,13 @@ def audit(command, demo_model, demo_data, tmp_path):
 
 
 def test_a_named_surrogate_breaks_the_model_and_the_report_says_how_far_it_led(audit, ridge, tmp_path, demo_model):
-    report = json.loads(audit("--surrogate", ridge, "--attack", "transfer", "--attack", "ni-fgsm", "--json").out)
+    report = json.loads(
+        audit("--surrogate", ridge, "--attack", "transfer", "--attack", "transfer-ni-fgsm", "--json").out
+    )
     assert [s["name"] for s in report["surrogates"]] == ["ridge.onnx"]
     assert [(s["attack"], s["access"]) for s in report["stages"]] == [
         ("transfer", "transfer"),
-        ("ni-fgsm", "transfer"),
+        ("transfer-ni-fgsm", "transfer"),
     ]
     (first, _), right = report["stages"], report["clean"]["correct"]
     assert first["backwards"] > first["queries"] >= right
@@ -55,7 +57,7 @@ def test_a_named_surrogate_breaks_the_model_and_the_report_says_how_far_it_led(a
     assert not any("transfer" in sentence for sentence in report["not_tested"])
     session = onnxruntime.InferenceSession(demo_model.read_bytes(), providers=["CPUExecutionProvider"])
     with np.load(tmp_path / "out" / "adversarial.npz") as found:
-        assert set(found["attack"]) <= {"transfer", "ni-fgsm"}
+        assert set(found["attack"]) <= {"transfer", "transfer-ni-fgsm"}
         for x_adv, label in zip(found["x_adv"], found["label"], strict=True):
             assert session.run(None, {"image": x_adv[None]})[0].argmax() != label
 
@@ -66,7 +68,7 @@ def test_a_surrogate_joins_the_preset(audit, ridge):
 
 
 def test_the_same_audit_gives_the_same_results_and_another_surrogate_is_another_audit(audit, ridge, tmp_path):
-    given = ("--surrogate", ridge, "--attack", "admix", "--json")
+    given = ("--surrogate", ridge, "--attack", "transfer-admix", "--json")
     first = json.loads(audit(*given).out)
     (tmp_path / "out").rename(tmp_path / "before")
     again = json.loads(audit(*given, "--surrogate", ridge).out)
@@ -159,7 +161,7 @@ def test_without_surrogates_a_specification_keeps_its_digest(asked):
 
 def test_the_estimate_counts_every_surrogate(asked, ridge):
     one, two = (
-        estimate(asked(*names, attack=["mi-fgsm"]).subject.spec, examples=10, classes=10)["passes_at_most"]
+        estimate(asked(*names, attack=["transfer-mi-fgsm"]).subject.spec, examples=10, classes=10)["passes_at_most"]
         for names in ([ridge], [ridge, f"{ridge}:mean=0.25:std=0.5"])
     )
     assert one < two <= 2 * one

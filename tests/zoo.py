@@ -83,6 +83,20 @@ class Affine(Zoo):
             best = np.where(aside, best, np.minimum(best, gap / np.where(size > 0, size, 1)))
         return best
 
+    def fewest(self, x, y, *, clearance=0.0):
+        """(n,): how many features must change, inside the domain, for any other class: those that gain most."""
+        z = self.scores(x.reshape(len(x), -1)).astype(np.float64)
+        count = np.full(len(x), np.inf)
+        for i, row in enumerate(x.reshape(len(x), -1).astype(np.float64)):
+            for k in set(range(self.classes)) - {int(y[i])}:
+                slope = (self.W[k] - self.W[y[i]]).astype(np.float64)
+                gain = np.where(slope > 0, slope * (self.domain[1] - row), slope * (self.domain[0] - row))
+                reached = (
+                    np.cumsum(np.sort(gain)[::-1]) > z[i, y[i]] - z[i, k] + np.broadcast_to(clearance, len(x))[i]
+                )
+                count[i] = min(count[i], reached.argmax() + 1 if reached.any() else np.inf)
+        return count
+
 
 class Cross(Zoo):
     """Class 0 in the cube max |x_i| < 1 + shift / steep, class 1 around it: piecewise linear, not convex for class 1.

@@ -2,8 +2,8 @@
 
 from auditor.attacks.apgd import apgd, apgd_targeted
 from auditor.attacks.attempt import Attempt
-from auditor.attacks.cw import cw, cw_linf
 from auditor.attacks.boundary import boundary
+from auditor.attacks.cw import cw, cw_linf
 from auditor.attacks.ddn import ddn
 from auditor.attacks.deepfool import deepfool, superdeepfool
 from auditor.attacks.ead import ead
@@ -14,11 +14,12 @@ from auditor.attacks.hop_skip_jump import hop_skip_jump
 from auditor.attacks.minimal_apgd import minimal_apgd
 from auditor.attacks.minimal_runs import minimal_apgd_restarts, minimal_apgd_targeted
 from auditor.attacks.momentum import mi_fgsm, ni_fgsm
-from auditor.attacks.pdpgd import pdpgd
 from auditor.attacks.nes import nes
+from auditor.attacks.pdpgd import pdpgd
 from auditor.attacks.pgd import pgd
 from auditor.attacks.random import Random
 from auditor.attacks.rays import rays
+from auditor.attacks.sigma_zero import sigma_zero
 from auditor.attacks.sign_hunter import sign_hunter
 from auditor.attacks.sign_opt import sign_opt
 from auditor.attacks.simba import simba
@@ -31,9 +32,9 @@ __all__ = [
     "Random",
     "apgd",
     "apgd_targeted",
+    "boundary",
     "cw",
     "cw_linf",
-    "boundary",
     "ddn",
     "deepfool",
     "ead",
@@ -41,17 +42,17 @@ __all__ = [
     "fab_targeted",
     "fgsm",
     "fmn",
-    "mi_fgsm",
-    "ni_fgsm",
     "hop_skip_jump",
+    "mi_fgsm",
     "minimal_apgd",
     "minimal_apgd_restarts",
     "minimal_apgd_targeted",
+    "nes",
     "ni_fgsm",
     "pdpgd",
-    "nes",
     "pgd",
     "rays",
+    "sigma_zero",
     "sign_hunter",
     "sign_opt",
     "simba",

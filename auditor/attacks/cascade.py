@@ -21,7 +21,7 @@ from auditor.attacks.attempt import Attempt
 from auditor.attacks.catalogue import CATALOGUE, Access
 from auditor.attacks.random import Random
 from auditor.attacks.transfer import Crossing, Surrogate
-from auditor.attacks.verify import Verifier, distances, in_widths
+from auditor.attacks.verify import Verifier, distances, in_widths, yardstick
 from auditor.classifier import Classifier, Counted
 from auditor.spec import Norm, Threat, exact
 
@@ -132,7 +132,7 @@ class Grid:
 
     def __init__(self, threat: Threat, width: float) -> None:
         self.eps = [exact(text) for text in threat.eps]
-        self._units = np.array([_largest_within(eps, width) for eps in self.eps])
+        self._units = np.array([_largest_within(eps, yardstick(threat.norm, width)) for eps in self.eps])
 
     def critical(self, distance: np.ndarray) -> np.ndarray:
         """Position of the largest eps below each distance (n,), -1 where no eps is."""
@@ -208,7 +208,7 @@ class _StageRun:
 
     def minimal(self, active: np.ndarray) -> None:
         if active.any():
-            ceiling = self.best[self.stage.norm].distance * self.width
+            ceiling = self.best[self.stage.norm].distance * yardstick(self.stage.norm, self.width)
             self._accept(self._attack(active, self.rng, ceiling=self.xp.asarray(ceiling), **self._start()), active)
 
     def fixed(self, active: np.ndarray, grid: Grid) -> None:

@@ -13,8 +13,8 @@ from typing import Any, Literal
 
 from auditor.attacks.apgd import apgd, apgd_targeted
 from auditor.attacks.attempt import Attempt
-from auditor.attacks.cw import cw, cw_linf
 from auditor.attacks.boundary import boundary
+from auditor.attacks.cw import cw, cw_linf
 from auditor.attacks.ddn import ddn
 from auditor.attacks.deepfool import deepfool, superdeepfool
 from auditor.attacks.ead import ead
@@ -25,11 +25,12 @@ from auditor.attacks.hop_skip_jump import hop_skip_jump
 from auditor.attacks.minimal_apgd import minimal_apgd
 from auditor.attacks.minimal_runs import minimal_apgd_restarts, minimal_apgd_targeted
 from auditor.attacks.momentum import mi_fgsm, ni_fgsm
-from auditor.attacks.pdpgd import pdpgd
 from auditor.attacks.nes import nes
+from auditor.attacks.pdpgd import pdpgd
 from auditor.attacks.pgd import pgd
 from auditor.attacks.rays import rays
 from auditor.attacks.segment import POINTS
+from auditor.attacks.sigma_zero import sigma_zero
 from auditor.attacks.sign_hunter import sign_hunter
 from auditor.attacks.sign_opt import sign_opt
 from auditor.attacks.simba import simba
@@ -161,6 +162,7 @@ CATALOGUE: dict[str, Entry] = {
     "cw-linf": Entry(cw_linf, ("Linf",), "minimal", _searches),
     "ead": Entry(ead, ("L1",), "minimal", _searches),
     "pdpgd": Entry(pdpgd, _ALL, "minimal", lambda p, classes: _gradients(p["steps"] + 1)),
+    "sigma-zero": Entry(sigma_zero, ("L0",), "minimal", lambda p, classes: _gradients(p["steps"] + 1)),
     "deepfool": Entry(deepfool, _ALL, "minimal", _deepfool),
     "superdeepfool": Entry(superdeepfool, ("L2",), "minimal", _deepfool),
     "fmn": Entry(fmn, _ALL, "minimal", lambda p, classes: _gradients(p["steps"] + 1)),
@@ -174,4 +176,4 @@ CATALOGUE: dict[str, Entry] = {
     "sign-opt": Entry(sign_opt, ("L2",), "minimal", _queries, "decision"),
     "boundary": Entry(boundary, ("L2",), "minimal", _queries, "decision"),
     "rays": Entry(rays, ("Linf",), "minimal", _queries, "decision"),
-} | {name: _transfer(method) for name, method in METHODS.items()}
+} | {f"transfer-{name}": _transfer(method) for name, method in METHODS.items()}

@@ -26,8 +26,11 @@ def elsewhere(xp: Any, start: Array, x: Array) -> Array:
 
 
 def length(xp: Any, delta: Array, norm: Norm) -> Array:
-    """The norm of each row, summed in the precision of delta. (n, *shape) -> (n,) float64"""
+    """The norm of each row, summed in the precision of delta; L0 counts features, each channel of a pixel being one.
+    (n, *shape) -> (n,) float64"""
     flat = delta.reshape((delta.shape[0], -1))
+    if norm == "L0":
+        return xp.sum(flat != 0, axis=1).astype(xp.float64)
     if norm == "L1":
         return xp.sum(xp.abs(flat), axis=1).astype(xp.float64)
     if norm == "L2" and flat.dtype == xp.float64:

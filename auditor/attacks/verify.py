@@ -80,8 +80,13 @@ def _relative_margin(scores: np.ndarray, y: int) -> float:
 
 
 def distances(x: np.ndarray, x_adv: np.ndarray, width: float) -> Mapping[Norm, np.ndarray]:
-    """(n, *shape) pairs -> per norm (n,) float64 distances in widths of the domain, never rounded down."""
-    return {norm: in_widths(distance(np, x, x_adv, norm), width) for norm in NORMS}
+    """(n, *shape) pairs -> per norm (n,) float64 distances in widths of the domain, never rounded down; in L0 counts."""
+    return {norm: in_widths(distance(np, x, x_adv, norm), yardstick(norm, width)) for norm in NORMS}
+
+
+def yardstick(norm: Norm, width: float) -> float:
+    """What distances are measured in, in input units: the width of the domain, in L0 a feature."""
+    return 1.0 if norm == "L0" else width
 
 
 def in_widths(units: np.ndarray, width: float) -> np.ndarray:

@@ -111,6 +111,8 @@ class _Diagnosis:
     def _no_probes(self) -> str:
         if self.prepared.gradient.access != "white-box":
             return f"there is no gradient to follow ({self.prepared.gradient.why})"
+        if all(threat.norm == "L0" for threat in self.spec.threats):
+            return "no norm was asked for in which gradient steps are taken"
         return "the audit ended before it" if len(self.rows) else "no example is right when clean"
 
     def _half_domain(self, reason: str) -> Check:

@@ -32,11 +32,13 @@ PRESETS: dict[Preset, tuple[Step, ...]] = {
     "quick": (
         Step("ddn", "ddn", ("L2",), {"steps": 40}),
         Step("minimal-apgd", "minimal-apgd", ("Linf", "L1"), {"steps": 40}),
+        Step("sigma-zero", "sigma-zero", ("L0",), {"steps": 100}),
         Step("square", "square", parameters={"queries": 100}),
     ),
     "standard": (
         Step("ddn", "ddn", ("L2",), {"steps": 100}),
         Step("minimal-apgd", "minimal-apgd", ("Linf", "L1"), {"steps": 100}),
+        Step("sigma-zero", "sigma-zero", ("L0",), {"steps": 300}),
         Step("minimal-apgd-restarts", "minimal-apgd-restarts", parameters={"restarts": 8, "steps": 100}),
         Step("minimal-apgd-targeted", "minimal-apgd-targeted", parameters={"steps": 60}),
         Step("apgd-ce", "apgd", parameters={"steps": 50}),
@@ -61,7 +63,7 @@ BY_LABELS: dict[Preset, tuple[Step, ...]] = {
 }
 
 # Where surrogates are named: a few gradients of theirs, and one query of the model per example and eps.
-TRANSFER = (Step("transfer", "mi-fgsm", ("Linf", "L2")),)
+TRANSFER = (Step("transfer", "transfer-mi-fgsm", ("Linf", "L2")),)
 
 
 def chosen_stages(spec: AuditSpec, *, label_only: bool = False) -> list[Stage]:

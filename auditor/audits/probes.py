@@ -1,6 +1,6 @@
 """The diagnosis' own attacks: they answer questions about the attacks, and count for no figure of the report.
 
-All run on the diagnostic subsample, in one norm: one gradient step, and PGD with 20 and with 40 steps, at the eps at
+All run on the diagnostic subsample, in one norm that they serve: one gradient step, and PGD with 20 and with 40 steps, at the eps at
 which the audit's white-box attacks leave nearest to half; PGD within half the domain; the gradients themselves.
 They ascend the margin, which does not saturate as the cross-entropy does.
 """
@@ -58,27 +58,35 @@ def probes(prepared: Prepared, spec: AuditSpec, apart: Mapping[str, Progress]) -
     if prepared.gradient.access != "white-box" or not len(rows):
         return []
     threat = _threat(spec)
-    return _at(steepest_eps(threat, spec, prepared, apart), rows, spec)
+    return _at(threat and _only(threat, steepest_eps(threat, spec, prepared, apart)), rows, spec)
 
 
 def passes_at_most(spec: AuditSpec, classes: int) -> Passes:
     """What all probes together may cost per example of the subsample."""
-    stages = [probe.stage for probe in _at(_threat(spec).eps[0], np.zeros(0, np.int64), spec)]
+    threat = _threat(spec)
+    stages = [p.stage for p in _at(threat and _only(threat, threat.eps[0]), np.zeros(0, np.int64), spec)]
     costs = (CATALOGUE[stage.attack].at_most(stage.parameters, classes) for stage in stages)
     return sum(costs, start=Passes(SLOPES, SLOPES))
 
 
-def _threat(spec: AuditSpec) -> Threat:
-    return next((t for t in spec.threats if t.norm == "Linf"), spec.threats[0])
+def _threat(spec: AuditSpec) -> Threat | None:
+    """Linf if it was asked for; None where every norm is one in which there are no gradient steps."""
+    served = [t for t in spec.threats if t.norm in CATALOGUE["pgd"].norms]
+    return next((t for t in served if t.norm == "Linf"), served[0] if served else None)
 
 
-def _at(eps: str, rows: np.ndarray, spec: AuditSpec) -> list[Probe]:
-    one = Threat(norm=_threat(spec).norm, eps=(eps,))
-    found = [
-        _probe(rows, one, "fgsm", "fgsm"),
-        _probe(rows, one, "pgd-20", "pgd", steps=20),
-        _probe(rows, one, "pgd-40", "pgd", steps=40),
-    ]
+def _only(threat: Threat, eps: str) -> Threat:
+    return Threat(norm=threat.norm, eps=(eps,))
+
+
+def _at(one: Threat | None, rows: np.ndarray, spec: AuditSpec) -> list[Probe]:
+    found = []
+    if one is not None:
+        found += [
+            _probe(rows, one, "fgsm", "fgsm"),
+            _probe(rows, one, "pgd-20", "pgd", steps=20),
+            _probe(rows, one, "pgd-40", "pgd", steps=40),
+        ]
     if spec.domain is not None:
         found.append(_probe(rows, Threat(norm="Linf", eps=("1/2",)), HALF_DOMAIN, "pgd", steps=20))
     return found

@@ -39,7 +39,17 @@ def rows_of(examples, rows):
     return Examples(*(column[rows] for column in vars(examples).values()))
 
 
-def run(stages, examples, classifier, *, eps=("0.01", "0.03", "0.1", "0.3", "1"), refuse=(), passes=None, seed=0):
+def run(
+    stages,
+    examples,
+    classifier,
+    *,
+    eps=("0.01", "0.03", "0.1", "0.3", "1"),
+    refuse=(),
+    passes=None,
+    seed=0,
+    width=1.0,
+):
     norms = list(dict.fromkeys(stage.norm for stage in stages))
     progress = Progress.start(examples, norms)
     for stage in stages:
@@ -49,8 +59,8 @@ def run(stages, examples, classifier, *, eps=("0.01", "0.03", "0.1", "0.3", "1")
             progress,
             classifier=classifier,
             verifier=Judge(classifier, refuse),
-            grid=Grid(Threat(norm=stage.norm, eps=eps), 1.0),
-            width=1.0,
+            grid=Grid(Threat(norm=stage.norm, eps=eps), width),
+            width=width,
             seed=seed,
             passes=passes,
         )
@@ -74,6 +84,15 @@ def test_a_fixed_budget_stage_gives_the_whole_curve():
     nearest = classifier.exact(examples.x, examples.y, "Linf")
     assert np.array_equal(found, grid.critical(nearest))
     assert len(set(found.tolist())) > 2
+
+
+def test_l0_counts_features_however_wide_the_domain_is():
+    classifier = Affine((6,), 2, seed=4, domain=(0.0, 5.0))
+    examples = slice_of(classifier)
+    stages = [Stage("sigma-zero", "sigma-zero", "L0", {"steps": steps}) for steps in (5, 60)]
+    found = run(stages, examples, classifier, eps=("1", "2", "3"), width=5.0).best["L0"]
+    assert np.array_equal(found.distance, np.sum(found.x_adv != examples.x, axis=1))
+    assert np.array_equal(found.distance, classifier.fewest(examples.x, examples.y))
 
 
 def test_what_is_found_is_scored_under_every_norm():

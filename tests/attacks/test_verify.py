@@ -143,8 +143,18 @@ def test_the_domain_is_that_of_the_input_before_normalisation():
 
 def test_distances_are_those_of_the_norms():
     x, x_adv = np.zeros((1, 2, 2), np.float32), np.array([[[3, 0], [0, -4]]], np.float32)
-    assert {norm: found[0] for norm, found in distances(x, x_adv, 1.0).items()} == {"Linf": 4.0, "L2": 5.0, "L1": 7.0}
-    assert {norm: found[0] for norm, found in distances(x, x_adv, 2.0).items()} == {"Linf": 2.0, "L2": 2.5, "L1": 3.5}
+    assert {norm: found[0] for norm, found in distances(x, x_adv, 1.0).items()} == {
+        "Linf": 4.0,
+        "L2": 5.0,
+        "L1": 7.0,
+        "L0": 2.0,
+    }
+    assert {norm: found[0] for norm, found in distances(x, x_adv, 2.0).items()} == {
+        "Linf": 2.0,
+        "L2": 2.5,
+        "L1": 3.5,
+        "L0": 2.0,
+    }
 
 
 levels = st.integers(0, 255)

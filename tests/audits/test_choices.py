@@ -56,7 +56,7 @@ def test_a_gate_at_an_eps_that_is_there_in_other_words_adds_nothing():
     [
         ("weather", (), (), "no threat preset 'weather'"),
         ("mnist", ("Linf", "L2"), ("0.1",), "2 --norm and 1 --eps"),
-        ("mnist", ("L0",), ("1",), "no norm 'L0'"),
+        ("mnist", ("L3",), ("1",), "no norm 'L3'"),
         ("mnist", ("Linf", "Linf"), (), "given twice"),
         ("mnist", ("L1",), (), "no eps for L1"),
         ("mnist", ("Linf",), ("",), "''"),

@@ -29,18 +29,29 @@ def passes(**fields):
         ("minimal-apgd-targeted", {"steps": 60}, 3, Passes(125, 124)),
         ("minimal-apgd-restarts", {"restarts": 8, "steps": 100}, 10, Passes(816, 816)),
         ("ddn", {"steps": 40}, 10, Passes(41, 41)),
+        ("fab", {"steps": 20}, 10, Passes(205, 180)),
+        ("fab", {"steps": 20, "restarts": 2, "targets": 4}, 10, Passes(210, 161)),
+        ("fab-targeted", {"steps": 20}, 10, Passes(397, 180)),
+        ("fab-targeted", {"steps": 20}, 2, Passes(45, 20)),
+        ("fmn", {"steps": 40}, 10, Passes(41, 41)),
+        ("deepfool", {"steps": 5}, 10, Passes(51, 45)),
+        ("superdeepfool", {"steps": 5}, 10, Passes(55, 45)),
+        ("cw", {"searches": 3, "steps": 20}, 10, Passes(61, 61)),
+        ("mi-fgsm", {"steps": 10}, 10, Passes(11, 10)),
         ("hop-skip-jump", {"queries": 300}, 10, Passes(300, 0)),
         ("square", {"queries": 100, "layout": "NCHW"}, 10, Passes(100, 0)),
-        ("mi-fgsm", {}, 10, Passes(12, 10)),
-        ("vmi-fgsm", {"steps": 3}, 10, Passes(45, 43)),
-        ("pgn", {"steps": 5}, 2, Passes(202, 200)),
+        ("transfer-mi-fgsm", {}, 10, Passes(12, 10)),
+        ("transfer-vmi-fgsm", {"steps": 3}, 10, Passes(45, 43)),
+        ("transfer-pgn", {"steps": 5}, 2, Passes(202, 200)),
     ],
 )
 def test_an_attack_costs_what_its_parameters_allow(attack, parameters, classes, most):
     assert CATALOGUE[attack].at_most(parameters, classes) == most
 
 
-@pytest.mark.parametrize("words", [{"preset": "quick"}, {"attack": sorted(CATALOGUE)}])
+@pytest.mark.parametrize(
+    "words", [{"preset": "quick"}, {"attack": sorted(CATALOGUE)}, {"norm": ["L0"], "eps": ["1,3"]}]
+)
 def test_no_audit_costs_more(words, demo_model, demo_data, tmp_path):
     counted = []
     request = options.request(
@@ -51,8 +62,8 @@ def test_no_audit_costs_more(words, demo_model, demo_data, tmp_path):
             "examples": 3,
             "batch_size": 3,
             "threads": 1,
-            "norm": ["Linf", "L2", "L1"],
-            "eps": ["0.02,0.1", "0.25,2", "1"],
+            "norm": ["Linf", "L2", "L1", "L0"],
+            "eps": ["0.02,0.1", "0.25,2", "1", "3"],
             "surrogate": [str(demo_model)] if "attack" in words else [],
         }
         | words

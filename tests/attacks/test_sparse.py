@@ -1,0 +1,98 @@
+"""Attacks that change few features, on classifiers whose fewest are known."""
+
+import numpy as np
+import pytest
+
+from auditor.attacks.attempt import clearance
+from auditor.attacks.norms import distance
+from auditor.attacks.random import Random
+from auditor.attacks.sigma_zero import sigma_zero
+from tests.zoo import Affine, Masked, Undefined
+
+
+def _clean(classifier, n):
+    x = np.random.default_rng(0).random((n, *classifier.shape), dtype=np.float32)
+    return x, classifier.logits(x).argmax(axis=1)
+
+
+@pytest.mark.parametrize("n", [1, 3, 8])
+@pytest.mark.parametrize("shape", [(60,), (3, 5, 4)])
+def test_the_fewest_features_to_the_only_other_class_are_found(shape, n):
+    classifier = Affine(shape, 2, seed=4, domain=(0.0, 1.0))
+    classifier.b *= 5
+    x, y = _clean(classifier, n)
+    fewest = classifier.fewest(x, y)
+    attempt = sigma_zero(classifier, x, y, ceiling=np.full(n, np.inf))
+    assert attempt.found.all()
+    found = distance(np, attempt.x_adv, x, "L0")
+    assert np.all(found >= fewest)
+    assert np.all(found <= 1.25 * fewest + 0.5)
+    assert np.max(fewest) > 3
+
+
+@pytest.mark.parametrize("classes", [3, 10, 100])
+def test_many_classes_are_broken_by_few_features(classes):
+    classifier = Affine((60,), classes, domain=(-1.0, 3.0))
+    x, y = _clean(classifier, 8)
+    fewest = classifier.fewest(x, y, clearance=clearance(np, classifier.logits(x)))
+    attempt = sigma_zero(classifier, x, y, ceiling=np.full(8, np.inf))
+    assert attempt.found.all()
+    assert np.all(distance(np, attempt.x_adv, x, "L0") <= 2 * fewest + 1)
+
+
+def test_without_a_domain_one_feature_is_enough():
+    classifier = Affine((3, 4), 2)
+    x, y = _clean(classifier, 4)
+    attempt = sigma_zero(classifier, x, y, ceiling=np.full(4, np.inf))
+    assert distance(np, attempt.x_adv, x, "L0").tolist() == [1] * 4
+
+
+def test_a_target_is_what_it_goes_to():
+    classifier = Affine((60,), 5, domain=(0.0, 1.0))
+    x, y = _clean(classifier, 6)
+    target = np.argmin(classifier.logits(x), axis=1)
+    with_it, without = (
+        classifier.logits(sigma_zero(classifier, x, y, ceiling=np.full(6, np.inf), target=aim).x_adv)
+        for aim in (target, None)
+    )
+    rows = np.arange(6)
+    assert np.all(with_it[rows, target] - with_it[rows, y] > without[rows, target] - without[rows, y])
+
+
+def test_only_points_with_fewer_features_than_the_ceiling_are_given():
+    classifier = Affine((60,), 2, seed=4, domain=(0.0, 1.0))
+    x, y = _clean(classifier, 4)
+    ceiling = classifier.fewest(x, y) * np.array([1, 1, 4, 4])
+    attempt = sigma_zero(classifier, x, y, ceiling=ceiling)
+    assert attempt.found.tolist() == [False, False, True, True]
+    assert np.all(distance(np, attempt.x_adv, x, "L0") < ceiling)
+
+
+def test_a_rows_result_is_the_same_bits_whatever_its_neighbours():
+    classifier = Affine((3, 4, 4), 4, domain=(0.0, 1.0))
+    x, y = _clean(classifier, 8)
+    together = sigma_zero(classifier, x, y, ceiling=np.full(8, np.inf))
+    order = np.array([5, 2, 7])
+    rng = Random.keyed(np, 0, "test", order)
+    apart = sigma_zero(classifier, x[order], y[order], ceiling=np.full(3, np.inf), rng=rng)
+    assert np.array_equal(apart.x_adv, together.x_adv[order])
+    assert np.array_equal(apart.found, together.found[order])
+
+
+def test_rows_that_are_not_active_cost_nothing_and_are_left_alone():
+    classifier = Affine((60,), 2, domain=(0.0, 1.0))
+    x, y = _clean(classifier, 4)
+    active = np.arange(4) % 2 == 0
+    before = classifier.forwards
+    attempt = sigma_zero(classifier, x, y, ceiling=np.full(4, np.inf), active=active, steps=50)
+    assert attempt.found.tolist() == active.tolist()
+    assert classifier.forwards - before == 2 * 51
+
+
+@pytest.mark.parametrize("broken", [Masked((5,), 3), Undefined((5,), 3, edge=-np.inf)])
+def test_no_gradient_or_no_score_gives_no_find_and_no_point_that_is_not_finite(broken):
+    x = np.full((3, 5), 0.01, np.float32)
+    y = np.nan_to_num(Affine((5,), 3).scores(x)).argmax(axis=1)
+    attempt = sigma_zero(broken, x, y, ceiling=np.full(3, 5.0))
+    assert not attempt.found.any()
+    assert np.isfinite(attempt.x_adv).all()
