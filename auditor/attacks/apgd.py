@@ -10,6 +10,7 @@ from math import ceil
 
 from auditor.attacks.attempt import Attempt, Strongest
 from auditor.attacks.losses import ascent, runners_up
+from auditor.attacks.malt import nearest_targets
 from auditor.attacks.norms import Ball, elsewhere, per_row
 from auditor.attacks.random import Random
 from auditor.classifier import Array, Classifier
@@ -74,13 +75,15 @@ def apgd_targeted(
     targets: int = 9,
     trial: int = 20,
     kept: int = 3,
+    candidates: int = 0,
     loss: Loss = Loss.TARGETED_DLR,
 ) -> Attempt:
     """APGD towards classes beside the label: `trial` steps towards each of the `targets` with the largest scores at x,
     then `steps` anew towards the `kept` that came nearest to success.
 
     Which class is nearest shows in a few steps, and seldom in the scores at x. With trial=0 every target gets all
-    steps, as in AutoAttack. One forward and at most targets * trial + kept * steps forwards and backwards per
+    steps, as in AutoAttack. candidates: where larger than `targets`, the targets are the nearest of so many classes by
+    their linearised boundaries (see `malt`), for one forward and backward each. One forward and at most targets * trial + kept * steps forwards and backwards per
     example; otherwise as `apgd`.
     """
     xp, n = classifier.xp, x.shape[0]
@@ -88,7 +91,11 @@ def apgd_targeted(
     ball = Ball(xp, x, eps, norm, classifier.domain)
     best = Strongest(classifier, x, y)
     climb = _climb_sparse if norm == "L1" else _climb
-    ranked = runners_up(xp, classifier.logits(x, active=active), y, min(targets, classifier.classes - 1))
+    at_x = classifier.logits(x, active=active)
+    if candidates > targets:
+        ranked = nearest_targets(classifier, x, y, at_x, norm, active, targets=targets, candidates=candidates)
+    else:
+        ranked = runners_up(xp, at_x, y, min(targets, classifier.classes - 1))
     if trial and ranked.shape[1] > kept:
         reached = []
         for place in range(ranked.shape[1]):

@@ -97,9 +97,10 @@ def _queries(p: Mapping[str, Any], classes: int) -> Passes:
 
 def _apgd_targeted(p: Mapping[str, Any], classes: int) -> Passes:
     targets = min(p["targets"], classes - 1)
+    ranking = Passes(1) + _gradients(min(p["candidates"], classes - 1) * (p["candidates"] > p["targets"]))
     if p["trial"] and targets > p["kept"]:
-        return Passes(1) + _gradients(targets * p["trial"] + p["kept"] * p["steps"])
-    return Passes(1) + _gradients(targets * p["steps"])
+        return ranking + _gradients(targets * p["trial"] + p["kept"] * p["steps"])
+    return ranking + _gradients(targets * p["steps"])
 
 
 def _minimal_apgd_targeted(p: Mapping[str, Any], classes: int) -> Passes:

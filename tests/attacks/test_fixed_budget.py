@@ -5,6 +5,7 @@ import pytest
 
 from auditor.attacks.apgd import apgd, apgd_targeted, checkpoints
 from auditor.attacks.fgsm import fgsm
+from auditor.attacks.malt import nearest_targets
 from auditor.attacks.momentum import mi_fgsm, ni_fgsm
 from auditor.attacks.norms import distance
 from auditor.attacks.pgd import pgd
@@ -245,3 +246,20 @@ def test_nesterov_looks_one_decayed_step_ahead_along_the_momentum(norm, size):
     assert seen[0] == pytest.approx(x)
     assert seen[1] == pytest.approx(np.full((1, 4), (first + 0.5 * first) / size), rel=1e-4)
     assert seen[2] == pytest.approx(np.full((1, 4), (2 + 0.5 * second) / size), rel=1e-4)
+
+
+@pytest.mark.parametrize("norm", NORMS)
+def test_targets_are_ranked_by_the_distance_of_their_boundaries(norm, rng):
+    classifier = Affine((12,), 100)
+    classifier.W *= np.random.default_rng(5).uniform(0.2, 5, (100, 1)).astype(np.float32)
+    x, y = _clean(classifier, 60)
+    everybody = np.ones(60, bool)
+    options = {"targets": 5, "candidates": 99}
+    ranked = nearest_targets(classifier, x, y, classifier.logits(x), norm, everybody, **options)
+    apart = [classifier.exact(x, y, norm, target=ranked[:, place]) for place in range(5)]
+    assert np.all(np.diff(apart, axis=0) >= 0)
+    assert apart[0] == pytest.approx(classifier.exact(x, y, norm), rel=1e-4)
+    eps = 1.02 * apart[0]
+    one = {"eps": eps, "norm": norm, "rng": rng(60), "targets": 1, "loss": Loss.DIFFERENCE, "steps": 50}
+    assert apgd_targeted(classifier, x, y, candidates=99, **one).found.all()
+    assert not apgd_targeted(classifier, x, y, **one).found.all()

@@ -26,6 +26,7 @@ def passes(**fields):
         ("apgd", {"steps": 50}, 10, Passes(50, 50)),
         ("apgd-targeted", {"steps": 50, "targets": 9, "trial": 10, "kept": 2}, 10, Passes(191, 190)),
         ("apgd-targeted", {"steps": 50, "targets": 9, "trial": 10, "kept": 2}, 3, Passes(101, 100)),
+        ("apgd-targeted", {"steps": 50, "targets": 3, "trial": 0, "candidates": 20}, 100, Passes(171, 170)),
         ("minimal-apgd-targeted", {"steps": 60}, 3, Passes(125, 124)),
         ("minimal-apgd-restarts", {"restarts": 8, "steps": 100}, 10, Passes(816, 816)),
         ("ddn", {"steps": 40}, 10, Passes(41, 41)),
