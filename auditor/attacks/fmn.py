@@ -43,9 +43,11 @@ def fmn(
     best = Nearest(classifier, x, y, norm, ceiling)
     here = classifier.gradient(x, y, loss, target=target, active=active)
     best.see(x, here.logits, active)
-    radius = xp.minimum(linear_distance(xp, here.loss, here.g, norm), best.distance)
+    convex: Norm = "L1" if norm == "L0" else norm  # in which the way to the boundary is measured
     plane = Plane.finite(xp, here.loss, here.g)
-    first = length(xp, shortest_step(xp, x, plane.g, -plane.gap, norm, classifier.domain), "L2")
+    first = length(xp, shortest_step(xp, x, plane.g, -plane.gap, convex, classifier.domain), "L2")
+    guess = linear_distance(xp, here.loss, here.g, convex)
+    radius = xp.minimum(xp.ones_like(guess) if norm == "L0" else guess, best.distance)
     ball = Ball(xp, x, radius, norm, classifier.domain, inward=False)
     x_adv = x
     for k in range(steps):
@@ -58,8 +60,12 @@ def fmn(
         here = classifier.gradient(x_adv, y, loss, target=target, active=active)
         broken = best.see(x_adv, here.logits, active)
         rate = gamma * (0.02 + 0.98 * fallen)
-        ahead = distance(xp, x_adv, x, norm) + linear_distance(xp, here.loss, here.g, norm)
-        base = xp.where(broken | xp.isfinite(best.distance), radius, ahead)
-        radius = base * xp.where(broken, 1 - rate, 1 + rate)
+        factor = xp.where(broken, 1 - rate, 1 + rate)
+        if norm == "L0":  # a feature fewer or more at least
+            scaled = xp.floor(radius * factor)
+            radius = xp.where(broken, xp.minimum(radius - 1, scaled), xp.maximum(radius + 1, scaled))
+        else:
+            ahead = distance(xp, x_adv, x, norm) + linear_distance(xp, here.loss, here.g, norm)
+            radius = xp.where(broken | xp.isfinite(best.distance), radius, ahead) * factor
         radius = xp.minimum(radius, best.distance)
     return best.attempt(nearer_than=ceiling)

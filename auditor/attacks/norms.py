@@ -105,7 +105,7 @@ class Ball:
     ) -> None:
         self.xp, self.x, self.domain, self.inward = xp, x, domain, inward
         self.norm: Norm = norm
-        self._size = None if norm == "Linf" else length(xp, x, norm)
+        self._size = None if norm in ("Linf", "L0") else length(xp, x, norm)
         self._resize(eps)
 
     def resized(self, eps: Array) -> "Ball":
@@ -127,6 +127,8 @@ class Ball:
             down = xp.where(exact - down > radius, xp.nextafter(down, xp.float32(xp.inf)), down)
             up = xp.where(up - exact > radius, xp.nextafter(up, xp.float32(-xp.inf)), up)
             self.lower, self.upper = xp.maximum(down, lower), xp.minimum(up, upper)
+        elif self.norm == "L0":
+            self.lower, self.upper = lower, upper
         else:
             self.lower, self.upper = lower, upper
             # x + delta is rounded to float32, by at most half a unit in the last place of each coordinate.
@@ -138,6 +140,8 @@ class Ball:
         xp = self.xp
         if self.norm == "Linf":
             return xp.clip(x_adv, self.lower, self.upper)
+        if self.norm == "L0":
+            return self._sparsest(xp.clip(x_adv, self.lower, self.upper))
         delta = xp.clip(x_adv, self.lower, self.upper) - self.x if self.norm == "L2" else self._shrunk(x_adv - self.x)
         size = length(xp, delta, self.norm)
         scale = xp.where(size > self.reach, self.reach / xp.where(size > 0, size, 1.0), 1.0)
@@ -180,6 +184,13 @@ class Ball:
         used = xp.take_along_axis(used, xp.argsort(order, axis=1), axis=1)
         delta = (xp.sign(flat) * used).astype(xp.float32).reshape(g.shape)
         return xp.clip(self.x + delta, self.lower, self.upper)
+
+    def _sparsest(self, x_adv: Array) -> Array:
+        """L0: the largest changes stay, as many as the radius allows, the first of equals."""
+        xp = self.xp
+        change = xp.abs(x_adv - self.x).reshape((x_adv.shape[0], -1))
+        rank = xp.argsort(xp.argsort(-change, axis=1, stable=True), axis=1)
+        return xp.where((rank + 1 <= self.eps[:, None]).reshape(x_adv.shape), x_adv, self.x)
 
     def _shrunk(self, delta: Array) -> Array:
         """L1: sign(delta) * clip(|delta| - shift, 0, room) with the smallest shift >= 0 at which it has length

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from auditor.attacks.attempt import clearance
-from auditor.attacks.norms import distance
+from auditor.attacks.fmn import fmn
+from auditor.attacks.norms import Ball, distance
 from auditor.attacks.random import Random
 from auditor.attacks.sigma_zero import sigma_zero
 from tests.zoo import Affine, Masked, Undefined
@@ -15,14 +16,22 @@ def _clean(classifier, n):
     return x, classifier.logits(x).argmax(axis=1)
 
 
+def _fmn(*args, **kwargs):
+    return fmn(*args, norm="L0", **kwargs)
+
+
+ATTACKS = {"sigma-zero": sigma_zero, "fmn": _fmn}
+
+
 @pytest.mark.parametrize("n", [1, 3, 8])
 @pytest.mark.parametrize("shape", [(60,), (3, 5, 4)])
-def test_the_fewest_features_to_the_only_other_class_are_found(shape, n):
+@pytest.mark.parametrize("name", ATTACKS)
+def test_the_fewest_features_to_the_only_other_class_are_found(name, shape, n):
     classifier = Affine(shape, 2, seed=4, domain=(0.0, 1.0))
     classifier.b *= 5
     x, y = _clean(classifier, n)
     fewest = classifier.fewest(x, y)
-    attempt = sigma_zero(classifier, x, y, ceiling=np.full(n, np.inf))
+    attempt = ATTACKS[name](classifier, x, y, ceiling=np.full(n, np.inf))
     assert attempt.found.all()
     found = distance(np, attempt.x_adv, x, "L0")
     assert np.all(found >= fewest)
@@ -59,40 +68,51 @@ def test_a_target_is_what_it_goes_to():
     assert np.all(with_it[rows, target] - with_it[rows, y] > without[rows, target] - without[rows, y])
 
 
-def test_only_points_with_fewer_features_than_the_ceiling_are_given():
+@pytest.mark.parametrize("name", ATTACKS)
+def test_only_points_with_fewer_features_than_the_ceiling_are_given(name):
     classifier = Affine((60,), 2, seed=4, domain=(0.0, 1.0))
     x, y = _clean(classifier, 4)
     ceiling = classifier.fewest(x, y) * np.array([1, 1, 4, 4])
-    attempt = sigma_zero(classifier, x, y, ceiling=ceiling)
+    attempt = ATTACKS[name](classifier, x, y, ceiling=ceiling)
     assert attempt.found.tolist() == [False, False, True, True]
     assert np.all(distance(np, attempt.x_adv, x, "L0") < ceiling)
 
 
-def test_a_rows_result_is_the_same_bits_whatever_its_neighbours():
+@pytest.mark.parametrize("name", ATTACKS)
+def test_a_rows_result_is_the_same_bits_whatever_its_neighbours(name):
     classifier = Affine((3, 4, 4), 4, domain=(0.0, 1.0))
     x, y = _clean(classifier, 8)
-    together = sigma_zero(classifier, x, y, ceiling=np.full(8, np.inf))
+    together = ATTACKS[name](classifier, x, y, ceiling=np.full(8, np.inf))
     order = np.array([5, 2, 7])
     rng = Random.keyed(np, 0, "test", order)
-    apart = sigma_zero(classifier, x[order], y[order], ceiling=np.full(3, np.inf), rng=rng)
+    apart = ATTACKS[name](classifier, x[order], y[order], ceiling=np.full(3, np.inf), rng=rng)
     assert np.array_equal(apart.x_adv, together.x_adv[order])
     assert np.array_equal(apart.found, together.found[order])
 
 
-def test_rows_that_are_not_active_cost_nothing_and_are_left_alone():
+@pytest.mark.parametrize("name", ATTACKS)
+def test_rows_that_are_not_active_cost_nothing_and_are_left_alone(name):
     classifier = Affine((60,), 2, domain=(0.0, 1.0))
     x, y = _clean(classifier, 4)
     active = np.arange(4) % 2 == 0
     before = classifier.forwards
-    attempt = sigma_zero(classifier, x, y, ceiling=np.full(4, np.inf), active=active, steps=50)
+    attempt = ATTACKS[name](classifier, x, y, ceiling=np.full(4, np.inf), active=active, steps=50)
     assert attempt.found.tolist() == active.tolist()
     assert classifier.forwards - before == 2 * 51
 
 
 @pytest.mark.parametrize("broken", [Masked((5,), 3), Undefined((5,), 3, edge=-np.inf)])
-def test_no_gradient_or_no_score_gives_no_find_and_no_point_that_is_not_finite(broken):
+@pytest.mark.parametrize("name", ATTACKS)
+def test_no_gradient_or_no_score_gives_no_find_and_no_point_that_is_not_finite(broken, name):
     x = np.full((3, 5), 0.01, np.float32)
     y = np.nan_to_num(Affine((5,), 3).scores(x)).argmax(axis=1)
-    attempt = sigma_zero(broken, x, y, ceiling=np.full(3, 5.0))
+    attempt = ATTACKS[name](broken, x, y, ceiling=np.full(3, 5.0))
     assert not attempt.found.any()
     assert np.isfinite(attempt.x_adv).all()
+
+
+def test_an_l0_ball_keeps_the_largest_changes():
+    x = np.zeros((3, 4), np.float32)
+    wanted = np.array([[1, -3, 2, 0]] * 3, np.float32)
+    point = Ball(np, x, np.array([0.0, 1.5, 2.0]), "L0", (-1.0, 5.0)).project(wanted)
+    assert point.tolist() == [[0, 0, 0, 0], [0, 0, 2, 0], [1, 0, 2, 0]]
