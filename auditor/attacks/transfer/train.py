@@ -58,23 +58,19 @@ def train_surrogate(
     network = network_for(upload.shape, upload.classes, layout)
     held, x = x[: max(len(x) // 10, 1)], x[max(len(x) // 10, 1) :]
     expected, y = _asked(upload, held), _asked(upload, x)
-    fit = _Fit(network, seed, training.rate, threads)
+    fit = Fit(network, seed, training.rate, threads)
     fit.epochs(x, y, training.epochs)
     for _ in range(training.rounds):
-        moved = _augmented(_runnable(network, fit, threads), x, y, upload.domain, training.reach)
+        moved = _augmented(fit.classifier(), x, y, upload.domain, training.reach)
         x, y = np.concatenate([x, moved]), np.concatenate([y, _asked(upload, moved)])
         fit.epochs(x, y, training.epochs)
-    agreement = float(np.mean(_asked(_runnable(network, fit, threads), held) == expected))
+    agreement = float(np.mean(_asked(fit.classifier(), held) == expected))
     return Trained(network.file(fit.weights), len(held) + len(x), agreement)
 
 
 def _asked(classifier: Classifier, x: np.ndarray) -> np.ndarray:
     """The labels that a classifier gives. (n,) int64"""
     return np.argmax(runtime.to_host(classifier.logits(classifier.xp.asarray(x))), axis=1)
-
-
-def _runnable(network: Network, fit: "_Fit", threads: int) -> Classifier:
-    return load_classifier(network.file(fit.weights), domain=None, batch=BATCH, shape=network.shape, threads=threads)
 
 
 def _augmented(
@@ -86,10 +82,11 @@ def _augmented(
     return np.clip(x + np.float32(reach * width) * np.sign(g), *bounds(domain))
 
 
-class _Fit:
-    """Weights on their way down the cross-entropy, by Adam."""
+class Fit:
+    """A network's weights on their way down the cross-entropy, by Adam."""
 
-    def __init__(self, network: Network, seed: int, rate: float, threads: int) -> None:
+    def __init__(self, network: Network, seed: int, rate: float = 1e-3, threads: int = 1) -> None:
+        self.network, self._threads = network, threads
         model = training_model(network.with_open_weights(BATCH), INPUT)
         self._session = runtime.Session(model, threads=threads)
         self._rng, self._rate = Random.keyed(np, seed, "surrogate's order", np.zeros(1, np.int64)), rate
@@ -106,6 +103,11 @@ class _Fit:
             order = np.resize(order, -(-len(x) // BATCH) * BATCH)
             for rows in order.reshape(-1, BATCH):
                 self._step(x[rows], y[rows])
+
+    def classifier(self) -> Classifier:
+        """The network as it is now."""
+        data = self.network.file(self.weights)
+        return load_classifier(data, domain=None, batch=BATCH, shape=self.network.shape, threads=self._threads)
 
     def _step(self, x: np.ndarray, y: np.ndarray) -> None:
         names = list(self.weights)
