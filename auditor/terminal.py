@@ -90,6 +90,13 @@ def show(console: Console, report: Report, folder: Path | None) -> None:
                 point.eps, f"{point.robust_accuracy:.1%}", _interval(point.interval), certified, finders + unfinished
             )
         console.print(table)
+    for row in report.diagnosis.attacks:
+        for at in row.get("crossings", [])[-1:]:
+            console.print(
+                f"{row['norm']} {row['attack']} alone, through a surrogate, at eps {at['eps']}: broke {at['broken']} of "
+                f"{at['tried']}, {at['both']} of the {at['fooled']} on which the surrogate was fooled",
+                soft_wrap=True,
+            )
     for check in report.diagnosis.checks:
         if check.severity != "info":
             console.print(f"[yellow]{check.severity}[/yellow] {check.check}: {escape(check.message)}", soft_wrap=True)

@@ -1,6 +1,7 @@
 """Surrogates in an audit, from the command line to the report."""
 
 import json
+import re
 
 import numpy as np
 import onnxruntime
@@ -10,6 +11,7 @@ from auditor import options
 from auditor.audits.checkpoints import Checkpoints, Folder
 from auditor.audits.estimate import estimate
 from auditor.audits.prepare import Prepared, prepare_once
+from auditor.audits.presets import chosen_stages
 from auditor.audits.surrogates import POOL, build_surrogate, spare
 from auditor.data.sampling import sample
 from auditor.errors import DatasetError, ModelError, SpecError
@@ -62,9 +64,24 @@ def test_a_named_surrogate_breaks_the_model_and_the_report_says_how_far_it_led(a
             assert session.run(None, {"image": x_adv[None]})[0].argmax() != label
 
 
-def test_a_surrogate_joins_the_preset(audit, ridge):
-    report = json.loads(audit("--surrogate", ridge, "--preset", "quick", "--json").out)
-    assert [stage["attack"] for stage in report["stages"]] == ["minimal-apgd", "square", "transfer"]
+def test_the_terminal_says_how_far_a_surrogate_led(audit, ridge):
+    out = audit("--surrogate", ridge, "--attack", "mi-fgsm").out
+    assert re.search(
+        r"Linf mi-fgsm alone, through a surrogate, at eps 0\.4: broke \d+ of \d+, \d+ of the \d+ on", out
+    )
+
+
+@pytest.mark.parametrize(
+    ("words", "stages"),
+    [
+        ({"preset": "quick"}, ["minimal-apgd", "square", "transfer"]),
+        ({"attack": ["fgsm"]}, ["fgsm", "transfer"]),
+        ({"attack": ["bsr", "fgsm"]}, ["bsr", "fgsm"]),
+    ],
+)
+def test_a_surrogate_that_is_named_is_followed(words, stages, asked, ridge):
+    found = chosen_stages(asked(ridge, norm=["Linf"], eps=["0.1"], **words).subject.spec)
+    assert [stage.name for stage in found] == stages
 
 
 def test_the_same_audit_gives_the_same_results_and_another_surrogate_is_another_audit(audit, ridge, tmp_path):

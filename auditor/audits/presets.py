@@ -67,16 +67,15 @@ TRANSFER = (Step("transfer", "transfer-mi-fgsm", ("Linf", "L2")),)
 
 
 def chosen_stages(spec: AuditSpec, *, label_only: bool = False) -> list[Stage]:
-    """The preset's stages for the norms asked for, with those of surrogates where some are named, or the stages of the
-    attacks named; SpecError where there are none.
+    """The preset's stages for the norms asked for, or those of the attacks named, and where surrogates are named one that
+    follows them; SpecError where there are none.
 
     label_only: the upload tells no scores, so that a preset's attacks see no more than labels or gradients.
     """
     norms = [threat.norm for threat in spec.threats]
-    steps = [_named(name) for name in spec.attacks] or [
-        *_preset(spec.preset, label_only),
-        *(TRANSFER if spec.surrogates else ()),
-    ]
+    steps = [_named(name) for name in spec.attacks] or _preset(spec.preset, label_only)
+    if spec.surrogates and not any(CATALOGUE[step.attack].access == "transfer" for step in steps):
+        steps += TRANSFER
     for norm in norms:
         if not any(_serves(step, norm, spec) for step in steps):
             raise SpecError(f"none of the attacks {', '.join(step.name for step in steps)} works in {norm}")
