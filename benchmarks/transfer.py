@@ -1,9 +1,9 @@
 """Transfer attacks, method by method: a surrogate trained on the model's answers beside one trained on the true labels.
 
-    python benchmarks/transfer.py [--only mnist …] [--methods mi-fgsm …] [--examples 100] [--threads 1]
+    python benchmarks/transfer.py [--only mnist …] [--methods mi-fgsm …] [--examples 100] [--seeds 2000] [--threads 1]
 
-Both surrogates have the same architecture and training; the first learns from at most 1,000 images without labels, the
-second from as many labelled images as the first asked about. Prints per method and surrogate the share of examples on
+Both surrogates have the same architecture and training; the first learns from --seeds images without labels and from
+points made of them, the second from as many labelled images as the first asked about. Prints per method and surrogate the share of examples on
 which the crafted point breaks the model, out of those that the model gets right, the same given that the surrogate was
 fooled, and the ratio of both surrogates' success (aim: at least 60 %).
 """
@@ -34,6 +34,7 @@ def main() -> None:
     parser.add_argument("--only", nargs="*", default=list(MODELS), choices=list(MODELS))
     parser.add_argument("--methods", nargs="*", default=list(METHODS), choices=list(METHODS))
     parser.add_argument("--examples", type=int, default=100)
+    parser.add_argument("--seeds", type=int, default=2000)
     parser.add_argument("--threads", type=int, default=1)
     options = parser.parse_args()
     for name in options.only:
@@ -52,7 +53,7 @@ def compare(name: str, options: argparse.Namespace) -> None:
     order = np.random.default_rng(0).permutation(len(spare_x))
     spare_x, spare_y = spare_x[order], spare_y[order]
     started = time.perf_counter()
-    trained = train_surrogate(upload, spare_x[:1000], seed=0, threads=options.threads)
+    trained = train_surrogate(upload, spare_x[: options.seeds], seed=0, threads=options.threads)
     seconds = time.perf_counter() - started
     answers = load_classifier(trained.model, domain=None, threads=options.threads)
     labelled = fitted(upload, spare_x[: trained.queries], spare_y[: trained.queries], options.threads)
@@ -82,9 +83,9 @@ def read(name: str) -> tuple[np.ndarray, np.ndarray]:
 
 
 def fitted(upload: Classifier, x: np.ndarray, y: np.ndarray, threads: int) -> Classifier:
-    """The surrogates' network, trained on true labels for as many passes over as many examples in the end."""
+    """The surrogates' network, trained on true labels with as many last passes."""
     fit = Fit(network_for(upload.shape, upload.classes, "NCHW"), 0, threads=threads)
-    fit.epochs(x, y, Training().epochs * (Training().rounds + 1))
+    fit.epochs(x, y, Training().epochs)
     return fit.classifier()
 
 

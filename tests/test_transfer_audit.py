@@ -140,18 +140,13 @@ def test_a_model_that_cannot_stand_in_is_refused(asked, tmp_path, surrogate, mes
         asked(tmp_path / "other.onnx")
 
 
-def test_without_a_name_a_surrogate_is_trained_on_what_is_not_audited(audit, tmp_path):
-    given = ("--attack", "transfer", "--json")
-    report = json.loads(audit(*given).out)
+def test_without_a_name_a_surrogate_is_trained_on_what_is_not_audited(audit):
+    report = json.loads(audit("--attack", "transfer", "--json", "--examples", 400).out)
     (surrogate,) = report["surrogates"]
     assert surrogate["agreement"] > 0.5
-    assert 440 < surrogate["queries"] <= 440 * 4
+    assert surrogate["queries"] == 10 + 90 * 2**3
     top = report["diagnosis"]["attacks"][0]["crossings"][-1]
     assert top["broken"] >= top["both"] > 0
-    (tmp_path / "out").rename(tmp_path / "before")
-    again = json.loads(audit(*given).out)
-    assert again["surrogates"] == report["surrogates"]
-    assert again["results_sha256"] == report["results_sha256"]
 
 
 def test_what_was_trained_is_kept_with_what_was_prepared(asked, tmp_path):

@@ -4,7 +4,7 @@ import numpy as np
 
 from auditor import runtime
 from auditor.attacks.transfer import Ensemble, Pool, Surrogate
-from auditor.attacks.transfer.train import Trained, train_surrogate
+from auditor.attacks.transfer.train import Trained, Training, train_surrogate
 from auditor.audits.presets import chosen_stages
 from auditor.audits.subject import Subject
 from auditor.autodiff.coverage import obstacles
@@ -17,7 +17,6 @@ from auditor.graph.upload import read_upload
 from auditor.spec import AuditSpec
 
 POOL = 64  # examples beside the audited ones that a transfer attack may mix in
-SEEDS = 1000  # at most so many begin the training of a surrogate
 FEWEST = 20
 
 
@@ -48,7 +47,7 @@ def needs_training(subject: Subject) -> bool:
 def train(subject: Subject, *, batch: int, threads: int) -> Trained:
     """A surrogate trained on examples that are not audited."""
     spec, dataset = subject.spec, subject.dataset
-    index = spare(dataset, spec, SEEDS)
+    index = spare(dataset, spec, Training().queries)
     classifier = OnnxClassifier(subject.plain_graph(batch), domain=spec.domain, device=spec.device, threads=threads)
     layout = spec.layout or "NCHW"
     return train_surrogate(classifier, dataset.fetch(index), seed=spec.seed, layout=layout, threads=threads)

@@ -23,11 +23,14 @@ BATCH = 64
 
 @dataclass(frozen=True)
 class Training:
-    """rounds: of augmentation, each of which doubles the queries; epochs: passes over the examples after each of them;
-    reach: how far augmentation moves a value, as a share of the domain's width; rate: of Adam."""
+    """queries: labels that may be asked for at most; rounds: of augmentation at most, each of which doubles the examples.
+    between, epochs: passes over the examples before each round, and in the end; reach: how far augmentation moves a
+    value, as a share of the domain's width; rate: of Adam."""
 
-    rounds: int = 2
-    epochs: int = 10
+    queries: int = 4000
+    rounds: int = 3
+    between: int = 5
+    epochs: int = 20
     reach: float = 0.1
     rate: float = 1e-3
 
@@ -51,19 +54,21 @@ def train_surrogate(
     threads: int = 1,
     training: Training = Training(),
 ) -> Trained:
-    """x: (n, *shape) float32, examples that are not attacked, n >= 2; a tenth of them is held back.
+    """x: (n, *shape) float32, examples that are not attacked, 2 <= n <= training.queries; a tenth of them is held back.
 
-    Asks the upload for at most n * 2**rounds labels. The same upload, examples and seed give the same file.
+    The same upload, examples and seed give the same file.
     """
     network = network_for(upload.shape, upload.classes, layout)
     held, x = x[: max(len(x) // 10, 1)], x[max(len(x) // 10, 1) :]
     expected, y = _asked(upload, held), _asked(upload, x)
     fit = Fit(network, seed, training.rate, threads)
-    fit.epochs(x, y, training.epochs)
     for _ in range(training.rounds):
+        if len(held) + 2 * len(x) > training.queries:
+            break
+        fit.epochs(x, y, training.between)
         moved = _augmented(fit.classifier(), x, y, upload.domain, training.reach)
         x, y = np.concatenate([x, moved]), np.concatenate([y, _asked(upload, moved)])
-        fit.epochs(x, y, training.epochs)
+    fit.epochs(x, y, training.epochs)
     agreement = float(np.mean(_asked(fit.classifier(), held) == expected))
     return Trained(network.file(fit.weights), len(held) + len(x), agreement)
 

@@ -54,7 +54,7 @@ def test_a_surrogate_learns_what_the_upload_answers(shape, classes):
     upload = Affine(shape, classes)
     upload.b[:] = 0
     x = np.random.default_rng(0).standard_normal((400, *shape)).astype(np.float32)
-    trained = train_surrogate(upload, x, seed=0, training=Training(rounds=1, epochs=8))
+    trained = train_surrogate(upload, x, seed=0, training=Training(queries=1000, epochs=12))
     assert trained.agreement > 0.5 + 0.5 / classes
     assert trained.queries == 40 + 2 * 360 == upload.forwards
     assert upload.backwards == 0
@@ -63,14 +63,18 @@ def test_a_surrogate_learns_what_the_upload_answers(shape, classes):
 def test_augmentation_stays_inside_the_domain_and_queries_are_bounded():
     upload = Affine((4,), 3, domain=(0.0, 1.0))  # asserts that it is asked about nothing outside
     x = np.random.default_rng(0).random((30, 4)).astype(np.float32)
-    trained = train_surrogate(upload, x, seed=0, training=Training(rounds=3, epochs=1, reach=0.5))
-    assert trained.queries == upload.forwards == 3 + 27 * 8
+    for queries, rounds, doublings in ((300, 9, 3), (300, 2, 2), (30, 9, 0)):
+        upload.forwards = 0
+        training = Training(queries=queries, rounds=rounds, epochs=1, reach=0.5)
+        assert train_surrogate(upload, x, seed=0, training=training).queries == 3 + 27 * 2**doublings
+        assert upload.forwards == 3 + 27 * 2**doublings
 
 
 def test_the_same_seed_gives_the_same_file_and_another_another():
     x = np.random.default_rng(0).standard_normal((20, 5)).astype(np.float32)
     one, again, other = (
-        train_surrogate(Affine((5,), 3), x, seed=seed, training=Training(epochs=1)).model for seed in (0, 0, 1)
+        train_surrogate(Affine((5,), 3), x, seed=seed, training=Training(queries=100, epochs=1)).model
+        for seed in (0, 0, 1)
     )
     assert one == again
     assert one != other
