@@ -16,13 +16,15 @@ class Waves:
 
     def __init__(self, view: Planes, share: float) -> None:
         self._view = view
-        self._down, self._across = (view.xp.asarray(_cosines(side, share)) for side in view.size)
+        sides = view.size if view.image else ()
+        self._cosines = [view.xp.asarray(_cosines(side, share)) for side in sides]
 
     def noise(self, rng: Random, step: int) -> Array:
         """(n, *shape) random sums of the waves, with normal weights; white noise where there is no image."""
-        view, down, across = self._view, self._down, self._across
+        view = self._view
         if not view.image:
             return rng.bell(step, view.shape)
+        down, across = self._cosines
         weights = rng.bell(step, (view.shape[2 if view.last else 0], down.shape[0], across.shape[0]))
         # Sums in a fixed order, so that a row's bits do not depend on its neighbours.
         columns = sum(down[k, :, None] * weights[:, :, k, None, :] for k in range(down.shape[0]))

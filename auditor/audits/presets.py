@@ -62,8 +62,9 @@ BY_LABELS: dict[Preset, tuple[Step, ...]] = {
     ),
 }
 
-# Where surrogates are named: a few gradients of theirs, and one query of the model per example and eps.
-TRANSFER = (Step("transfer", "transfer-mi-fgsm", ("Linf", "L2")),)
+# Where surrogates are named: ten gradients of theirs, and one query of the model per example and eps. The margin fools
+# a surrogate more often than the cross-entropy, whose gradient fades where it is sure (benchmarks/transfer.py).
+TRANSFER = (Step("transfer", "transfer-mi-fgsm", ("Linf", "L2"), {"loss": Loss.MARGIN}),)
 
 
 def chosen_stages(spec: AuditSpec, *, label_only: bool = False) -> list[Stage]:

@@ -1,5 +1,8 @@
 """The surrogates of an audit: checked before it begins, run where a transfer attack asks for them."""
 
+from dataclasses import replace
+from math import prod
+
 import numpy as np
 
 from auditor import runtime
@@ -18,6 +21,7 @@ from auditor.spec import AuditSpec
 
 POOL = 64  # examples beside the audited ones that a transfer attack may mix in
 FEWEST = 20
+_VALUES = 2**27  # numbers that the examples of a training may hold, half a gigabyte
 
 
 def check_surrogates(subject: Subject) -> None:
@@ -47,10 +51,18 @@ def needs_training(subject: Subject) -> bool:
 def train(subject: Subject, *, batch: int, threads: int) -> Trained:
     """A surrogate trained on examples that are not audited."""
     spec, dataset = subject.spec, subject.dataset
-    index = spare(dataset, spec, Training().queries)
+    training = Training()
+    training = replace(training, queries=min(training.queries, max(_VALUES // prod(dataset.shape), FEWEST)))
+    index = spare(dataset, spec, training.queries)
     classifier = OnnxClassifier(subject.plain_graph(batch), domain=spec.domain, device=spec.device, threads=threads)
-    layout = spec.layout or "NCHW"
-    return train_surrogate(classifier, dataset.fetch(index), seed=spec.seed, layout=layout, threads=threads)
+    return train_surrogate(
+        classifier,
+        dataset.fetch(index),
+        seed=spec.seed,
+        layout=spec.layout or "NCHW",
+        threads=threads,
+        training=training,
+    )
 
 
 def build_surrogate(subject: Subject, trained: Trained | None, *, batch: int, threads: int) -> Surrogate:

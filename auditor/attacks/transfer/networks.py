@@ -1,6 +1,7 @@
 """The small networks that are trained to stand in for an upload, as ONNX text.
 
-Images get convolutions that halve the sides until eight pixels or fewer are left, anything else two hidden layers.
+Images get convolutions that halve the sides until eight pixels or fewer are left, the first only where they are large;
+anything else gets two hidden layers.
 """
 
 from collections.abc import Mapping
@@ -18,7 +19,7 @@ from auditor.spec import Layout
 
 INPUT, LOGITS = "x", "logits"
 Weights = Mapping[str, np.ndarray]
-_CHANNELS, _HIDDEN, _SMALL = (32, 64, 64, 128, 128, 128), 128, 8
+_CHANNELS, _HIDDEN, _SMALL, _LARGE = (32, 64, 64, 128, 128, 128), 128, 8, 64
 
 
 @dataclass(frozen=True)
@@ -74,7 +75,7 @@ def _convolutional(planes: Planes, classes: int) -> Network:
     sizes: dict[str, tuple[int, ...]] = {}
     size = planes.size
     for layer, width in enumerate(_CHANNELS, start=1):
-        stride = 1 if layer == 1 else 2
+        stride = 1 if layer == 1 and max(size) <= _LARGE else 2
         body += f" k{layer} = Conv<pads=[1,1,1,1], strides=[{stride},{stride}]>(c{layer - 1}, K{layer}, a{layer})"
         body += f" c{layer} = Relu(k{layer})"
         sizes |= {f"K{layer}": (width, channels, 3, 3), f"a{layer}": (width,)}
