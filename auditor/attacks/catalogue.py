@@ -167,7 +167,6 @@ CATALOGUE: dict[str, Entry] = {
     "deepfool": Entry(deepfool, _ALL, "minimal", _deepfool),
     "superdeepfool": Entry(superdeepfool, ("L2",), "minimal", _deepfool),
     "fmn": Entry(fmn, (*_ALL, "L0"), "minimal", lambda p, classes: _gradients(p["steps"] + 1)),
-    "fmn": Entry(fmn, _ALL, "minimal", lambda p, classes: _gradients(p["steps"] + 1)),
     "square": Entry(square, _ALL, "fixed", _queries, "score", spatial=True),
     "sign-hunter": Entry(sign_hunter, ("Linf", "L2"), "fixed", _queries, "score"),
     "nes": Entry(nes, ("Linf", "L2"), "fixed", _queries, "score"),
