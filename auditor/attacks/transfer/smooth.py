@@ -14,7 +14,10 @@ SHARE = 7 / 299  # of the image's side: the kernel that the paper found best spa
 
 
 def smoothed(xp: Any, planes: Planes, g: Array) -> Array:
-    """g convolved with a Gaussian kernel, each channel by itself. (n, *shape) -> (n, *shape)"""
+    """g convolved with a Gaussian kernel, each channel by itself; g itself where the examples are no images and cannot be
+    displaced. (n, *shape) -> (n, *shape)"""
+    if not planes.image:
+        return g
     image = planes.planes(g)
     for axis in (2, 3):
         image = _along(xp, image, axis, weights(image.shape[axis]))

@@ -174,3 +174,4 @@ def test_the_kernel_weighs_neighbours_and_keeps_the_sum():
     assert spread[..., 0].max() == 0
     assert np.array_equal(spread[0, :, :, 1] > 0, np.maximum(*np.abs(np.indices((9, 9)) - 4)) <= 1)
     assert spread.sum() == pytest.approx(1)
+    assert smoothed(np, Planes(np, (9, 18), "NCHW"), g.reshape(1, 9, 18)) == pytest.approx(g.reshape(1, 9, 18))
