@@ -76,7 +76,7 @@ def test_the_terminal_says_how_far_a_surrogate_led(audit, ridge):
     [
         ({"preset": "quick"}, ["minimal-apgd", "square", "transfer"]),
         ({"attack": ["fgsm"]}, ["fgsm", "transfer"]),
-        ({"attack": ["bsr", "fgsm"]}, ["bsr", "fgsm"]),
+        ({"attack": ["transfer-bsr", "fgsm"]}, ["transfer-bsr", "fgsm"]),
     ],
 )
 def test_a_surrogate_that_is_named_is_followed(words, stages, asked, ridge):

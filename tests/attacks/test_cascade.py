@@ -1,5 +1,6 @@
 """The cascade on classifiers whose answers are known."""
 
+from dataclasses import replace
 from fractions import Fraction
 
 import numpy as np
@@ -93,6 +94,19 @@ def test_l0_counts_features_however_wide_the_domain_is():
     found = run(stages, examples, classifier, eps=("1", "2", "3"), width=5.0).best["L0"]
     assert np.array_equal(found.distance, np.sum(found.x_adv != examples.x, axis=1))
     assert np.array_equal(found.distance, classifier.fewest(examples.x, examples.y))
+
+
+def test_a_warm_minimal_norm_stage_goes_on_from_the_nearest_known_point():
+    """FGSM's direction is exact here: bisected along it, its points at distance 3 come as near as HopSkipJump bisects
+    in six dimensions, to 6^-1.5 of that. No dozen random points do."""
+    classifier = Affine((6,), 2)
+    examples = slice_of(classifier)
+    nearest = classifier.exact(examples.x, examples.y, "L2")
+    decisions = Stage("hop-skip-jump", "hop-skip-jump", "L2", {"queries": 14})
+    cold = run([FGSM, decisions], examples, classifier, eps=("1e-9", "3")).best["L2"].distance
+    warm = run([FGSM, replace(decisions, warm=True)], examples, classifier, eps=("1e-9", "3")).best["L2"].distance
+    assert (warm <= nearest + 3 * 6**-1.5).all()
+    assert not (cold <= nearest + 3 * 6**-1.5).any()
 
 
 def test_what_is_found_is_scored_under_every_norm():
