@@ -33,9 +33,10 @@ def fmn(
     (n,) the class to aim at, the likeliest other one unless given.
 
     step_size: the first step, in Euclidean lengths of the step onto the boundary as it looks from x; gamma: the share
-    by which the ball shrinks after a success and grows after a failure, at first. Both fall along a cosine. Nothing
-    here is random; `rng` is taken as by every attack. One forward and one backward for each of steps + 1 points.
-    Gives the nearest safely broken point that is nearer than the ceiling.
+    by which the ball shrinks after a success and grows after a failure, at first. Both fall along a cosine. In L0 the
+    radius is a number of features, and changes by one at least. Nothing here is random; `rng` is taken as by every
+    attack. One forward and one backward for each of steps + 1 points. Gives the nearest safely broken point that is
+    nearer than the ceiling.
     """
     xp = classifier.xp
     active = xp.ones(x.shape[0], dtype=bool) if active is None else active

@@ -78,7 +78,7 @@ def _together(xp: Any, gain: Array, room: Array, needed: Array, norm: Norm) -> A
     """All features move at once until they are at their ends: at one speed for Linf, as fast as they gain for L2."""
     speed = gain if norm == "L2" else xp.where(gain > 0, 1.0, 0.0)
     end = xp.where(speed > 0, room / xp.where(speed > 0, speed, 1.0), 0.0)
-    order = xp.argsort(end, axis=1, stable=True)
+    order = xp.argsort(end, axis=1, stable=False)
     end, full, rate = (xp.take_along_axis(values, order, axis=1) for values in (end, gain * room, gain * speed))
     stopped = xp.cumulative_sum(full, axis=1) - full
     moving = xp.flip(xp.cumulative_sum(xp.flip(rate, axis=1), axis=1), axis=1)
