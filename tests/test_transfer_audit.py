@@ -67,7 +67,7 @@ def test_a_named_surrogate_breaks_the_model_and_the_report_says_how_far_it_led(a
 def test_the_terminal_says_how_far_a_surrogate_led(audit, ridge):
     out = audit("--surrogate", ridge, "--attack", "transfer-mi-fgsm").out
     assert re.search(
-        r"Linf mi-fgsm alone, through a surrogate, at eps 0\.4: broke \d+ of \d+, \d+ of the \d+ on", out
+        r"Linf transfer-mi-fgsm alone, through a surrogate, at eps 0\.4: broke \d+ of \d+, \d+ of the \d+ on", out
     )
 
 
