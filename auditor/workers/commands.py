@@ -29,7 +29,7 @@ Arrays = Mapping[str, np.ndarray]
 Tell = Callable[[Facts, Arrays], None]
 
 _COLUMNS = ("distance", "attack", "margin", "complete", "forwards", "backwards")
-_PATHS = ("model", "data", "baseline", "out", "labels", "preprocessor")  # words that are never a user's to give here
+_PATHS = ("model", "data", "baseline", "out", "labels", "preprocessor", "surrogate")  # words that are never a user's to give here
 
 
 class Commands:
