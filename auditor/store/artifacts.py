@@ -118,11 +118,13 @@ class Artifacts:
 
         Such files are no keys: nothing lists them. A bucket keeps unfinished uploads apart; a rule of its own ends them.
         """
-        half_written = self._folder.rglob("*#*") if self._folder else ()
-        old = [path for path in half_written if path.is_file() and path.stat().st_mtime < before]
-        for path in old:
-            path.unlink(missing_ok=True)
-        return len(old)
+        removed = 0
+        for path in self._folder.rglob("*#*") if self._folder else ():
+            with suppress(FileNotFoundError):  # its writer has finished meanwhile
+                if path.stat().st_mtime < before:
+                    path.unlink()
+                    removed += 1
+        return removed
 
     def path(self, key: str) -> Path | None:
         """Where the bytes lie on this machine's disk, if they do; not to be changed."""

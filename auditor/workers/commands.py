@@ -29,7 +29,8 @@ Arrays = Mapping[str, np.ndarray]
 Tell = Callable[[Facts, Arrays], None]
 
 _COLUMNS = ("distance", "attack", "margin", "complete", "forwards", "backwards")
-_PATHS = ("model", "data", "baseline", "out", "labels", "preprocessor", "surrogate")  # words that are never a user's to give here
+# Words that are never a service's user's to give.
+_PATHS = ("model", "data", "baseline", "out", "labels", "preprocessor", "surrogate")
 
 
 class Commands:
