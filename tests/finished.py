@@ -112,6 +112,11 @@ def _results(audit_id, ran: Ran):
     slices, stages = len(ran.report.audit.plan["slices"]), ran.report.stages
     for item in [f"slice-{number:05}" for number in range(slices)]:
         for position, stage in enumerate(stages):
-            yield Stage(audit_id=audit_id, item=item, position=position, **stage.model_dump())
+            yield Stage(audit_id=audit_id, item=item, position=position, **stored(stage))
     for stage in stages:
-        yield Stage(audit_id=audit_id, item=f"alone-{stage.norm}-{stage.attack}", position=0, **stage.model_dump())
+        yield Stage(audit_id=audit_id, item=f"alone-{stage.norm}-{stage.attack}", position=0, **stored(stage))
+
+
+def stored(stage):
+    """What the database keeps of a report's stage."""
+    return stage.model_dump(include=set(Stage.__table__.columns.keys()))
