@@ -3,11 +3,12 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Row, bindparam, delete, func, insert, literal, select, update
+from sqlalchemy import Row, delete, func, insert, literal, select, update
 from sqlalchemy.orm import Session
 
 from auditor.store.database import now
 from auditor.store.queries import spending
+from auditor.store.queries.many import insert_rows, update_rows
 from auditor.store.tables import (
     Artifact,
     Audit,
@@ -105,20 +106,12 @@ def checkpoints(session: Session, audit_id: str) -> Sequence[Checkpoint]:
 
 
 def add_outcomes(session: Session, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Tens of thousands at once, and so not as entities."""
-    if rows:
-        session.connection().execute(insert(Outcome.__table__), rows)  # type: ignore[arg-type]
+    insert_rows(session, Outcome, rows)
 
 
 def set_outcomes(session: Session, audit_id: str, norm: str, rows: Sequence[Mapping[str, Any]]) -> None:
     """Replace what is known of examples. rows: `position` and the columns that are to change, the same in each."""
-    if not rows:
-        return
-    table = Outcome.__table__
-    keys = [table.c.audit_id == audit_id, table.c.norm == norm, table.c.position == bindparam("at")]
-    changed: dict[str, Any] = {name: bindparam(f"new_{name}") for name in rows[0] if name not in _KEYS}
-    values = [{"at": row["position"], **{f"new_{name}": row[name] for name in changed}} for row in rows]
-    session.connection().execute(update(table).where(*keys).values(changed), values)  # type: ignore[arg-type]
+    update_rows(session, Outcome, _KEYS, [{"audit_id": audit_id, "norm": norm, **row} for row in rows])
 
 
 def stages_done(session: Session, audit_id: str) -> int:
