@@ -82,6 +82,7 @@ class Process:
                 os.killpg(self._process.pid, signal.SIGKILL)
             self._process.wait()
         self._drain()
+        self._prints = False
         for stream in (self._process.stdin, self._process.stdout, self._process.stderr):
             if stream:
                 stream.close()
