@@ -18,7 +18,7 @@ from auditor.audits.run import Engine, run_stages, slices
 from auditor.operations import audits, create
 from auditor.request import settle
 from auditor.resources import NewAudit
-from auditor.store.tables import Stage
+from auditor.store.tables import Item, Stage
 from auditor.workers.loop import Worker
 from auditor.workers.worker import worker
 from serving.installation import DATA, MODEL, Installation, databases, installed
@@ -98,17 +98,19 @@ def _served(kind: str, words: dict[str, Any]) -> Cost:
 
 
 def _slices(installation: Installation, at_work: Worker, audit_id: str) -> Cost:
-    known = audits.show(installation.service, installation.project, audit_id).listed.audit
-    assert known.facts is not None, "the audit is not prepared"
-    cost = Cost(len(known.facts["plan"]["slices"]))
-
-    def work() -> None:
-        for _ in range(cost.slices):
-            at_work.run_once()
-
-    cost.wall = timed(work)
-    with installation.service.database.reading() as session:
-        cost.attacks = session.scalar(select(func.sum(Stage.seconds)).where(Stage.audit_id == audit_id)) or 0.0
+    """Of the slices alone: attacks on the diagnostic subsample come in between."""
+    database, known = installation.service.database, audits.show(installation.service, installation.project, audit_id)
+    assert known.listed.audit.facts is not None, "the audit is not prepared"
+    cost, done = Cost(len(known.listed.audit.facts["plan"]["slices"])), 0
+    while done < cost.slices:
+        seconds = timed(at_work.run_once)
+        with database.reading() as session:
+            last = session.scalars(select(Item).order_by(Item.claimed_at.desc()).limit(1)).one()
+        if last.name.startswith("slice-"):
+            done, cost.wall = done + 1, cost.wall + seconds
+    stages = select(func.sum(Stage.seconds)).where(Stage.audit_id == audit_id, Stage.item.startswith("slice-"))
+    with database.reading() as session:
+        cost.attacks = session.scalar(stages) or 0.0
     return cost
 
 
