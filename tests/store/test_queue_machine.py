@@ -13,10 +13,11 @@ from hypothesis.stateful import (
     rule,
     run_state_machine_as_test,
 )
-from sqlalchemy import delete, select
+from sqlalchemy import delete, select, update
 
 from auditor import queue
 from auditor.queue import LeaseLost
+from auditor.store.database import now
 from auditor.store.tables import Audit, Item, Project
 from tests.store.conftest import KINDS, LEASE, Bench
 
@@ -92,6 +93,7 @@ class Queue(RuleBasedStateMachine):
     def claim(self, later, owner, prefer, kinds, devices):
         if later:
             self.time_passes()
+        self.no_time_passes()
         open_ = {
             id: row
             for id, row in self.rows.items()
@@ -183,6 +185,12 @@ class Queue(RuleBasedStateMachine):
     def time_passes(self):
         self.bench.wait()
         self.rows = {id: replace(row, waits=False) for id, row in self.rows.items()}
+
+    def no_time_passes(self):
+        """What waits goes on waiting, however slow the machine is."""
+        waiting = [id for id, row in self.rows.items() if row.waits]
+        with self.database.transaction() as session:
+            session.execute(update(Item).where(Item.id.in_(waiting)).values(not_before=now() + 3600))
 
     @precondition(lambda self: len(self.cancelling) < 2)
     @rule(audit=AUDITS)
