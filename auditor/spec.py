@@ -176,9 +176,13 @@ class AuditSpec(Frozen):
         return 1.0 if self.domain is None else self.domain[1] - self.domain[0]
 
 
+# Fields younger than the first stored audits: while one is empty it is no part of the digest, which so stays what it was.
+YOUNGER = ("surrogates",)
+
+
 def spec_sha256(fields: Mapping[str, object]) -> str:
     """`AuditSpec.sha256` from a specification's JSON form."""
-    left_out = {"budget", "gates"} if fields.get("surrogates") else {"budget", "gates", "surrogates"}
+    left_out = {"budget", "gates", *(name for name in YOUNGER if not fields.get(name))}
     return digest({name: value for name, value in fields.items() if name not in left_out})
 
 

@@ -223,7 +223,7 @@ class Queue(RuleBasedStateMachine):
         """Where an item stands in the queue; the least is next, but for that a worker may stay with its audit."""
         project = row.audit % 2
         at_work = sum(other.state == "running" and other.audit % 2 == project for other in self.rows.values())
-        return row.kind != "settle", at_work, self.served[project], -row.priority
+        return row.kind != "settle", at_work, self.served[project], self.audits[row.audit].project_id, -row.priority
 
     def pick(self, number):
         """A claim: once in three times one that was lost, if there is any, and the later the likelier."""
