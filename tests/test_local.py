@@ -201,6 +201,17 @@ def test_the_report_says_where_its_numbers_come_from(requested, tmp_path):
     assert stage.forwards >= stage.backwards > 0
 
 
+def test_the_report_says_which_class_is_taken_for_which_and_how_surely(requested):
+    report, _ = ran(requested())
+    rows = report.curves[0].examples
+    for status, label, adversarial, confidence in zip(
+        rows.status, report.dataset.label, rows.adversarial, rows.confidence, strict=True
+    ):
+        assert (adversarial is None) == (confidence is None) == (status != "broken")
+        assert adversarial is None or (adversarial != label and 0.1 <= confidence <= 1)
+    assert all(0.1 <= share <= 1 for share in report.dataset.confidence)
+
+
 @pytest.mark.parametrize(
     ("given", "error", "words"),
     [

@@ -60,13 +60,15 @@ class Examples:
 
 @dataclass(frozen=True)
 class Best:
-    """One norm: each example's nearest counted adversarial example. distance: (n,) float64 in widths, inf if none."""
+    """One norm: each example's nearest counted adversarial example. distance: (n,) float64 in widths, inf if none;
+    predicted and confidence: the class that the upload gives there, and how sure of it it is."""
 
     distance: np.ndarray
     x_adv: np.ndarray
     attack: np.ndarray
     margin: np.ndarray
     predicted: np.ndarray
+    confidence: np.ndarray
 
     @classmethod
     def none(cls, examples: Examples) -> "Best":
@@ -77,6 +79,7 @@ class Best:
             attack=np.full(n, "", dtype="U40"),
             margin=np.full(n, -np.inf),
             predicted=np.full(n, -1, dtype=np.int64),
+            confidence=np.full(n, -np.inf),
         )
 
     def copy(self) -> "Best":
@@ -262,7 +265,7 @@ class _StageRun:
                 if measured[norm][row] < best.distance[row]:
                     best.distance[row], best.x_adv[row] = measured[norm][row], x_adv[row]
                     best.attack[row], best.margin[row] = self.stage.name, verdict.margin
-                    best.predicted[row] = verdict.predicted
+                    best.predicted[row], best.confidence[row] = verdict.predicted, verdict.confidence
         return counts
 
     def result(self, *, tried: np.ndarray, skipped: np.ndarray) -> Progress:

@@ -13,6 +13,7 @@ from fractions import Fraction
 from functools import cached_property
 
 import numpy as np
+from scipy.special import softmax
 
 from auditor import runtime
 from auditor.attacks.norms import distance
@@ -24,11 +25,12 @@ from auditor.spec import NORMS, Norm, Normalisation
 @dataclass(frozen=True)
 class Verdict:
     """What the upload says about one point. margin: (best other score - own score) / range of scores, the smaller of
-    the two runs; predicted: the class that the default run gives."""
+    the two runs; predicted: the class that the default run gives; confidence: see `Verifier.confidence`."""
 
     counts: bool
     predicted: int
     margin: float
+    confidence: float = -np.inf
 
 
 class Verifier:
@@ -57,6 +59,12 @@ class Verifier:
         (raw,) = session.run({upload.input: batch}, [upload.output])
         return np.asarray(upload.class_scores(raw)[0], dtype=np.float64)
 
+    def confidence(self, scores: np.ndarray) -> float:
+        """The probability that (classes,) scores give to the largest of them; -inf where the upload gives labels only."""
+        if self._upload.scores == "label":
+            return -np.inf
+        return float(np.max(scores if self._upload.scores == "probabilities" else softmax(scores)))
+
     def check(self, x_adv: np.ndarray, y: int) -> Verdict:
         """Whether one point counts as adversarial for label y, by everything but its distance."""
         inside = bool(np.isfinite(x_adv).all())
@@ -71,7 +79,7 @@ class Verifier:
             return Verdict(False, predicted, -np.inf)
         margin = min(_relative_margin(default, y), _relative_margin(plain, y))
         counts = all(np.argmax(s) != y and np.max(s) > s[y] for s in (default, plain))
-        return Verdict(counts, predicted, margin)
+        return Verdict(counts, predicted, margin, self.confidence(default))
 
 
 def _relative_margin(scores: np.ndarray, y: int) -> float:

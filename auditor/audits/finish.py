@@ -32,6 +32,8 @@ def on_item(threat: Threat, prepared: Prepared, item: WorkItem, progress: Progre
         margin=best.margin,
         forwards=progress.forwards,
         backwards=progress.backwards,
+        adversarial=best.predicted,
+        confidence=best.confidence,
     )
 
 
@@ -46,6 +48,8 @@ def _under(
         "margin": np.full(n, np.nan),
         "forwards": np.zeros(n, dtype=np.int64),
         "backwards": np.zeros(n, dtype=np.int64),
+        "adversarial": np.full(n, -1, dtype=np.int64),
+        "confidence": np.full(n, -np.inf),
     }
     for item in items:
         if item.name in finished:

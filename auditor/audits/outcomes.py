@@ -34,6 +34,8 @@ class Outcomes:
     margin: (n,) float64, how far the found point lies beyond the boundary, as a share of the range of its scores;
         NaN where none.
     forwards, backwards: (n,) int64, passes spent on it.
+    adversarial: (n,) int64, the class that the found point gets, -1 where none; confidence: (n,) float64, how sure the
+        model is of it, -inf where none or where the model gives labels only.
     """
 
     threat: Threat
@@ -46,6 +48,8 @@ class Outcomes:
     margin: np.ndarray | None = None
     forwards: np.ndarray | None = None
     backwards: np.ndarray | None = None
+    adversarial: np.ndarray | None = None
+    confidence: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         n = len(self.index)

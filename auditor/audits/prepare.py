@@ -24,6 +24,7 @@ from auditor.data.sampling import sample
 from auditor.errors import DatasetError, ModelError, NoGradient, OutOfMemory
 from auditor.graph.plain import ClassifierGraph
 
+_COLUMNS = ("index", "label", "predicted", "confidence")
 _PROBED = 16  # examples that the probes look at
 
 
@@ -50,7 +51,8 @@ class Gradient:
 class Prepared:
     """What an audit knows before its first attack. All arrays have one row per sampled example.
 
-    index: positions in the dataset; label; predicted: the upload's class; digests pair audits of the same examples.
+    index: positions in the dataset; label; predicted: the upload's class, of which it is `confidence` sure (see
+    `Verifier.confidence`); digests pair audits of the same examples.
     randomised: whether the upload gave other scores for the same input. halvings: how often the usual batch was
     halved to fit into memory. trained: the surrogate of transfer attacks where none was named.
     """
@@ -58,6 +60,7 @@ class Prepared:
     index: np.ndarray
     label: np.ndarray
     predicted: np.ndarray
+    confidence: np.ndarray
     digests: tuple[str, ...]
     plan: Plan
     gradient: Gradient
@@ -80,7 +83,7 @@ class Prepared:
             "labelled": self.labelled,
             "halvings": self.halvings,
         }
-        arrays = {"index": self.index, "label": self.label, "predicted": self.predicted}
+        arrays = {name: getattr(self, name) for name in _COLUMNS}
         if self.trained is not None:
             facts["trained"] = {"queries": self.trained.queries, "agreement": self.trained.agreement}
             arrays["surrogate"] = np.frombuffer(self.trained.model, dtype=np.uint8)
@@ -97,7 +100,7 @@ class Prepared:
         if "trained" in facts:
             trained = Trained(arrays["surrogate"].tobytes(), **facts["trained"])
         return cls(
-            **{name: arrays[name] for name in ("index", "label", "predicted")},
+            **{name: arrays[name] for name in _COLUMNS},
             digests=tuple(facts["digests"]),
             plan=Plan.from_json(facts["plan"]),
             gradient=Gradient.from_json(facts["gradient"]),
@@ -132,7 +135,7 @@ def prepare(subject: Subject, *, allow_chance: bool = False) -> Prepared:
         check_labels(dataset.y, subject.upload.classes)
     index = sample(dataset.size, spec.examples, spec.seed)
     verifier = subject.verifier()
-    predicted = np.empty(len(index), dtype=np.int64)
+    predicted, confidence = np.empty(len(index), dtype=np.int64), np.empty(len(index))
     label = predicted if dataset.y is None else dataset.y[index]
     digests: list[str] = []
     randomised = False
@@ -144,7 +147,7 @@ def prepare(subject: Subject, *, allow_chance: bool = False) -> Prepared:
                 f"the model gives scores that are not finite for the clean example {position} of {dataset.name}; "
                 "check the declared domain, mean and std"
             )
-        predicted[row] = int(np.argmax(scores))
+        predicted[row], confidence[row] = int(np.argmax(scores)), verifier.confidence(scores)
         if row < _PROBED:
             randomised = randomised or not np.array_equal(scores, verifier.scores(x))
         digests += example_digests(x[None], label[row : row + 1])
@@ -167,7 +170,9 @@ def prepare(subject: Subject, *, allow_chance: bool = False) -> Prepared:
     plan = make_plan(spec, len(index), batch=graph.batch, gradient=white_box, label_only=label_only)
     labelled = dataset.y is not None
     trained = train(subject, batch=plan.batch, threads=plan.threads) if needs_training(subject) else None
-    return Prepared(index, label, predicted, tuple(digests), plan, gradient, randomised, labelled, halvings, trained)
+    return Prepared(
+        index, label, predicted, confidence, tuple(digests), plan, gradient, randomised, labelled, halvings, trained
+    )
 
 
 def _fitting(

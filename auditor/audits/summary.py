@@ -59,7 +59,8 @@ class Point(Section):
 
 
 class ExampleRows(Section):
-    """The outcome of each example, column by column. distance: widths of the domain, 0 when wrong clean, else null."""
+    """The outcome of each example, column by column. distance: widths of the domain, 0 when wrong clean, else null;
+    adversarial and confidence: the class that the nearest counted point gets and how sure of it the model is, else null."""
 
     id: list[int]
     status: list[Status]
@@ -67,6 +68,8 @@ class ExampleRows(Section):
     attack: list[str | None]
     complete: list[bool]
     certified_radius: list[float] | None
+    adversarial: list[int | None] | None = None
+    confidence: list[float | None] | None = None
 
 
 class MedianDistance(Section):
@@ -140,7 +143,7 @@ def _point(outcomes: Outcomes, eps: str) -> Point:
 
 
 def _rows(outcomes: Outcomes) -> ExampleRows:
-    radius = outcomes.certified_radius
+    radius, found, sure = outcomes.certified_radius, outcomes.adversarial, outcomes.confidence
     return ExampleRows(
         id=outcomes.index.tolist(),
         status=outcomes.statuses(),
@@ -148,6 +151,8 @@ def _rows(outcomes: Outcomes) -> ExampleRows:
         attack=[attack or None for attack in outcomes.attack.tolist()],
         complete=outcomes.complete.tolist(),
         certified_radius=None if radius is None else radius.tolist(),
+        adversarial=None if found is None else [None if label < 0 else label for label in found.tolist()],
+        confidence=None if sure is None else [finite(share) for share in sure.tolist()],
     )
 
 

@@ -22,7 +22,7 @@ from auditor.audits.outcomes import Outcomes
 from auditor.audits.prepare import Prepared
 from auditor.audits.run import WorkItem, alone, slices
 from auditor.audits.subject import Subject
-from auditor.audits.summary import clean, curve
+from auditor.audits.summary import clean, curve, finite
 from auditor.report.document import build_report
 from auditor.report.files import write_adversarial, write_outcomes, write_report
 from auditor.report.schema import Report
@@ -146,6 +146,7 @@ def _dataset(subject: Subject, prepared: Prepared) -> dict[str, Any]:
         "index": prepared.index.tolist(),
         "label": prepared.label.tolist(),
         "predicted": prepared.predicted.tolist(),
+        "confidence": [finite(share) for share in prepared.confidence.tolist()],
         "digest": list(prepared.digests),
     }
 

@@ -62,6 +62,8 @@ def write_outcomes(path: Path, label: np.ndarray, predicted: np.ndarray, outcome
                 "complete": pa.array(part.complete, pa.bool_()),
                 "certified_radius": _numbers(part.certified_radius, len(part)),
                 "margin": _numbers(part.margin, len(part)),
+                "adversarial": _classes(part.adversarial, len(part)),
+                "confidence": _numbers(part.confidence, len(part)),
                 "forwards": _counts(part.forwards, len(part)),
                 "backwards": _counts(part.backwards, len(part)),
             }
@@ -78,6 +80,12 @@ def _numbers(values: np.ndarray | None, n: int) -> object:
     if values is None:
         return pa.nulls(n, pa.float64())
     return pa.array(values, pa.float64(), mask=~np.isfinite(values))
+
+
+def _classes(values: np.ndarray | None, n: int) -> object:
+    import pyarrow as pa
+
+    return pa.nulls(n, pa.int64()) if values is None else pa.array(values, pa.int64(), mask=values < 0)
 
 
 def _counts(values: np.ndarray | None, n: int) -> object:

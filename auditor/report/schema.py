@@ -67,7 +67,7 @@ class Model(Section):
 class Dataset(Section):
     """What was audited on. examples: how many the dataset holds; index, label, predicted and digest: the audited ones.
 
-    predicted is the class when clean; digest is the SHA-256 of input and label, by which two reports are paired.
+    predicted is the class when clean, confidence how sure the model is of it (null where it gives labels only); digest is the SHA-256 of input and label, by which two reports are paired.
     """
 
     name: str
@@ -78,6 +78,7 @@ class Dataset(Section):
     index: list[int]
     label: list[int]
     predicted: list[int]
+    confidence: list[float | None] | None = None
     digest: list[str]
 
 

@@ -34,6 +34,12 @@ def test_the_verdict_holds_class_and_margin():
     assert (verdict.predicted, verdict.margin) == (1, 0.5)
 
 
+@pytest.mark.parametrize("body", ["y = Identity(x)", "y = Softmax(x)"])
+def test_confidence_is_the_probability_of_the_class_given(body):
+    e = np.exp([1, 5, 3])
+    assert verifier(body).check(np.array([1, 5, 3], np.float32), 2).confidence == pytest.approx(e[1] / e.sum())
+
+
 def test_a_tie_for_the_largest_score_is_not_broken():
     assert not counts([1, 1, 0], 0)
     assert not counts([1, 1, 0], 1)

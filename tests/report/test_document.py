@@ -127,6 +127,8 @@ def test_a_report_has_the_fields_that_tools_rely_on():
         "attack": [None, "apgd", None, None],
         "complete": [True, True, True, False],
         "certified_radius": [0.0, 0.001, 0.5, 0.0],
+        "adversarial": None,
+        "confidence": None,
     }
 
 
