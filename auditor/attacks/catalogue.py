@@ -34,6 +34,7 @@ from auditor.attacks.sigma_zero import sigma_zero
 from auditor.attacks.sign_hunter import sign_hunter
 from auditor.attacks.sign_opt import sign_opt
 from auditor.attacks.simba import simba
+from auditor.attacks.sparse_rs import sparse_rs
 from auditor.attacks.spsa import spsa
 from auditor.attacks.square import square
 from auditor.attacks.surfree import surfree
@@ -168,6 +169,7 @@ CATALOGUE: dict[str, Entry] = {
     "superdeepfool": Entry(superdeepfool, ("L2",), "minimal", _deepfool),
     "fmn": Entry(fmn, (*_ALL, "L0"), "minimal", lambda p, classes: _gradients(p["steps"] + 1)),
     "square": Entry(square, _ALL, "fixed", _queries, "score", spatial=True),
+    "sparse-rs": Entry(sparse_rs, ("L0",), "fixed", _queries, "score"),
     "sign-hunter": Entry(sign_hunter, ("Linf", "L2"), "fixed", _queries, "score"),
     "nes": Entry(nes, ("Linf", "L2"), "fixed", _queries, "score"),
     "spsa": Entry(spsa, ("Linf",), "fixed", _queries, "score"),

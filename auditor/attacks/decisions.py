@@ -4,7 +4,7 @@ from math import prod
 from typing import Any
 
 from auditor.attacks.attempt import Attempt, Nearest
-from auditor.attacks.norms import distance, elsewhere, per_row
+from auditor.attacks.norms import box, distance, elsewhere, per_row
 from auditor.attacks.random import Random
 from auditor.classifier import Array, Classifier
 from auditor.data.domain import bounds
@@ -72,14 +72,8 @@ class Decisions:
         return self.xp.clip(x_adv, *bounds(self._classifier.domain))
 
     def box(self) -> tuple[Array, Array]:
-        """(lower, upper), each (n, 1, ...) float32: the domain, or twice what x spans around zero."""
-        xp, domain = self.xp, self._classifier.domain
-        if domain is not None:
-            ones = xp.ones(self.x.shape[0], dtype=xp.float32)
-            return per_row(ones * xp.float32(domain[0]), self.x), per_row(ones * xp.float32(domain[1]), self.x)
-        largest = xp.max(xp.abs(self.x.reshape((self.x.shape[0], -1))), axis=1)
-        upper = per_row(2 * xp.where(largest > 0, largest, xp.ones_like(largest)), self.x)
-        return -upper, upper
+        """See `norms.box`."""
+        return box(self.xp, self.x, self._classifier.domain)
 
     def attempt(self) -> Attempt:
         return self._nearest.attempt(nearer_than=self._ceiling)

@@ -20,6 +20,17 @@ def per_row(values: Array, like: Array) -> Array:
     return values.reshape((-1,) + (1,) * (like.ndim - 1))
 
 
+def box(xp: Any, x: Array, domain: tuple[float, float] | None) -> tuple[Array, Array]:
+    """(lower, upper), each (n, 1, ...) float32: the domain, or twice what x (n, *shape) spans around zero."""
+    if domain is not None:
+        ones = xp.ones(x.shape[0], dtype=xp.float32)
+        lower, upper = bounds(domain)
+        return per_row(ones * lower, x), per_row(ones * upper, x)
+    largest = xp.max(xp.abs(x.reshape((x.shape[0], -1))), axis=1)
+    upper = per_row(2 * xp.where(largest > 0, largest, xp.ones_like(largest)), x)
+    return -upper, upper
+
+
 def elsewhere(xp: Any, start: Array, x: Array) -> Array:
     """(n,) bool, the rows of `start` (n, *shape) that are not x itself."""
     return xp.any((start != x).reshape((x.shape[0], -1)), axis=1)

@@ -34,6 +34,7 @@ PRESETS: dict[Preset, tuple[Step, ...]] = {
         Step("minimal-apgd", "minimal-apgd", ("Linf", "L1"), {"steps": 40}),
         Step("sigma-zero", "sigma-zero", ("L0",), {"steps": 100}),
         Step("square", "square", parameters={"queries": 100}),
+        Step("sparse-rs", "sparse-rs", ("L0",), {"queries": 100}, warm=True),
     ),
     "standard": (
         Step("ddn", "ddn", ("L2",), {"steps": 100}),
@@ -46,6 +47,7 @@ PRESETS: dict[Preset, tuple[Step, ...]] = {
         Step("apgd-ce-warm", "apgd", parameters={"steps": 30}, warm=True),
         Step("apgd-dlr-warm", "apgd", parameters={"steps": 30, "loss": Loss.DLR}, warm=True),
         Step("square", "square", parameters={"queries": 1500}, warm=True),
+        Step("sparse-rs", "sparse-rs", ("L0",), {"queries": 1500}, warm=True),
     ),
 }
 

@@ -12,6 +12,7 @@ from auditor.errors import SpecError
 from auditor.spec import AuditSpec, Threat
 
 LINF, L2, L1 = (Threat(norm=norm, eps=("0.1",)) for norm in ("Linf", "L2", "L1"))
+L0 = Threat(norm="L0", eps=("3",))
 
 
 def spec(*threats, **fields):
@@ -38,7 +39,7 @@ def test_a_plan_does_not_depend_on_the_budget():
 
 
 @pytest.mark.parametrize("preset", PRESETS)
-@pytest.mark.parametrize("threat", [LINF, L2, L1], ids=lambda threat: threat.norm)
+@pytest.mark.parametrize("threat", [LINF, L2, L1, L0], ids=lambda threat: threat.norm)
 def test_every_preset_attacks_every_norm_with_and_without_gradients(preset, threat):
     stages = chosen_stages(spec(threat, preset=preset))
     assert {stage.access for stage in stages} == {"white-box", "score"}
