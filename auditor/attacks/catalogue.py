@@ -26,6 +26,7 @@ from auditor.attacks.minimal_apgd import minimal_apgd
 from auditor.attacks.minimal_runs import minimal_apgd_restarts, minimal_apgd_targeted
 from auditor.attacks.momentum import mi_fgsm, ni_fgsm
 from auditor.attacks.nes import nes
+from auditor.attacks.noise import noise
 from auditor.attacks.pdpgd import pdpgd
 from auditor.attacks.pgd import pgd
 from auditor.attacks.rays import rays
@@ -173,6 +174,7 @@ CATALOGUE: dict[str, Entry] = {
     "sign-hunter": Entry(sign_hunter, ("Linf", "L2"), "fixed", _queries, "score"),
     "nes": Entry(nes, ("Linf", "L2"), "fixed", _queries, "score"),
     "spsa": Entry(spsa, ("Linf",), "fixed", _queries, "score"),
+    "noise": Entry(noise, _ALL, "fixed", _queries, "score"),
     "simba": Entry(simba, ("L2",), "fixed", _queries, "score"),
     "hop-skip-jump": Entry(hop_skip_jump, _ALL, "minimal", _queries, "decision"),
     "surfree": Entry(surfree, ("L2",), "minimal", _queries, "decision", spatial=True),

@@ -1,14 +1,19 @@
-"""Measurements of whether gradients lead an attack anywhere: their values when clean, how far they climb."""
+"""Measurements of whether a loss leads an attack anywhere: its gradients when clean, how smooth it is, how far it climbs."""
 
 from dataclasses import dataclass
 
 import numpy as np
 
 from auditor import runtime
+from auditor.attacks.attempt import margin, safely_broken
+from auditor.attacks.norms import Ball
+from auditor.attacks.random import Random
 from auditor.classifier import Array, Classifier, Evaluation
 from auditor.spec import Loss
 
 PASSES = 2  # forwards, and backwards, that `slopes` takes per example
+DRAWS = 16  # points that `jumps` asks for per example, beside the example itself
+REACH = 1e-3  # how far they lie away at most, in widths of the domain
 _ROUNDING = 1e-5  # by how much float32 probabilities may miss a sum of 1, as in AutoAttack's check
 
 
@@ -41,17 +46,44 @@ def slopes(classifier: Classifier, x: np.ndarray, y: np.ndarray) -> Slopes:
     )
 
 
-class Traced:
-    """A classifier that remembers the loss at every step of an attack; every call must be about the same rows."""
+def jumps(classifier: Classifier, x: np.ndarray, y: np.ndarray, rng: Random, width: float) -> np.ndarray:
+    """By how much of itself the margin changes on average at DRAWS random points that nobody could tell from x.
 
-    def __init__(self, classifier: Classifier) -> None:
+    x: (n, *shape) float32, y: (n,) int64; width: of the domain. (n,) float64, NaN where a score is not finite. The
+    indicator "unstable predictions" of Pintor et al. 2022, "Indicators of attack failure", at a smaller distance: a
+    smooth loss hardly moves there. DRAWS + 1 forwards per example.
+    """
+    xp = classifier.xp
+    inputs, labels = xp.asarray(x), xp.asarray(y)
+    ball = Ball(xp, inputs, xp.full(len(x), REACH * width), "Linf", classifier.domain)
+
+    def at(points: Array) -> np.ndarray:
+        return runtime.to_host(margin(xp, classifier.logits(points), labels)).astype(np.float64)
+
+    own = at(inputs)
+    changes = [np.abs(at(ball.random(rng, draw)) - own) for draw in range(DRAWS)]
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.mean(changes, axis=0) / np.abs(own)
+
+
+class Traced:
+    """A classifier that remembers every step of an attack: the loss, and at which call each row was first broken; every
+    call must be about the same rows, with the same labels.
+    """
+
+    def __init__(self, classifier: Classifier, y: np.ndarray) -> None:
         self._classifier = classifier
+        self._y = classifier.xp.asarray(y)
+        self._calls = 0
+        self._broken_at = np.full(len(y), -1, dtype=np.int64)
         self.xp, self.shape, self.classes = classifier.xp, classifier.shape, classifier.classes
         self.domain = classifier.domain
         self._losses: list[np.ndarray] = []
 
     def logits(self, x: Array, *, active: Array | None = None) -> Array:
-        return self._classifier.logits(x, active=active)
+        logits = self._classifier.logits(x, active=active)
+        self._look(logits, active)
+        return logits
 
     def gradient(
         self, x: Array, y: Array, loss: Loss | Array, *, target: Array | None = None, active: Array | None = None
@@ -59,7 +91,19 @@ class Traced:
         here = self._classifier.gradient(x, y, loss, target=target, active=active)
         seen = here.loss if active is None else self.xp.where(active, here.loss, self.xp.float32(np.nan))
         self._losses.append(runtime.to_host(seen).astype(np.float64))
+        self._look(here.logits, active)
         return here
+
+    def _look(self, logits: Array, active: Array | None) -> None:
+        rows = safely_broken(self.xp, logits, self._y)
+        rows = runtime.to_host(rows if active is None else rows & active)
+        self._broken_at = np.where(rows & (self._broken_at < 0), self._calls, self._broken_at)
+        self._calls += 1
+
+    @property
+    def broken_at(self) -> np.ndarray:
+        """(n,) int64: the number of the first call, from 0 on, at which each row was safely broken; -1 for none."""
+        return self._broken_at
 
     def late_rise(self, n: int) -> np.ndarray:
         """How much of its whole range the best loss still gained in the last quarter of the steps.

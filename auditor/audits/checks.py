@@ -21,6 +21,9 @@ RARE = 0.002  # the share of examples that AutoAttack's authors let Square alone
 CHANGED = 0.02  # more examples than this broken by doubling the steps is much
 REFUTED = 0.01
 CLIMBING = 0.05  # of the loss's range, gained in the last quarter of the steps
+JUMPY = 0.1  # of the margin, changed within a thousandth of the domain (the threshold of Pintor et al. 2022)
+UNSTABLE = 0.05  # more examples than this share may not have such a loss: some lie next to the boundary
+TRANSFERRED = 0.1  # of the points that fool a surrogate, a share below this that break the model says little
 STRONGER = 0.01  # an attack alone above the cascade by more than this share is no accident of random starts
 
 
@@ -130,7 +133,82 @@ def gives_probabilities(scores: str, slopes: Slopes | None) -> Check:
     return Check("probabilities", "info", "the model gives logits", evidence)
 
 
-def beats_gradients(attack: str, norm: str, eps: Sequence[str], position: np.ndarray, white: np.ndarray) -> Check:
+def loss_jumps(changes: np.ndarray) -> Check:
+    """Whether the loss is rough at a scale that nobody sees. changes: (n,), see `jumps`."""
+    n = len(changes)
+    rough = int(np.sum(~(changes <= JUMPY)))
+    evidence = {"examples": n, "unstable": rough, "median_change": float(np.nanmedian(changes)) if n else None}
+    finding = f"within a thousandth of the domain the margin changes by over a tenth on {rough} of {n} examples"
+    if n and surely_above(rough, n, UNSTABLE):
+        return Check(
+            "unstable-loss",
+            "warning",
+            f"{finding}: its gradient says little of where it goes; judge the model by the attacks that need no gradient",
+            evidence,
+        )
+    return Check("unstable-loss", "info", finding, evidence)
+
+
+def silent_success(seen: np.ndarray, broken: np.ndarray) -> Check:
+    """Whether PGD passed through an adversarial example and gave none. seen, broken: (n,) bool, of every probe in turn;
+    seen: some point of its path was adversarial to the attacked graph; broken: a point counts on the upload."""
+    n, silent = len(seen), int(np.sum(seen & ~broken))
+    evidence = {"runs": n, "silent": silent}
+    finding = f"in {silent} of {n} runs a probe met an adversarial example and none counted"
+    if n and surely_above(silent, n, RARE):
+        return Check(
+            "silent-success",
+            "warning",
+            f"{finding}: what the attacked graph takes for broken the upload does not, or the wrong point was kept; look "
+            "for low precision or random nodes in the model",
+            evidence,
+        )
+    return Check("silent-success", "info", finding, evidence)
+
+
+def never_broken(norms: Sequence[str], nearest: np.ndarray) -> Check:
+    """Whether gradient attacks fail even without a limit, where success is always possible (Pintor et al. 2022).
+
+    nearest: (n,) smallest distance at which any of them broke each example, inf where none did.
+    """
+    n, never = len(nearest), int(np.sum(np.isinf(nearest)))
+    evidence = {"examples": n, "never_broken": never, "norms": list(norms)}
+    finding = f"no gradient attack breaks {never} of {n} examples at any distance"
+    if n and surely_above(never, n, RARE):
+        return Check(
+            "unconstrained-attack",
+            "error",
+            f"{finding}, though without a limit every example can be broken: gradients lead nowhere; judge the model by "
+            "the attacks that need no gradient",
+            evidence,
+        )
+    return Check("unconstrained-attack", "info", finding, evidence)
+
+
+def transfers(attack: str, norm: str, eps: str, fooled: int, both: int, *, alone: bool) -> Check:
+    """Whether what fools the surrogate breaks the model too. alone: no other attack followed a gradient."""
+    evidence = {"attack": attack, "norm": norm, "eps": eps, "fooled": fooled, "both": both}
+    finding = f"of {fooled} points that fool the surrogate at {norm} {eps}, {both} break the model ({attack})"
+    if alone and fooled and both < TRANSFERRED * fooled:
+        return Check(
+            "transfer-failure",
+            "warning",
+            f"{finding}, and no other attack followed a gradient: the surrogate is too unlike the model to say much; "
+            "name a closer one",
+            evidence,
+        )
+    return Check("transfer-failure", "info", finding, evidence)
+
+
+def beats_gradients(
+    attack: str,
+    norm: str,
+    eps: Sequence[str],
+    position: np.ndarray,
+    white: np.ndarray,
+    *,
+    check: str = "black-box-beats-white-box",
+) -> Check:
     """Whether an attack that sees only scores or decisions breaks what no gradient attack does (Carlini et al. 2019).
 
     position, white: (n,) position in the grid of the largest eps that each example stands, under this attack alone
@@ -142,16 +220,16 @@ def beats_gradients(attack: str, norm: str, eps: Sequence[str], position: np.nda
     evidence = {"attack": attack, "norm": norm, "examples": n, "eps": eps[most], "only_it": only[most]}
     if not only[most]:
         finding = f"whatever {attack} ({norm}) alone breaks, white-box attacks alone break too"
-        return Check("black-box-beats-white-box", "info", finding, evidence)
+        return Check(check, "info", finding, evidence)
     finding = f"{attack} ({norm}) breaks {only[most]} of {n} examples at {eps[most]} that no white-box attack breaks"
     if surely_above(only[most], n, RARE, looks=len(eps)):
         return Check(
-            "black-box-beats-white-box",
+            check,
             "warning",
             f"{finding}: gradients mislead here; read the figures as upper bounds that a better attack may lower much",
             evidence,
         )
-    return Check("black-box-beats-white-box", "info", finding, evidence)
+    return Check(check, "info", finding, evidence)
 
 
 def stands_at_half_domain(broken: np.ndarray, labels: np.ndarray) -> Check:
@@ -208,6 +286,23 @@ def more_steps_help(eps: str, norm: str, fewer: np.ndarray, more: np.ndarray) ->
             evidence,
         )
     return Check("doubling-steps", "info", finding, evidence)
+
+
+def restarts_help(eps: str, norm: str, fewer: np.ndarray, more: np.ndarray) -> Check:
+    """Whether doubling PGD's random starts still breaks much more; fewer, more: (n,) bool, broken from the first half of
+    the starts and from any."""
+    n, gained = len(fewer), int(np.sum(more & ~fewer))
+    evidence = {"norm": norm, "eps": eps, "examples": n, "only_more_starts": gained}
+    finding = f"at {norm} {eps} doubling PGD's starts breaks {gained} more of {n} examples"
+    if n and surely_above(gained, n, CHANGED):
+        return Check(
+            "doubling-restarts",
+            "warning",
+            f"{finding}: what is found depends on where an attack starts; add attacks with more starts, such as "
+            "--attack minimal-apgd-restarts",
+            evidence,
+        )
+    return Check("doubling-restarts", "info", finding, evidence)
 
 
 def loss_still_rises(eps: str, norm: str, late_rise: np.ndarray) -> Check:

@@ -21,6 +21,8 @@ from auditor.audits.outcomes import Outcomes
 from auditor.audits.prepare import Prepared
 from auditor.audits.probes import (
     HALF_DOMAIN,
+    RESTART_STEPS,
+    RESTARTS,
     Probed,
     load_probed,
     load_slopes,
@@ -59,7 +61,9 @@ class _Diagnosis:
         self.items = alone(prepared, self.spec.seed)
         self.apart = {item.name: finished[item.name] for item in self.items if item.name in finished}
         self.todo = probes(prepared, self.spec, self.apart)
-        self.slopes: Slopes | None = load_slopes(checkpoints)
+        measured = load_slopes(checkpoints)
+        self.slopes: Slopes | None = measured and measured[0]
+        self.jumps: np.ndarray | None = measured and measured[1]
         self.probed = load_probed(self.todo, checkpoints)
 
     def as_json(self) -> dict[str, Any]:
@@ -78,6 +82,7 @@ class _Diagnosis:
         yield checks.gives_probabilities(self.subject.upload.scores, self.slopes)
         yield self._claims()
         yield from self._about_gradients()
+        yield from self._about_transfer()
         for outcomes in self.outcomes:
             yield from self._about_threat(outcomes)
 
@@ -91,22 +96,82 @@ class _Diagnosis:
 
     def _about_gradients(self) -> Iterator[Check]:
         reason = self._no_probes()
-        if self.slopes is None:
-            yield checks.not_made("vanishing-gradient", reason)
-            yield checks.not_made("saturated-softmax", reason)
+        if self.slopes is None or self.jumps is None:
+            for name in ("vanishing-gradient", "saturated-softmax", "unstable-loss"):
+                yield checks.not_made(name, reason)
         else:
             yield checks.gradient_vanishes(self.slopes)
             yield checks.softmax_saturates(self.slopes, self._only_cross_entropy())
+            yield checks.loss_jumps(self.jumps)
         yield self._half_domain(reason)
-        if not {"fgsm", "pgd-20", "pgd-40"} <= self.probed.keys():
-            for name in ("pgd-weaker-than-fgsm", "doubling-steps", "loss-not-converged"):
+        yield self._unconstrained(reason)
+        if not {"fgsm", "pgd-20", "pgd-40", "noise"} <= self.probed.keys():
+            for name in (
+                "pgd-weaker-than-fgsm",
+                "doubling-steps",
+                "loss-not-converged",
+                "silent-success",
+                "noise-beats-white-box",
+            ):
                 yield checks.not_made(name, reason)
             return
-        single, fewer, more = (self.probed[name] for name in ("fgsm", "pgd-20", "pgd-40"))
+        single, fewer, more, noise = (self.probed[name] for name in ("fgsm", "pgd-20", "pgd-40", "noise"))
         at = more.threat.eps[0], more.threat.norm
         yield checks.one_step_wins(*at, single.broken, more.broken)
         yield checks.more_steps_help(*at, fewer.broken, more.broken)
         yield checks.loss_still_rises(*at, more.late_rise[~more.broken])
+        ran = list(self.probed.values())
+        seen, broken = np.concatenate([p.broken_at >= 0 for p in ran]), np.concatenate([p.broken for p in ran])
+        yield checks.silent_success(seen, broken)
+        yield self._noise(noise)
+        yield self._restarts()
+
+    def _noise(self, noise: Probed) -> Check:
+        name, threat = "noise-beats-white-box", noise.threat
+        nearest = nearest_by_gradients(self.prepared, self.spec, self.apart, threat.norm)
+        if nearest is None:
+            return checks.not_made(name, "no white-box attack ran alone")
+        followed = Grid(threat, self.spec.width).critical(nearest)
+        stood = np.where(noise.broken, -1, 0)
+        return checks.beats_gradients("noise", threat.norm, threat.eps, stood, followed, check=name)
+
+    def _restarts(self) -> Check:
+        probed = self.probed.get("pgd-restarts")
+        if probed is None:
+            left_out = self.spec.preset == "quick"
+            return checks.not_made(
+                "doubling-restarts", "the preset 'quick' leaves it out" if left_out else self._no_probes()
+            )
+        early = probed.broken & (probed.broken_at < (RESTARTS // 2) * (RESTART_STEPS + 1))
+        return checks.restarts_help(probed.threat.eps[0], probed.threat.norm, early, probed.broken)
+
+    def _unconstrained(self, reason: str) -> Check:
+        """By attacks that know no limit, and within half the domain."""
+        unlimited = [
+            (item.stages[0].norm, self.apart[item.name])
+            for item in self.items
+            if item.name in self.apart
+            and item.stages[0].access == "white-box"
+            and CATALOGUE[item.stages[0].attack].budget == "minimal"
+        ]
+        if not unlimited:
+            why = reason if not self.todo else "every white-box attack that ran alone is bound to an eps"
+            return checks.not_made("unconstrained-attack", why)
+        nearest = np.min([progress.best[norm].distance for norm, progress in unlimited], axis=0)
+        if HALF_DOMAIN in self.probed:
+            nearest = np.where(self.probed[HALF_DOMAIN].broken, np.minimum(nearest, 0.5), nearest)
+        return checks.never_broken(list(dict.fromkeys(norm for norm, _ in unlimited)), nearest)
+
+    def _about_transfer(self) -> Iterator[Check]:
+        """What each transfer attack alone did at its largest eps."""
+        followed = [i for i in self.items if i.stages[0].access == "transfer" and i.name in self.apart]
+        if not followed:
+            yield checks.not_made("transfer-failure", "no transfer attack ran alone")
+        alone = not any(stage.access == "white-box" for stage in self.prepared.plan.stages)
+        for item in followed:
+            stage = item.stages[0]
+            for at in crossed(stage, [self.apart[item.name].rows[0]], self.spec)["crossings"][-1:]:
+                yield checks.transfers(stage.name, stage.norm, at["eps"], at["fooled"], at["both"], alone=alone)
 
     def _no_probes(self) -> str:
         if self.prepared.gradient.access != "white-box":

@@ -1,8 +1,9 @@
 """The diagnosis' own attacks: they answer questions about the attacks, and count for no figure of the report.
 
-All run on the diagnostic subsample, in one norm that they serve: one gradient step, and PGD with 20 and with 40 steps, at the eps at
-which the audit's white-box attacks leave nearest to half; PGD within half the domain; the gradients themselves.
-They ascend the margin, which does not saturate as the cross-entropy does.
+All run on the diagnostic subsample, in one norm that they serve: one gradient step, PGD with 20 and with 40 steps,
+PGD from many starts and random noise at the eps at which the audit's white-box attacks leave nearest to half; PGD
+within half the domain; the gradients and the loss around each example. They ascend the margin, which does not saturate
+as the cross-entropy does. `quick` tries less noise and leaves the many starts out.
 """
 
 import dataclasses
@@ -14,14 +15,17 @@ import numpy as np
 
 from auditor.attacks.cascade import Grid, Progress, Stage, run_stage
 from auditor.attacks.catalogue import CATALOGUE, Passes
+from auditor.attacks.diagnosis import DRAWS, Slopes, Traced, jumps, slopes
 from auditor.attacks.diagnosis import PASSES as SLOPES
-from auditor.attacks.diagnosis import Slopes, Traced, slopes
+from auditor.attacks.random import Random
 from auditor.audits.checkpoints import Checkpoints
 from auditor.audits.prepare import Prepared
 from auditor.audits.run import Engine, Step, WorkItem, alone, subsample
 from auditor.spec import AuditSpec, Loss, Norm, Threat
 
 HALF_DOMAIN = "pgd-half-domain"
+RESTARTS, RESTART_STEPS = 10, 10
+NOISE, NOISE_QUICK = 1000, 100  # random points per example
 _SLOPES = "probe-gradients"
 
 
@@ -41,13 +45,15 @@ class Probe:
 class Probed:
     """What a probe found, one row per example of the subsample.
 
-    broken: (n,) bool, a counted adversarial example lies within eps. late_rise: (n,) float64, see Traced.
+    broken: (n,) bool, a counted adversarial example lies within eps. late_rise: (n,) float64, broken_at: (n,) int64,
+    see Traced.
     """
 
     threat: Threat
     stage: Stage
     broken: np.ndarray
     late_rise: np.ndarray
+    broken_at: np.ndarray
     forwards: int
     backwards: int
 
@@ -66,7 +72,7 @@ def passes_at_most(spec: AuditSpec, classes: int) -> Passes:
     threat = _threat(spec)
     stages = [p.stage for p in _at(threat and _only(threat, threat.eps[0]), np.zeros(0, np.int64), spec)]
     costs = (CATALOGUE[stage.attack].at_most(stage.parameters, classes) for stage in stages)
-    return sum(costs, start=Passes(SLOPES, SLOPES))
+    return sum(costs, start=Passes(SLOPES + DRAWS + 1, SLOPES))
 
 
 def _threat(spec: AuditSpec) -> Threat | None:
@@ -86,14 +92,18 @@ def _at(one: Threat | None, rows: np.ndarray, spec: AuditSpec) -> list[Probe]:
             _probe(rows, one, "fgsm", "fgsm"),
             _probe(rows, one, "pgd-20", "pgd", steps=20),
             _probe(rows, one, "pgd-40", "pgd", steps=40),
+            _probe(rows, one, "noise", "noise", queries=NOISE_QUICK if spec.preset == "quick" else NOISE),
         ]
+        if spec.preset != "quick":
+            found.append(_probe(rows, one, "pgd-restarts", "pgd", steps=RESTART_STEPS, restarts=RESTARTS))
     if spec.domain is not None:
         found.append(_probe(rows, Threat(norm="Linf", eps=("1/2",)), HALF_DOMAIN, "pgd", steps=20))
     return found
 
 
 def _probe(rows: np.ndarray, threat: Threat, name: str, attack: str, **parameters: object) -> Probe:
-    stage = Stage(name, attack, threat.norm, {"loss": Loss.MARGIN, **parameters})
+    loss = {"loss": Loss.MARGIN} if CATALOGUE[attack].access == "white-box" else {}
+    stage = Stage(name, attack, threat.norm, {**loss, **parameters})
     eps = threat.eps[0].replace("/", "_")  # stored results are those of one eps
     return Probe(WorkItem(f"probe-{threat.norm}-{eps}-{name}", rows, (stage,)), threat)
 
@@ -142,7 +152,7 @@ def _run(engine: Engine, probe: Probe, checkpoints: Checkpoints) -> tuple[Progre
     traces: list[Traced] = []
 
     def attack(classifier: object) -> Progress:
-        traces.append(Traced(classifier))  # type: ignore[arg-type]
+        traces.append(Traced(classifier, examples.y))  # type: ignore[arg-type]
         return run_stage(
             probe.stage,
             examples,
@@ -155,8 +165,8 @@ def _run(engine: Engine, probe: Probe, checkpoints: Checkpoints) -> tuple[Progre
         )
 
     progress = engine.fitting(attack)
-    rise = traces[-1].late_rise(len(examples.index))
-    checkpoints.save_facts(_trace(probe), {}, late_rise=rise)  # first, so that a saved probe always has its trace
+    seen = {"late_rise": traces[-1].late_rise(len(examples.index)), "broken_at": traces[-1].broken_at}
+    checkpoints.save_facts(_trace(probe), {}, **seen)  # first, so that a saved probe always has its trace
     found = progress, [time.monotonic() - started]
     checkpoints.save(probe.item.name, *found)
     return found
@@ -170,13 +180,18 @@ def _measure_slopes(engine: Engine, item: WorkItem, checkpoints: Checkpoints) ->
     if checkpoints.load_facts(_SLOPES) is None:
         examples = engine.examples(item)
         found = engine.fitting(lambda classifier: slopes(classifier, examples.x, examples.y))
-        checkpoints.save_facts(_SLOPES, {}, **dataclasses.asdict(found))
+        rng = Random.keyed(engine.classifier.xp, engine.spec.seed, "jumps", examples.index)
+        around = engine.fitting(lambda c: jumps(c, examples.x, examples.y, rng, engine.spec.width))
+        checkpoints.save_facts(_SLOPES, {}, jumps=around, **dataclasses.asdict(found))
 
 
-def load_slopes(checkpoints: Checkpoints) -> Slopes | None:
-    """What was measured, or None."""
+def load_slopes(checkpoints: Checkpoints) -> tuple[Slopes, np.ndarray] | None:
+    """What was measured of the gradients and what `jumps` gave, or None."""
     stored = checkpoints.load_facts(_SLOPES)
-    return None if stored is None else Slopes(**stored[0])
+    if stored is None:
+        return None
+    around = stored[0].pop("jumps")
+    return Slopes(**stored[0]), around
 
 
 def load_probed(todo: list[Probe], checkpoints: Checkpoints) -> dict[str, Probed]:
@@ -191,6 +206,7 @@ def load_probed(todo: list[Probe], checkpoints: Checkpoints) -> dict[str, Probed
                 stage=probe.stage,
                 broken=np.isfinite(progress.best[probe.threat.norm].distance),
                 late_rise=trace[0]["late_rise"],
+                broken_at=trace[0]["broken_at"],
                 forwards=progress.rows[0].forwards,
                 backwards=progress.rows[0].backwards,
             )

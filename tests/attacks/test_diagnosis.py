@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from auditor.attacks.diagnosis import Slopes, Traced, slopes
+from auditor.attacks.diagnosis import Slopes, Traced, jumps, slopes
 from auditor.attacks.pgd import pgd
 from auditor.attacks.random import Random
 from auditor.classifier import Evaluation
@@ -77,8 +77,8 @@ class Scripted:
 
 
 def late_rise(losses, rows=2, stopped_at=None):
-    traced = Traced(Scripted(losses))
     x, y = np.zeros((rows, 1), np.float32), np.zeros(rows, np.int64)
+    traced = Traced(Scripted(losses), y)
     for step in range(len(losses)):
         active = np.array([True] * (rows - 1) + [stopped_at is None or step < stopped_at])
         traced.gradient(x, y, Loss.MARGIN, active=active)
@@ -103,7 +103,7 @@ def test_rows_that_stopped_early_or_met_an_undefined_loss_have_no_late_rise():
 
 
 def test_an_attack_that_made_no_step_has_no_late_rise():
-    assert np.isnan(Traced(Affine((6,), 3)).late_rise(4)).all()
+    assert np.isnan(Traced(Affine((6,), 3), np.zeros(4, np.int64)).late_rise(4)).all()
 
 
 def test_tracing_changes_nothing_that_an_attack_finds():
@@ -112,7 +112,42 @@ def test_tracing_changes_nothing_that_an_attack_finds():
     rng = Random.keyed(np, 0, "pgd", np.arange(len(X)))
     bare, traced = (
         pgd(each, X, y, eps=np.full(len(X), 0.05), norm="Linf", rng=rng, steps=8)
-        for each in (classifier, Traced(classifier))
+        for each in (classifier, Traced(classifier, y))
     )
     assert np.array_equal(bare.x_adv, traced.x_adv)
     assert np.array_equal(bare.found, traced.found)
+
+
+def test_a_trace_tells_the_call_at_which_each_row_was_first_broken():
+    classifier = Affine((6,), 2)
+    y = classifier.scores(X).argmax(axis=1)
+    traced = Traced(classifier, y)
+    across = X + 2 * (classifier.W[1 - y] - classifier.W[y])  # far over the boundary
+    traced.logits(X)
+    first, second = np.arange(len(X)) < 4, np.arange(len(X)) < 8
+    traced.gradient(across, y, Loss.MARGIN, active=first)
+    traced.logits(across, active=second)
+    assert traced.broken_at.tolist() == [1] * 4 + [2] * 4 + [-1] * 4
+
+
+class Rippled(Affine):
+    """An affine classifier with a ripple that no gradient of the whole would show."""
+
+    def scores(self, flat):
+        ripple = np.sin(flat * np.float32(1e5)).sum(axis=1, keepdims=True) * np.float32([1, -1, 1])
+        return super().scores(flat) + 5 * ripple
+
+
+def around(classifier):
+    rng = Random.keyed(np, 0, "jumps", np.arange(len(X)))
+    return jumps(classifier, X, classifier.scores(X).argmax(axis=1), rng, 1.0)
+
+
+def test_the_margin_of_a_smooth_loss_hardly_moves_nearby_and_that_of_a_rough_one_does():
+    smooth, exact = Affine((6,), 2), Affine((6,), 2).exact(X, Affine((6,), 2).scores(X).argmax(axis=1), "Linf")
+    assert (around(smooth) <= 1e-3 / exact).all()
+    assert np.median(around(Rippled((6,), 3))) > 0.1
+
+
+def test_a_margin_that_is_undefined_nearby_has_no_size():
+    assert np.isnan(around(Undefined((6,), 3, edge=-1.0))).all()

@@ -16,7 +16,8 @@ CASES = [
     if norm != "L0"  # see test_few_features
 ]
 # Multiples of the exact distance at which an attack must succeed: a perturbation of equal size everywhere is longer
-# than the shortest. Square's patches are wider than these few features; tests of fixed budgets ask how far it comes.
+# than the shortest. Square's patches are wider than these few features; tests of fixed budgets ask how far it comes. Noise
+# goes nowhere in particular.
 REACH = {("sign-hunter", "L2"): 2.0}
 
 
@@ -32,7 +33,7 @@ def clean(classifier, n, seed=0):
 @pytest.mark.parametrize(
     ("shape", "classes", "n"), [((7,), 2, 8), ((2, 3, 4), 2, 3), ((4, 3), 3, 1), ((6,), 10, 8), ((2, 3, 3), 100, 3)]
 )
-@pytest.mark.parametrize(("name", "norm"), [case for case in CASES if case[0] != "square"])
+@pytest.mark.parametrize(("name", "norm"), [case for case in CASES if case[0] not in ("square", "noise")])
 def test_what_lies_beyond_the_exact_distance_is_found_without_gradients(name, norm, shape, classes, n, rng):
     classifier = Masked(shape, classes)
     x, y = clean(classifier, n)
@@ -45,6 +46,14 @@ def test_what_lies_beyond_the_exact_distance_is_found_without_gradients(name, no
     assert classifier.backwards == 0
     below = attack(name, classifier, x, y, norm=norm, rng=rng(n), eps=0.99 * exact, queries=100)
     assert not below.found.any()
+
+
+@pytest.mark.parametrize("norm", ["Linf", "L2"])
+def test_noise_finds_what_fills_a_large_share_of_the_ball(norm, rng):
+    classifier = Masked((2,), 2)
+    x, y = clean(classifier, 8)
+    eps = 4 * classifier.exact(x, y, norm)
+    assert attack("noise", classifier, x, y, norm=norm, rng=rng(8), eps=eps, queries=100).found.all()
 
 
 @pytest.mark.parametrize(("name", "norm"), CASES)

@@ -166,3 +166,38 @@ def test_a_check_that_was_not_made_says_why_and_is_no_finding():
     check = checks.not_made("half-domain-accuracy", "the inputs have no domain")
     assert "no domain" in check.message
     assert findings([check.as_json()]) == []
+
+
+def test_a_loss_that_jumps_on_many_examples_is_a_warning():
+    assert checks.loss_jumps(np.where(rows(30), 0.5, 0.01)).severity == "warning"
+    assert checks.loss_jumps(np.where(rows(30), np.nan, 0.01)).severity == "warning"
+    assert checks.loss_jumps(np.where(rows(5), 0.5, 0.01)).severity == "info"
+
+
+def test_adversarial_examples_that_were_met_and_lost_are_a_warning():
+    assert checks.silent_success(rows(40), rows(37)).severity == "warning"
+    assert checks.silent_success(rows(40), rows(40)).severity == "info"
+    assert checks.silent_success(rows(40), rows(60)).evidence["silent"] == 0
+
+
+def test_examples_that_no_unlimited_attack_breaks_are_an_error():
+    assert checks.never_broken(["L2"], np.where(rows(2), np.inf, 0.3)).severity == "error"
+    assert checks.never_broken(["L2"], np.where(rows(1), np.inf, 0.3)).severity == "info"
+
+
+def test_starts_that_still_break_more_when_doubled_are_a_warning():
+    assert checks.restarts_help("0.1", "Linf", rows(30), rows(40)).severity == "warning"
+    assert checks.restarts_help("0.1", "Linf", rows(30), rows(34)).severity == "info"
+
+
+def test_a_surrogate_whose_points_do_not_transfer_is_a_warning_where_nothing_else_follows_gradients():
+    assert checks.transfers("t", "Linf", "0.1", 50, 2, alone=True).severity == "warning"
+    assert checks.transfers("t", "Linf", "0.1", 50, 2, alone=False).severity == "info"
+    assert checks.transfers("t", "Linf", "0.1", 50, 25, alone=True).severity == "info"
+    assert checks.transfers("t", "Linf", "0.1", 0, 0, alone=True).severity == "info"
+
+
+def test_noise_that_breaks_what_gradients_leave_is_a_warning_of_its_own():
+    stood, followed = np.where(rows(3), -1, 0), np.zeros(100, np.int64)
+    found = checks.beats_gradients("noise", "Linf", ("0.1",), stood, followed, check="noise-beats-white-box")
+    assert (found.check, found.severity) == ("noise-beats-white-box", "warning")

@@ -68,13 +68,14 @@ def honest(tmp_path_factory):
 
 def test_an_honest_model_has_a_clean_diagnosis_in_which_every_check_was_made(honest):
     assert unclean(honest) == set()
-    assert [c.message for c in honest.diagnosis.checks if c.message.startswith("not made")] == []
+    left_out = {c.check for c in honest.diagnosis.checks if c.message.startswith("not made")}
+    assert left_out == {"doubling-restarts", "transfer-failure"}
     assert len(honest.diagnosis.subsample) == 100
 
 
 def test_probes_are_reported_apart_from_the_attacks_with_their_cost(honest):
     probes = {row["attack"]: row for row in honest.diagnosis.probes}
-    assert list(probes) == ["fgsm", "pgd-20", "pgd-40", "pgd-half-domain"]
+    assert list(probes) == ["fgsm", "pgd-20", "pgd-40", "noise", "pgd-half-domain"]
     assert {row["attack"] for row in honest.diagnosis.attacks} == {"minimal-apgd", "square"}
     assert probes["pgd-half-domain"]["eps"] == ["1/2"]
     assert probes["fgsm"]["backwards"] == 100
@@ -87,6 +88,22 @@ def test_probes_look_where_white_box_attacks_leave_nearest_to_half(honest):
     left = dict(zip(white["eps"], white["accuracy"], strict=True))
     (eps,) = honest.diagnosis.probes[0]["eps"]
     assert abs(left[eps] - 0.5) == min(abs(value - 0.5) for value in left.values())
+
+
+def test_more_starts_are_tried_above_quick(tmp_path):
+    report = audited(
+        tmp_path, upload(f"{AFFINE} y = Identity(a)"), attacks=("fgsm", "minimal-apgd"), preset="standard"
+    )
+    assert "pgd-restarts" in [row["attack"] for row in report.diagnosis.probes]
+    assert "doubling PGD's starts" in said(report, "doubling-restarts")
+    assert report.diagnosis.probes[3]["forwards"] > 10 * 100  # noise
+
+
+def test_a_loss_full_of_steps_is_unstable(tmp_path):
+    # A true gradient beside a staircase whose steps nobody sees, and which has none.
+    stairs = f"u = Mul(x, w) f = Floor(u) s = Mul(f, h) e = Mul(u, h) t = Sub(s, e) r = MatMul(t, R) {AFFINE} y = Add(a, r)"
+    report = audited(tmp_path, upload(stairs, w=2000.0, h=0.3, R=R))
+    assert {"unstable-loss", "gradient"} & unclean(report)
 
 
 def test_saturated_activations_are_an_error(tmp_path):
@@ -142,7 +159,7 @@ def test_a_random_model_is_told_and_passes_no_gate(tmp_path):
 def test_without_a_domain_there_is_no_half_of_it(tmp_path):
     report = audited(tmp_path, upload(f"{AFFINE} y = Identity(a)"), domain=None)
     assert said(report, "half-domain-accuracy").startswith("not made: the inputs have no domain")
-    assert [row["attack"] for row in report.diagnosis.probes] == ["fgsm", "pgd-20", "pgd-40"]
+    assert [row["attack"] for row in report.diagnosis.probes] == ["fgsm", "pgd-20", "pgd-40", "noise"]
 
 
 def test_without_a_black_box_attack_the_comparison_says_that_it_was_not_made(tmp_path):

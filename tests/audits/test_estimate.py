@@ -40,6 +40,7 @@ def passes(**fields):
         ("cw", {"searches": 3, "steps": 20}, 10, Passes(61, 61)),
         ("mi-fgsm", {"steps": 10}, 10, Passes(11, 10)),
         ("hop-skip-jump", {"queries": 300}, 10, Passes(300, 0)),
+        ("noise", {}, 10, Passes(1000, 0)),
         ("square", {"queries": 100, "layout": "NCHW"}, 10, Passes(100, 0)),
         ("transfer-mi-fgsm", {}, 10, Passes(12, 10)),
         ("transfer-vmi-fgsm", {"steps": 3}, 10, Passes(45, 43)),
