@@ -45,7 +45,7 @@ def request(options: Mapping[str, Any], spec: Path | None = None) -> Request:
         baseline=_path(words.get("baseline")),
         margin=_margin(words.get("margin", 0.02)),
         allow_chance=words.get("allow_chance") is True,
-        surrogates=tuple(_surrogate(str(text)) for text in words.get("surrogate", ())),
+        surrogates=tuple(surrogate_of(said) for said in words.get("surrogate", ())),
         settings=settings,
     )
 
@@ -164,6 +164,11 @@ def spelled(preprocessing: Preprocessing) -> dict[str, str]:
     return {name: _spelled(value) for name, value in declared.items()}
 
 
+def spelled_normalisation(normalisation: Normalisation | None) -> dict[str, str]:
+    """The words mean and std, as `surrogate_of` reads them."""
+    return {} if normalisation is None else {name: _spelled(value) for name, value in normalisation}
+
+
 def _spelled(value: object) -> str:
     return ",".join(map(repr, value)) if isinstance(value, tuple) else str(value)
 
@@ -177,14 +182,20 @@ def _scale(text: object) -> float:
         ) from None
 
 
-def _surrogate(text: str) -> SurrogateChoice:
-    """MODEL, or MODEL:mean=0.5,0.5,0.5:std=0.2,0.2,0.2."""
-    path, *declared = re.split(r":(?=(?:mean|std)=)", text)
-    words = dict(part.split("=", 1) for part in declared)
-    if words and words.keys() != {"mean", "std"}:
-        raise SpecError(f"--surrogate {text} declares half of a normalisation; write MODEL:mean=0.5:std=0.25")
+def surrogate_of(said: object) -> SurrogateChoice:
+    """MODEL, or MODEL:mean=0.5,0.5,0.5:std=0.2,0.2,0.2, or the same as a mapping of model, mean and std."""
+    if isinstance(said, Mapping):
+        words = dict(said)
+    else:
+        path, *declared = re.split(r":(?=(?:mean|std)=)", str(said))
+        words = {"model": path, **dict(part.split("=", 1) for part in declared)}
+    path = str(words.pop("model", ""))
+    if not path or words.keys() - {"mean", "std"}:
+        raise SpecError(f"--surrogate {said} is not understood; write MODEL or MODEL:mean=0.5:std=0.25")
     if not words:
         return SurrogateChoice(Path(path))
+    if len(words) == 1:
+        raise SpecError(f"--surrogate {path} declares half of a normalisation; write MODEL:mean=0.5:std=0.25")
     mean, std = (_numbers(words[name], f"--surrogate {path}:{name}") for name in ("mean", "std"))
     return SurrogateChoice(Path(path), Normalisation(mean=mean, std=std))
 

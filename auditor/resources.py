@@ -91,14 +91,24 @@ class Version(Resource):
 
 
 class Model(Resource):
-    """A name and its versions. latest: the newest version, whatever its state."""
+    """A name and its versions. latest: the newest version, whatever its state. surrogate: whether the versions may stand
+    in for other models of the project in transfer attacks."""
 
     id: str
     name: str
     aliases: dict[str, int]
     versions: int
     latest: Version | None
+    surrogate: bool = False
     created_at: datetime
+
+
+class ModelChange(Body):
+    """surrogate: whether the model's versions may stand in for others in audits that are asked for from now on."""
+
+    model_config = _example(surrogate=True)
+
+    surrogate: bool
 
 
 class NewAlias(Body):
@@ -121,11 +131,21 @@ class Dataset(Resource):
     created_at: datetime
 
 
+class NamedSurrogate(Body):
+    """A model of the project that stands in for the audited one, named as that one is, and whose owners allow it.
+    mean, std: the normalisation that is declared for it, both or none; see NewAudit."""
+
+    model: str = Field(max_length=500)
+    mean: str | None = None
+    std: str | None = None
+
+
 class NewAudit(Body):
     """An audit as asked for: the options of `auditor audit`, with underscores for hyphens.
 
     model: NAME (its latest version), NAME@NUMBER, NAME@ALIAS or a version's id; data: a dataset's name or id;
-    baseline: the id of a finished audit that the model must not fall behind, or NAME@ALIAS for the last of that version.
+    baseline: the id of a finished audit that the model must not fall behind, or NAME@ALIAS for the last of that version;
+    surrogates: whose gradients transfer attacks follow, the mean of all of them.
     """
 
     model_config = _example(
@@ -145,6 +165,7 @@ class NewAudit(Body):
     eps: list[str] = Field(default=[], max_length=10)
     preset: str | None = None
     attack: list[str] = Field(default=[], max_length=100)
+    surrogates: list[NamedSurrogate] = Field(default=[], max_length=10)
     domain: str | None = None
     mean: str | None = None
     std: str | None = None

@@ -40,6 +40,9 @@ async def upload(
     input: Word = None,
     output: Word = None,
     layout: Layout | None = None,
+    surrogate: Annotated[
+        bool | None, Query(description="Whether the versions of this name may stand in for other models")
+    ] = None,
     upload: Annotated[str | None, Query(description="Instead of a body: the id of a finished upload")] = None,
     wait: Wait = 10.0,
 ) -> resources.Version:
@@ -48,7 +51,7 @@ async def upload(
     The answer comes when the file was checked: it is `ready`, with what was found out about it, or `refused`, with the
     reason.
     """
-    new = models.NewVersion.checked(name, filename, input, output, layout)
+    new = models.NewVersion.checked(name, filename, input, output, layout, surrogate)
     sha256, size = await keep(request, service, caller.project_id, upload, service.settings.max_model_bytes)
     made = await run_in_threadpool(models.add, service, caller.project_id, new, sha256, size, upload)
     response.headers["Location"] = f"/api/v1/models/{quote(made.model, safe='')}/versions/{made.number}"
@@ -73,6 +76,13 @@ def index(
 @router.get("/{model}", summary="A model and its newest version")
 def show(model: Model, caller: Reader, service: ServiceDep) -> resources.Model:
     return models.show(service, caller.project_id, model)
+
+
+@router.patch("/{model}", summary="Say whether a model may stand in for others")
+def change(model: Model, body: resources.ModelChange, caller: Writer, service: ServiceDep) -> resources.Model:
+    """An audit names models that may do so as its `surrogates`: their gradients are followed in transfer attacks.
+    Audits that were asked for before are not changed."""
+    return models.change(service, caller.project_id, model, body)
 
 
 @router.delete("/{model}", status_code=204, summary="Delete a model and everything derived from it")

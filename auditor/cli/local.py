@@ -14,10 +14,6 @@ Data = Annotated[
     typer.Argument(metavar="DATA", help=".npz with x and y, .npy, folder or .zip of images, .csv, .parquet."),
 ]
 Spec = Annotated[Path | None, Option(help="A YAML file with these options; options given here win.")]
-Surrogate = Annotated[
-    list[str] | None,
-    Option(help="A model of the same task whose gradients are followed in its place, MODEL[:mean=M:std=S]; repeat."),
-]
 Json = Annotated[bool, Option("--json", help="Print the report to stdout.")]
 
 
@@ -28,7 +24,6 @@ def audit(
     *,
     spec: Spec = None,
     out: Annotated[Path | None, Option(help="The folder for the report (default audit-MODEL).")] = None,
-    surrogate: Surrogate = None,
     json: Json = False,
     **words: Unpack[AuditOptions],
 ) -> int:
@@ -39,7 +34,7 @@ def audit(
     from auditor import options as requests
     from auditor.terminal import audit_in_terminal
 
-    asked = requests.request({**words, "model": model, "data": data, "out": out, "surrogate": surrogate}, spec)
+    asked = requests.request({**words, "model": model, "data": data, "out": out}, spec)
     return audit_in_terminal(asked, print_json=json)
 
 

@@ -18,6 +18,12 @@ class AuditOptions(TypedDict):
     eps: Annotated[list[str] | None, Option(help="Such as 1/255,2/255,8/255, in widths of the domain.")]
     preset: Annotated[str | None, Option(help="quick or standard (default).")]
     attack: Annotated[list[str] | None, Option(help="Run this attack instead of the preset's; repeat.")]
+    surrogate: Annotated[
+        list[str] | None,
+        Option(
+            help="A model of the same task whose gradients are followed in its place, MODEL[:mean=M:std=S]; repeat."
+        ),
+    ]
     domain: Annotated[str | None, Option(help="The box that inputs live in: 0,1 or none.")]
     mean: Annotated[str | None, Option(help="Declared normalisation, per channel: 0.485,0.456,0.406.")]
     std: Annotated[str | None, Option(help="Declared normalisation, per channel.")]

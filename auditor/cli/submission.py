@@ -8,9 +8,11 @@ from auditor import resources, terminal
 from auditor.cli.packing import packed
 from auditor.client import Client
 from auditor.errors import InputError
-from auditor.options import preprocessing_of, spelled
+from auditor.options import preprocessing_of, spelled, spelled_normalisation, surrogate_of
 from auditor.report.document import read_report
+from auditor.request import SurrogateChoice
 
+_NAMING_FILES = ("labels", "preprocessor", "baseline", "surrogate")
 _FORMS = (".onnx", ".npz", ".npy", ".zip", ".csv", ".tsv", ".parquet", ".pq")
 
 
@@ -25,16 +27,18 @@ def submit(
 ) -> resources.Audit:
     """Upload what are files, and ask for the audit. Raises InputError for what is neither a file nor a reference."""
     said = _without_paths(words)
-    version = _model(client, model, said, name)
+    choices = {key: said.get(key) for key in ("input", "output", "layout")}
+    version = _model(client, model, name=name, **choices)
     dataset = _dataset(client, data, words.get("labels"))
-    audit = client.audit(version, dataset, idempotency_key=idempotency_key, **said)
+    surrogates = [_surrogate(client, surrogate_of(one)) for one in words.get("surrogate", ())]
+    audit = client.audit(version, dataset, idempotency_key=idempotency_key, surrogates=surrogates, **said)
     terminal.say_chosen(audit.chosen)
     return audit
 
 
 def _without_paths(words: Mapping[str, Any]) -> dict[str, Any]:
     """The words as the service takes them: the files that they name are read here."""
-    said = {name: value for name, value in words.items() if name not in ("labels", "preprocessor", "baseline")}
+    said = {name: value for name, value in words.items() if name not in _NAMING_FILES}
     preprocessing = preprocessing_of(words)
     if preprocessing is not None:
         said |= spelled(preprocessing)
@@ -49,15 +53,18 @@ def _baseline(text: Path | str) -> str:
     return read_report(path).audit.id if path.is_file() else str(text)
 
 
-def _model(client: Client, text: str, words: Mapping[str, Any], name: str | None) -> resources.Version | str:
+def _surrogate(client: Client, choice: SurrogateChoice) -> dict[str, Any]:
+    """A model that is there already, or a file, which is uploaded to stand in for others."""
+    model = _model(client, str(choice.path), surrogate=True)
+    return {"model": model, **spelled_normalisation(choice.normalisation)}
+
+
+def _model(client: Client, text: str, **said: Any) -> resources.Version | str:
     path = Path(text)
     if not _is_here(path):
         return text
-    choices = {key: words.get(key) for key in ("input", "output", "layout")}
     with terminal.bar("bytes", path.name) as move:
-        return client.upload_model(
-            path, name=name, **choices, progress=lambda done, size: move(path.name, done, size)
-        )
+        return client.upload_model(path, **said, progress=lambda done, size: move(path.name, done, size))
 
 
 def _dataset(client: Client, text: str, labels: Path | str | None) -> resources.Dataset | str:

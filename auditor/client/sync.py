@@ -79,6 +79,7 @@ class Client:
 
     models = _iterates(naming.models)
     model = _does(naming.model)
+    change_model = _does(naming.change_model)
     versions = _iterates(naming.versions)
     version = _does(naming.version)
     set_alias = _does(naming.set_alias)

@@ -1,6 +1,6 @@
 """New audits: as asked for, or a finished one with more epsilons or examples."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from sqlalchemy.orm import Session
@@ -11,12 +11,12 @@ from auditor.operations.errors import Conflict, NotFound, StillChecking, Unaccep
 from auditor.operations.service import Service
 from auditor.spec import AuditSpec, Threat, build, digest
 from auditor.store.queries import audits as queries
-from auditor.store.tables import Audit, Dataset, Version
+from auditor.store.tables import Audit, Dataset, Model, Surrogate, Version
 
 _SETTLE_PRIORITY = 100  # somebody waits for the answer
 _MOST_EPS = 200  # per norm
 _WORKER_SECONDS = 60.0  # a worker that has not reported for longer is not there
-_NOT_WORDS = {"model", "data", "baseline", "priority"}
+_NOT_WORDS = {"model", "data", "baseline", "priority", "surrogates"}
 
 
 def create(service: Service, project_id: str, asked: resources.NewAudit, key: str | None = None) -> str:
@@ -26,7 +26,7 @@ def create(service: Service, project_id: str, asked: resources.NewAudit, key: st
     """
     said = asked.model_dump(exclude=_NOT_WORDS)
     words = {name: value for name, value in said.items() if not (value is None or value is False or value == [])}
-    _check(words)
+    _check(words, asked.surrogates)
 
     def make(session: Session) -> dict[str, Any]:
         version = models.resolve_version(session, project_id, asked.model)
@@ -39,6 +39,7 @@ def create(service: Service, project_id: str, asked: resources.NewAudit, key: st
             "words": words,
             "priority": asked.priority,
             "baseline_id": _baseline(session, project_id, asked.baseline),
+            "surrogates": [_stand_in(session, project_id, named) for named in asked.surrogates],
         }
 
     return _once(service, project_id, key, asked.model_dump(mode="json"), make)
@@ -53,17 +54,22 @@ def extend(
     """
     with service.database.reading() as session:
         found = queries.one(session, project_id, audit_id)
+        named = [
+            resources.NamedSurrogate(model=row.version_id, **row.normalisation)
+            for row, _ in queries.surrogates(session, audit_id)
+        ]
     if found is None:
         raise NotFound(f"there is no audit {audit_id} in this project")
     before = found.audit
     if before.state != "done":
         raise Conflict(f"audit {audit_id} is {before.state}; one that is done can be extended")
     words = _extended(before, more)
-    _check(words)
+    _check(words, named)
 
-    def make(_session: Session) -> dict[str, Any]:
+    def make(session: Session) -> dict[str, Any]:
         kept = {name: getattr(before, name) for name in ("version_id", "dataset_id", "priority", "baseline_id")}
-        return {**kept, "words": words, "extends_id": before.id}
+        surrogates = [_stand_in(session, project_id, one) for one in named]
+        return {**kept, "words": words, "extends_id": before.id, "surrogates": surrogates}
 
     return _once(service, project_id, key, [audit_id, more.model_dump(mode="json")], make)
 
@@ -89,17 +95,33 @@ def _once(
     return audit.id
 
 
-def _check(words: dict[str, Any]) -> None:
+def _check(words: dict[str, Any], surrogates: Sequence[resources.NamedSurrogate]) -> None:
     """SpecError for what is wrong whatever the model and the data are."""
     from auditor.options import request
     from auditor.request import specify
 
-    asked = request({**words, "model": "model", "data": "data"})
+    named = [one.model_dump(exclude_none=True) for one in surrogates]
+    asked = request({**words, "model": "model", "data": "data", "surrogate": named})
     # Which preset's threats stand in for those that are chosen by the data makes no difference to what is refused.
     spec = specify(asked, asked.threat or "image-8bit")
     for threat in spec.threats:
         if len(threat.eps) > _MOST_EPS:
             raise Unacceptable(f"{len(threat.eps)} eps for {threat.norm} are too many; give at most {_MOST_EPS}")
+
+
+def _stand_in(session: Session, project_id: str, named: resources.NamedSurrogate) -> Surrogate:
+    """Raises NotFound, Conflict, and Unacceptable for a model that was not opened to this."""
+    version = models.resolve_version(session, project_id, named.model)
+    model = session.get_one(Model, version.model_id)
+    if not model.surrogate:
+        raise Unacceptable(
+            f"the model {model.name} is not open to stand in for others; PATCH /api/v1/models/{model.name} with "
+            '{"surrogate": true} opens it, and so does an upload with surrogate=true'
+        )
+    _require_ready("the surrogate", named.model, version)
+    return Surrogate(
+        version_id=version.id, normalisation=named.model_dump(include={"mean", "std"}, exclude_none=True)
+    )
 
 
 def _require_ready(kind: str, reference: str, row: Version | Dataset) -> None:

@@ -31,11 +31,11 @@ def delete_audit(service: Service, project_id: str, audit_id: str) -> None:
 
 
 def delete_version(service: Service, project_id: str, version_id: str) -> None:
-    """Delete a version of a model and every audit of it. Raises NotFound, and Conflict while a worker is at it or one
+    """Delete a version of a model and every audit of it or with it as a surrogate. Raises NotFound, and Conflict while a worker is at it or one
     of its audits is not finished."""
     with service.database.transaction() as session:
         version = _found(queries.lock_version(session, project_id, version_id), "version", version_id)
-        audits, files = _derived(session, [version])
+        audits, files = _delete_derived(session, [version])
         queries.remove(session, Version, [version.id])
     _erase(service, audits, files)
 
@@ -44,7 +44,7 @@ def delete_model(service: Service, project_id: str, model_id: str) -> None:
     """Delete a model, its versions and every audit of them. Raises as delete_version does."""
     with service.database.transaction() as session:
         model = _found(queries.lock_model(session, project_id, model_id), "model", model_id)
-        audits, files = _derived(session, queries.lock_versions(session, model.id))
+        audits, files = _delete_derived(session, queries.lock_versions(session, model.id))
         queries.remove(session, Model, [model.id])
     _erase(service, audits, files)
 
@@ -53,7 +53,7 @@ def delete_dataset(service: Service, project_id: str, dataset_id: str) -> None:
     """Delete a dataset and every audit with it. Raises as delete_version does."""
     with service.database.transaction() as session:
         dataset = _found(queries.lock_dataset(session, project_id, dataset_id), "dataset", dataset_id)
-        audits, files = _derived(session, [dataset])
+        audits, files = _delete_derived(session, [dataset])
         queries.remove(session, Dataset, [dataset.id])
     _erase(service, audits, files)
 
@@ -78,8 +78,8 @@ def _found(row: T | None, what: str, wanted: str) -> T:
     return row
 
 
-def _derived(session: Session, of: Sequence[Version] | Sequence[Dataset]) -> tuple[list[str], list[Reference]]:
-    """The audits that go with these rows, and the blobs of both. Raises Conflict."""
+def _delete_derived(session: Session, of: Sequence[Version] | Sequence[Dataset]) -> tuple[list[str], list[Reference]]:
+    """Delete the audits that go with these rows; their ids, and the blobs of both. Raises Conflict."""
     if not of:
         return [], []
     table = type(of[0])
@@ -88,7 +88,9 @@ def _derived(session: Session, of: Sequence[Version] | Sequence[Dataset]) -> tup
     column = Item.version_id if table is Version else Item.dataset_id
     if queries.at_work(session, column, [row.id for row in of]):
         raise Conflict("a worker is checking it right now; try again when that has ended")
-    return [audit.id for audit in audits], [*files, *(Reference(row.sha256, row.created_at) for row in of)]
+    gone = [audit.id for audit in audits]
+    queries.remove(session, Audit, gone)
+    return gone, [*files, *(Reference(row.sha256, row.created_at) for row in of)]
 
 
 def _released(session: Session, audits: Sequence[Audit]) -> list[Reference]:

@@ -19,21 +19,29 @@ from auditor.store.queries import models as queries
 
 @dataclass(frozen=True)
 class NewVersion:
-    """What is said of an uploaded model. input, output, layout: where the file leaves a choice."""
+    """What is said of an uploaded model. input, output, layout: where the file leaves a choice. surrogate: whether the
+    versions of this name may stand in for other models; None leaves that as it is."""
 
     name: str
     filename: str
     input: str | None = None
     output: str | None = None
     layout: Layout | None = None
+    surrogate: bool | None = None
 
     @classmethod
     def checked(
-        cls, name: str, filename: str | None, input: str | None, output: str | None, layout: Layout | None
+        cls,
+        name: str,
+        filename: str | None,
+        input: str | None,
+        output: str | None,
+        layout: Layout | None,
+        surrogate: bool | None,
     ) -> "NewVersion":
         """Raises Unacceptable. filename: NAME.onnx unless given."""
         name = checked_name(name, "model")
-        return cls(name, checked_filename(filename or f"{name}.onnx"), input, output, layout)
+        return cls(name, checked_filename(filename or f"{name}.onnx"), input, output, layout, surrogate)
 
 
 def add(
@@ -56,6 +64,8 @@ def add(
             output=new.output,
             layout=new.layout,
         )
+        if new.surrogate is not None:
+            session.get_one(tables.Model, model_id).surrogate = new.surrogate
         check(session, project_id, version_id=version_id)
     return show_version(service, project_id, model_id, number)
 
@@ -92,6 +102,13 @@ def show(service: Service, project_id: str, model: str) -> resources.Model:
     """Raises NotFound."""
     with service.database.reading() as session:
         return _shown(session, [resolve(session, project_id, model)])[0]
+
+
+def change(service: Service, project_id: str, model: str, asked: resources.ModelChange) -> resources.Model:
+    """Raises NotFound."""
+    with service.database.transaction() as session:
+        resolve(session, project_id, model).surrogate = asked.surrogate
+    return show(service, project_id, model)
 
 
 def list_versions(
@@ -161,6 +178,7 @@ def _shown(session: Session, models: Sequence[tables.Model]) -> list[resources.M
             aliases={pointer.alias: pointer.number for pointer in pointers if pointer.model_id == model.id},
             versions=counts.get(model.id, 0),
             latest=_shown_version(model, newest[model.id], pointers) if model.id in newest else None,
+            surrogate=model.surrogate,
             created_at=moment(model.created_at),
         )
         for model in models

@@ -124,7 +124,8 @@ class Piece(Table):
 
 
 class Model(Table):
-    """A name for a sequence of versions. numbers: how many were ever given, so that none is given twice."""
+    """A name for a sequence of versions. numbers: how many were ever given, so that none is given twice. surrogate:
+    whether its versions may stand in for other models of the project in their audits."""
 
     __tablename__ = "model"
     __table_args__ = (UniqueConstraint("project_id", "name"),)
@@ -132,6 +133,7 @@ class Model(Table):
     project_id: Mapped[str] = _owner("project.id")
     name: Mapped[str] = mapped_column(String(200))
     numbers: Mapped[int] = mapped_column(default=0)
+    surrogate: Mapped[bool] = mapped_column(default=False)
     created_at: Mapped[float]
 
 
@@ -216,6 +218,17 @@ class Audit(Table):
     created_at: Mapped[float]
     started_at: Mapped[float | None]
     finished_at: Mapped[float | None]
+
+
+class Surrogate(Table):
+    """A version that stands in for the audited one in the transfer attacks of an audit. normalisation: the options mean
+    and std, where they were given for it."""
+
+    __tablename__ = "surrogate"
+    audit_id: Mapped[str] = mapped_column(String(36), ForeignKey("audit.id", ondelete="CASCADE"), primary_key=True)
+    position: Mapped[int] = mapped_column(primary_key=True)
+    version_id: Mapped[str] = _owner("version.id")
+    normalisation: Mapped[dict[str, Any]] = mapped_column(default=dict)
 
 
 class Spending(Table):

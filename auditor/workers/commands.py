@@ -1,7 +1,7 @@
 """What a child can be told to do: check a file, open an audit, and carry out one of its work items."""
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
@@ -68,15 +68,22 @@ class Commands:
         return {"name": name, **look(Path(path))}
 
     def open(
-        self, model: str, data: str, words: Facts, baseline: str | None = None, threads: int | None = None
+        self,
+        model: str,
+        data: str,
+        words: Facts,
+        baseline: str | None = None,
+        threads: int | None = None,
+        surrogates: Sequence[Facts] = (),
     ) -> Facts:
-        """Settle an audit in place of the one that was open. threads: where the words do not say.
+        """Settle an audit in place of the one that was open. threads: where the words do not say; surrogates: the path
+        of each as `model`, and the words mean and std where they were said of it.
 
         Its cost is measured only while it is not prepared.
         """
         self._opened = None  # its sessions make room first
         said = {name: value for name, value in words.items() if name not in _PATHS and value is not None}
-        paths = {"model": model, "data": data, "baseline": baseline, "out": str(Path.cwd())}
+        paths = {"model": model, "data": data, "baseline": baseline, "out": str(Path.cwd()), "surrogate": surrogates}
         request = options.request({"threads": threads, **said, **paths})
         asked = settle(request)
         subject, spec = asked.subject, asked.subject.spec

@@ -38,7 +38,7 @@ class Desk:
         return self._child.alive
 
     def file(self, file: File, role: str, stop: Callable[[], bool]) -> Path:
-        """A copy of stored bytes; role: model, data or baseline."""
+        """A copy of stored bytes; role: model, data, baseline or surrogate-N."""
         return inputs.fetch(self._service, file, self._folder / role, stop)
 
     def out(self, claim: Claim) -> Path:
@@ -57,6 +57,10 @@ class Desk:
                 "data": str(self.file(task.data, "data", stop)),
                 "words": task.words,
                 "baseline": baseline,
+                "surrogates": [
+                    {"model": str(self.file(one.file, f"surrogate-{position}", stop)), **one.normalisation}
+                    for position, one in enumerate(task.surrogates)
+                ],
             }
             self._opened = self.call(claim, command, stop)
         return self._opened

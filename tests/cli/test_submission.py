@@ -1,6 +1,7 @@
 """The words of a submission: what names files of this machine is read here."""
 
 import json
+from types import SimpleNamespace
 
 import pytest
 
@@ -59,3 +60,39 @@ def test_a_path_that_is_not_there_is_not_taken_for_a_name(text):
 @pytest.mark.parametrize("text", ["digits", "digits@prod", "digits@3", "01890000-0000-7000-8000-000000000000"])
 def test_a_name_is_not_taken_for_a_path(text):
     assert submission._is_here(submission.Path(text)) is False
+
+
+class Uploading:
+    """A client that notes what it was told to upload and to audit."""
+
+    def __init__(self):
+        self.uploaded, self.asked = [], None
+
+    def upload_model(self, path, *, progress, **said):
+        self.uploaded.append((path.name, said))
+        return f"id-of-{path.stem}"
+
+    def audit(self, model, data, **said):
+        self.asked = (model, data, said)
+        return SimpleNamespace(chosen=())
+
+
+@pytest.mark.parametrize(
+    "other", ["{folder}/other.onnx:mean=0.1,0.2:std=1,2", {"model": "{folder}/other.onnx", "mean": [0.1, 0.2], "std": [1, 2]}]
+)  # fmt: skip
+def test_a_surrogate_is_uploaded_to_stand_in_or_is_there_already(tmp_path, other):
+    (tmp_path / "other.onnx").touch()
+    if isinstance(other, dict):
+        other = {**other, "model": other["model"].format(folder=tmp_path)}
+    else:
+        other = other.format(folder=tmp_path)
+    client = Uploading()
+    words = {"surrogate": [other, "stored@prod"], "norm": ["Linf"]}
+    submission.submit(client, "digits", "digits", words, name=None, idempotency_key=None)
+    assert client.uploaded == [("other.onnx", {"surrogate": True})]
+    model, data, said = client.asked
+    assert (model, data, said["norm"], said.keys() & {"surrogate"}) == ("digits", "digits", ["Linf"], set())
+    assert said["surrogates"] == [
+        {"model": "id-of-other", "mean": "0.1,0.2", "std": "1.0,2.0"},
+        {"model": "stored@prod"},
+    ]

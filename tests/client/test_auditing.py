@@ -35,6 +35,20 @@ def test_options_travel_as_words(client, script):
     }
 
 
+def test_surrogates_are_named_as_models_are(client, script):
+    script.on("POST", "/audits", httpx.Response(201, json=audit()))
+    stored = resources.Version.model_validate(version())
+    scaled = {"model": stored, "mean": [0.5, 0.25], "std": 2}
+    client.audit("digits", "digits", surrogates=["other@prod", stored, scaled])
+    assert json.loads(script.requests[0].content)["surrogates"] == [
+        {"model": "other@prod"},
+        {"model": "version-id"},
+        {"model": "version-id", "mean": "0.5,0.25", "std": "2"},
+    ]
+    with pytest.raises(SpecError, match="--surrogates"):
+        client.audit("digits", "digits", surrogates=[{"model": "other", "scale": 1}])
+
+
 @pytest.mark.parametrize(
     ("options", "words"),
     [({"epsilon": "1"}, "--epsilon"), ({"batch_size": 0}, "--batch-size"), ({"device": "tpu"}, "--device")],

@@ -31,6 +31,19 @@ def test_a_model_is_sent_as_it_is_and_waited_for(client, script, tmp_path):
     assert seen == [(4, 4)]
 
 
+@pytest.mark.parametrize(("said", "sent"), [(None, None), (True, "true"), (False, "false")])
+def test_an_upload_says_whether_it_may_stand_in_for_others(client, script, said, sent):
+    script.on("POST", "/models", httpx.Response(201, json=version()))
+    client.upload_model(b"onnx", surrogate=said)
+    assert script.requests[0].url.params.get("surrogate") == sent
+
+
+def test_a_model_is_opened_to_stand_in_for_others(client, script):
+    script.on("PATCH", "/models/digits", {**model(), "surrogate": True})
+    assert client.change_model("digits", surrogate=True).surrogate
+    assert json.loads(script.requests[0].content) == {"surrogate": True}
+
+
 def test_bytes_go_by_the_name_that_is_given(client, script):
     script.on("POST", "/models", httpx.Response(201, json=version()))
     script.on("POST", "/datasets", httpx.Response(201, json=dataset()))

@@ -8,7 +8,7 @@ from auditor.operations.errors import Conflict, NotFound
 from auditor.store.artifacts import Incoming
 from auditor.store.database import now
 from auditor.store.queries import blobs
-from auditor.store.tables import Audit, Model, Project, Version
+from auditor.store.tables import Audit, Model, Project, Surrogate, Version
 from tests.operations.rows import audited, count, is_kept, item, keys, rows_left
 
 
@@ -36,6 +36,33 @@ def test_with_a_model_goes_everything_derived_from_it(service, project, what):
     left = {"dataset": 1, "blob": 1} | ({"model": 1} if what == "version" else {})
     assert rows_left(service) == left
     assert [sha256 for sha256 in made.files.values() if is_kept(service, sha256)] == [made.files["d"]]
+
+
+@pytest.mark.parametrize("what", ["model", "version"])
+@pytest.mark.parametrize("state", ["done", "running"])
+def test_a_model_that_stood_in_for_another_is_as_one_that_was_audited(service, project, what, state):
+    made, other = audited(service, project, state=state), audited(service, project, name="other", salt=b"2")
+    with service.database.transaction() as session:
+        session.add(Surrogate(audit_id=made.audit, position=0, version_id=other.version))
+    delete = getattr(deletion, f"delete_{what}")
+    if state == "running":
+        with pytest.raises(Conflict, match="running"):
+            delete(service, project.id, getattr(other, what))
+        assert count(service, Audit) == count(service, Version) == 2
+        return
+    delete(service, project.id, getattr(other, what))
+    assert count(service, Audit) == count(service, Surrogate) == 0
+    assert [name for name, sha256 in made.files.items() if is_kept(service, sha256)] == ["m", "d"]
+    assert [name for name, sha256 in other.files.items() if is_kept(service, sha256)] == ["d"]
+
+
+def test_an_audit_goes_and_its_surrogate_stays(service, project):
+    made, other = audited(service, project), audited(service, project, name="other", salt=b"2")
+    with service.database.transaction() as session:
+        session.add(Surrogate(audit_id=made.audit, position=0, version_id=other.version))
+    deletion.delete_model(service, project.id, made.model)
+    assert count(service, Surrogate) == 0
+    assert is_kept(service, other.files["m"])
 
 
 def test_with_a_dataset_goes_everything_derived_from_it(service, project):

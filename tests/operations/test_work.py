@@ -156,6 +156,26 @@ def test_preparation_puts_a_row_per_example_and_norm_and_an_item_per_slice(servi
     assert {row.name for row in rows(service, Item, kind="attack", state="queued")} == {"slice-00000", "slice-00001"}
 
 
+@pytest.mark.parametrize(("attack", "inherited"), [("fgsm", ["slice-00000"]), ("transfer-admix", [])])
+def test_more_examples_keep_the_slices_whose_attacks_do_not_use_the_others(
+    service, project, audit_id, take, attack, inherited
+):
+    stage = {"name": attack, "attack": attack, "norm": "Linf", "parameters": {}, "warm": False}
+    plan = PLAN | {"stages": [stage]}
+    answer = PREPARED | {"facts": PREPARED["facts"] | {"plan": plan}}
+    settling.settled(service, take(), SETTLED, 0.5)
+    attacking.prepared(service, take(), answer, SAMPLE, 0.5)
+    slices = take(), take()
+    for name in ("slice-00000", "slice-00001", "prepared"):
+        checkpoints.write(service, slices[0], name, b"what was found")
+    about = audit_of(service, audit_id)
+    more = put_audit(service, project, (about.version_id, about.dataset_id), extends_id=audit_id)
+    settling.settled(service, take(), SETTLED | {"spec": SPEC | {"examples": 6}}, 0.5)
+    longer = answer | {"facts": answer["facts"] | {"plan": plan | {"slices": [[0, 2], [2, 6]]}}}
+    attacking.prepared(service, take(), longer, SAMPLE, 0.5)
+    assert [row.name for row in rows(service, Checkpoint, audit_id=more)] == inherited
+
+
 def test_a_stage_fills_in_its_examples_and_is_told_once(service, prepared, take):
     claim = take()
     for _ in range(2):  # as after a kill between the stage and the end of its item

@@ -2,7 +2,7 @@
 
 import time
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, get_origin
 
 from pydantic import ValidationError
@@ -21,19 +21,25 @@ def audit(
     model: str | resources.Version,
     data: str | resources.Dataset,
     *,
+    surrogates: Sequence[str | resources.Version | Mapping[str, Any]] = (),
     idempotency_key: str | None = None,
     **options: Any,
 ) -> Call[resources.Audit]:
     """Ask for an audit; it is running, or already done, when this returns.
 
     model: a version, or NAME, NAME@NUMBER, NAME@ALIAS; data: a dataset, its name or id. options: those of `auditor
-    audit`, with underscores for hyphens (see resources.NewAudit). idempotency_key: a second request under the same
+    audit`, with underscores for hyphens (see resources.NewAudit). surrogates: models that stand in for this one in
+    transfer attacks, each named as the model is, or {"model": …, "mean": …, "std": …}. idempotency_key: a second request under the same
     key gives the first one's audit; made anew unless given, so that a broken connection never asks twice.
     Raises SpecError or Unacceptable for options that make no sense.
     """
-    version = model if isinstance(model, str) else model.id
-    dataset = data if isinstance(data, str) else data.id
-    body = new_audit({**options, "model": version, "data": dataset}).model_dump(exclude_unset=True)
+    named: dict[str, Any] = {"model": _id(model), "data": _id(data)}
+    if surrogates:
+        named["surrogates"] = [
+            {**one, "model": _id(one["model"])} if isinstance(one, Mapping) else {"model": _id(one)}
+            for one in surrogates
+        ]
+    body = new_audit({**options, **named}).model_dump(exclude_unset=True)
     headers = {"idempotency-key": idempotency_key or str(uuid.uuid4())}
     return fetch(resources.Audit, Request("POST", path_of("audits"), json=body, headers=headers))
 
@@ -54,11 +60,21 @@ def new_audit(options: Mapping[str, Any]) -> resources.NewAudit:
 
 def _written(name: str, value: Any) -> Any:
     field = resources.NewAudit.model_fields.get(name)
+    if name == "surrogates":
+        return [{key: _text(said) for key, said in one.items() if said is not None} for one in value]
     if field is not None and get_origin(field.annotation) is list:
         return [str(item) for item in ([value] if isinstance(value, str) else value)]
     if field is not None and field.annotation in (str, str | None):
-        return ",".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
+        return _text(value)
     return value
+
+
+def _text(value: Any) -> str:
+    return ",".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
+
+
+def _id(named: str | resources.Version | resources.Dataset) -> str:
+    return named if isinstance(named, str) else named.id
 
 
 def get(audit_id: str) -> Call[resources.Audit]:

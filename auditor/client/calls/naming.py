@@ -15,6 +15,12 @@ def model(name: str) -> Call[resources.Model]:
     return fetch(resources.Model, Request("GET", path_of("models", name)))
 
 
+def change_model(name: str, *, surrogate: bool) -> Call[resources.Model]:
+    """Say whether a model's versions may stand in for others in transfer attacks, in audits asked for from now on."""
+    body = resources.ModelChange(surrogate=surrogate).model_dump()
+    return fetch(resources.Model, Request("PATCH", path_of("models", name), json=body))
+
+
 def versions(model: str) -> Stream[resources.Version]:
     """All versions of a model."""
     return every(resources.Version, path_of("models", model, "versions"))

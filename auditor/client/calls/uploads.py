@@ -38,16 +38,19 @@ def upload_model(
     input: str | None = None,
     output: str | None = None,
     layout: str | None = None,
+    surrogate: bool | None = None,
     progress: Progress | None = None,
 ) -> Call[resources.Version]:
     """Upload an ONNX file as the next version of `name` and wait until the service has checked it.
 
     model: a path or the bytes. name: the file's name without its suffix unless given. alias: moved to this version once
-    it is ready. input, output, layout: as for `audit`, where the file leaves a choice. progress: called with (bytes
-    sent, bytes in all). Raises ModelRefused with the service's reason, and NotChecked when no worker looks at it.
+    it is ready. input, output, layout: as for `audit`, where the file leaves a choice. surrogate: whether the
+    versions of this name may stand in for other models; as it was unless given. progress: called with (bytes sent, bytes
+    in all). Raises ModelRefused with the service's reason, and NotChecked when no worker looks at it.
     """
     name = name or _stem(model, "model")
     words = {"name": name, "input": input, "output": output, "layout": layout}
+    words |= {} if surrogate is None else {"surrogate": str(surrogate).lower()}
     with opened(model, f"{name}.onnx") as source:
         uploaded = yield from _upload(resources.Version, "models", source, words, progress)
     look = functools.partial(version, uploaded.model, uploaded.number)

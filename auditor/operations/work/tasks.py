@@ -9,6 +9,7 @@ from auditor.operations.events import tell
 from auditor.operations.service import Service
 from auditor.queue import Claim
 from auditor.store.database import now
+from auditor.store.queries import audits
 from auditor.store.queries import work as queries
 
 
@@ -21,6 +22,14 @@ class File:
 
 
 @dataclass(frozen=True)
+class StandIn:
+    """A surrogate. normalisation: the options mean and std, where they were given for it."""
+
+    file: File
+    normalisation: dict[str, str]
+
+
+@dataclass(frozen=True)
 class Task:
     """An audit as its child needs it. subject_sha256: as settled, None before; began: seconds since 1970, None before
     the preparation; seconds_left: of its time budget, None without one; stopped: why it has ended early."""
@@ -29,6 +38,7 @@ class Task:
     data: File
     words: dict[str, Any]
     baseline: File | None
+    surrogates: tuple[StandIn, ...]
     subject_sha256: str | None
     began: float | None
     seconds_left: float | None
@@ -55,6 +65,10 @@ def task(service: Service, claim: Claim) -> Task:
             data=File(dataset.sha256, dataset.filename),
             words=audit.words,
             baseline=baseline,
+            surrogates=tuple(
+                StandIn(File(other.sha256, other.filename), named.normalisation)
+                for named, other in audits.surrogates(session, audit.id)
+            ),
             subject_sha256=audit.subject_sha256,
             began=audit.started_at,
             seconds_left=_left(audit.spec, audit.started_at, at),

@@ -4,11 +4,11 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Select, func, insert, select, update
+from sqlalchemy import Row, Select, func, insert, select, update
 from sqlalchemy.orm import Session
 
 from auditor.store.database import now
-from auditor.store.tables import Artifact, Audit, Dataset, Event, Model, Stage, Version, Worker
+from auditor.store.tables import Artifact, Audit, Dataset, Event, Model, Stage, Surrogate, Version, Worker
 
 
 @dataclass(frozen=True)
@@ -22,12 +22,21 @@ class Listed:
     stages: int
 
 
-def add(session: Session, **columns: Any) -> Audit:
-    """A new audit that has yet to be settled."""
+def add(session: Session, *, surrogates: Sequence[Surrogate], **columns: Any) -> Audit:
+    """A new audit that has yet to be settled, and the surrogates that it names, in their order."""
     audit = Audit(state="settling", created_at=now(), **columns)
     session.add(audit)
     session.flush()
+    for position, surrogate in enumerate(surrogates):
+        surrogate.audit_id, surrogate.position = audit.id, position
+        session.add(surrogate)
     return audit
+
+
+def surrogates(session: Session, audit_id: str) -> Sequence[Row[Surrogate, Version]]:
+    """The surrogates of an audit, in their order."""
+    named = select(Surrogate, Version).join(Version, Surrogate.version_id == Version.id)
+    return session.execute(named.where(Surrogate.audit_id == audit_id).order_by(Surrogate.position)).all()
 
 
 def one(session: Session, project_id: str, audit_id: str) -> Listed | None:

@@ -23,6 +23,7 @@ from auditor.store.tables import (
     Piece,
     Project,
     Spending,
+    Surrogate,
     Table,
     Upload,
     Version,
@@ -70,9 +71,12 @@ def lock_audit(session: Session, project_id: str, audit_id: str) -> Audit | None
 
 
 def lock_audits(session: Session, about: type[Version | Dataset], ids: Collection[str]) -> Sequence[Audit]:
-    """The audits of these versions, or of these datasets."""
-    column = Audit.version_id if about is Version else Audit.dataset_id
-    return session.scalars(select(Audit).where(column.in_(ids)).with_for_update()).all()
+    """The audits of these versions and those in which they stand in for another one, or the audits of these datasets."""
+    chosen: ColumnElement[bool] = Audit.dataset_id.in_(ids)
+    if about is Version:
+        named = select(Surrogate.audit_id).where(Surrogate.version_id.in_(ids))
+        chosen = or_(Audit.version_id.in_(ids), Audit.id.in_(named))
+    return session.scalars(select(Audit).where(chosen).with_for_update()).all()
 
 
 def at_work(session: Session, column: Any, ids: Collection[str]) -> bool:
