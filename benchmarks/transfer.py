@@ -1,6 +1,7 @@
 """Transfer attacks, method by method: a surrogate trained on the model's answers beside one trained on the true labels.
 
     python benchmarks/transfer.py [--only mnist …] [--methods mi-fgsm …] [--examples 100] [--seeds 2000] [--threads 1]
+                                  [--folder FOLDER]
 
 Both surrogates have the same architecture and training; the first learns from --seeds images without labels and from
 points made of them, the second from as many labelled images as the first asked about. Prints per method and surrogate the share of examples on
@@ -9,7 +10,11 @@ fooled, and the ratio of both surrogates' success (aim: at least 60 %).
 """
 
 import argparse
+import json
 import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 from audits import ROOT
@@ -22,6 +27,7 @@ from auditor.attacks.transfer.train import Fit, Training, train_surrogate
 from auditor.classifier import Classifier
 from auditor.spec import Loss, Normalisation
 
+Facts = dict[str, float]
 CIFAR = Normalisation(mean=(0.4914, 0.4822, 0.4465), std=(0.2471, 0.2435, 0.2616))
 MODELS = {
     "mnist": ("trained/mnist_advertorch_lenet5_clean", "mnist_pool_9000", "mnist_test_1000", 0.2, None),
@@ -36,6 +42,7 @@ def main() -> None:
     parser.add_argument("--examples", type=int, default=100)
     parser.add_argument("--seeds", type=int, default=2000)
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--folder", type=Path, help="where trained surrogates are kept between runs")
     options = parser.parse_args()
     for name in options.only:
         compare(name, options)
@@ -52,14 +59,11 @@ def compare(name: str, options: argparse.Namespace) -> None:
     spare_x, spare_y = read(pool)
     order = np.random.default_rng(0).permutation(len(spare_x))
     spare_x, spare_y = spare_x[order], spare_y[order]
-    started = time.perf_counter()
-    trained = train_surrogate(upload, spare_x[: options.seeds], seed=0, threads=options.threads)
-    seconds = time.perf_counter() - started
-    answers = load_classifier(trained.model, domain=None, threads=options.threads)
-    labelled = fitted(upload, spare_x[: trained.queries], spare_y[: trained.queries], options.threads)
+    facts, *files = kept(options, name, lambda: both_trained(upload, spare_x, spare_y, options))
+    answers, labelled = (load_classifier(file, domain=None, threads=options.threads) for file in files)
     print(
-        f"{name}: eps {eps:.3f}, {right.sum()} examples right, {trained.queries} queries, agreement "
-        f"{trained.agreement:.2f}, trained in {seconds:.0f} s"
+        f"{name}: eps {eps:.3f}, {right.sum()} examples right, {facts['queries']} queries, agreement "
+        f"{facts['agreement']:.2f}, trained in {facts['seconds']:.0f} s"
     )
     print(
         f"{'method':10}{'loss':16}{'trained':>9}{'given fooled':>14}{'labelled':>10}{'given fooled':>14}{'ratio':>7}"
@@ -82,11 +86,30 @@ def read(name: str) -> tuple[np.ndarray, np.ndarray]:
         return (stored["x"] / np.float32(255)).astype(np.float32), stored["y"].astype(np.int64)
 
 
-def fitted(upload: Classifier, x: np.ndarray, y: np.ndarray, threads: int) -> Classifier:
-    """The surrogates' network, trained on true labels with as many last passes."""
-    fit = Fit(network_for(upload.shape, upload.classes, "NCHW"), 0, threads=threads)
-    fit.epochs(x, y, Training().epochs)
-    return fit.classifier()
+def kept(options: argparse.Namespace, name: str, train: Callable[[], tuple[Facts, bytes, bytes]]) -> Any:
+    """What `train` gives, from the folder where an earlier run left it there."""
+    if options.folder is None:
+        return train()
+    paths = [options.folder / f"{name}-{options.seeds}.{kind}" for kind in ("json", "answers.onnx", "labelled.onnx")]
+    if not all(path.exists() for path in paths):
+        options.folder.mkdir(parents=True, exist_ok=True)
+        facts, *files = train()
+        for path, data in zip(paths, (json.dumps(facts).encode(), *files), strict=True):
+            path.write_bytes(data)
+    return json.loads(paths[0].read_text()), *(path.read_bytes() for path in paths[1:])
+
+
+def both_trained(
+    upload: Classifier, x: np.ndarray, y: np.ndarray, options: argparse.Namespace
+) -> tuple[Facts, bytes, bytes]:
+    """A surrogate trained on the model's answers, and one on true labels with as many last passes."""
+    started = time.perf_counter()
+    trained = train_surrogate(upload, x[: options.seeds], seed=0, threads=options.threads)
+    facts = {"queries": trained.queries, "agreement": trained.agreement, "seconds": time.perf_counter() - started}
+    network = network_for(upload.shape, upload.classes, "NCHW")
+    fit = Fit(network, 0, threads=options.threads)
+    fit.epochs(x[: trained.queries], y[: trained.queries], Training().epochs)
+    return facts, trained.model, network.file(fit.weights)
 
 
 def crossing(
