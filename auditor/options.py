@@ -26,6 +26,8 @@ def request(options: Mapping[str, Any], spec: Path | None = None) -> Request:
     settings = {name: words[name] for name in _SETTINGS if name in words}
     if "attack" in words:
         settings["attacks"] = tuple(map(str, words["attack"]))
+    if "quantize" in words:
+        settings["quantize"] = _bits(words["quantize"])
     if "budget" in words:
         settings["budget"] = Budget.parse(str(words["budget"]))
     model, data = Path(words["model"]), Path(words["data"])
@@ -107,6 +109,12 @@ def _read_spec(path: Path | None, options: Mapping[str, Any]) -> dict[str, Any]:
         if key in words and not isinstance(words[key], list):
             words[key] = [words[key]]
     return words
+
+
+def _bits(text: object) -> int:
+    if str(text) not in map(str, range(1, 17)):
+        raise SpecError(f"--quantize {text} is no number of bits; give one from 1 to 16, 8 for images")
+    return int(str(text))
 
 
 def _margin(text: object) -> float:

@@ -13,6 +13,7 @@ from auditor.audits.presets import chosen_stages
 from auditor.audits.subject import Subject
 from auditor.audits.surrogates import check_surrogates, needs_training
 from auditor.data.domain import UNDECLARED, Domain
+from auditor.data.levels import on_levels
 from auditor.data.preprocessing import Preprocessing
 from auditor.data.read import read_dataset
 from auditor.errors import SpecError
@@ -86,6 +87,8 @@ def settle(request: Request) -> Asked:
         preprocessing=request.preprocessing,
         label_column=request.label_column,
     )
+    if settings.get("quantize") is not None:
+        dataset = on_levels(dataset, settings["quantize"])
     preset = request.threat or choices.threat_preset(dataset.shape, dataset.domain)
     surrogates = tuple(read_model(choice.path) for choice in request.surrogates)
     spec = specify(
@@ -144,6 +147,8 @@ def _said(request: Request, subject: Subject, preset: str) -> tuple[str, ...]:
         said.append(f"surrogate {choice.path.name}")
     if subject.upload.label_only and not spec.attacks:
         said.append("decisions instead of scores for attacks without gradients: the model gives labels only")
+    if spec.quantize is not None:
+        said.append(f"inputs in whole levels, {2**spec.quantize} of them")
     if dataset.y is None:
         said.append("no labels: the model's own answer serves, and stability is measured")
     return tuple(said)

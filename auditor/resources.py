@@ -167,6 +167,7 @@ class NewAudit(Body):
     attack: list[str] = Field(default=[], max_length=100)
     surrogates: list[NamedSurrogate] = Field(default=[], max_length=10)
     domain: str | None = None
+    quantize: int | None = Field(default=None, ge=1, le=16)
     mean: str | None = None
     std: str | None = None
     layout: str | None = None

@@ -12,7 +12,7 @@ from enum import IntEnum
 from fractions import Fraction
 from typing import Annotated, Literal, TypeVar
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from auditor.errors import SpecError
 
@@ -164,6 +164,13 @@ class AuditSpec(Frozen):
     budget: Budget = Budget()
     gates: tuple[Gate, ...] = ()
     surrogates: tuple[SurrogateFile, ...] = ()
+    quantize: int | None = Field(default=None, ge=1, le=16)  # bits: inputs are at one of 2^bits levels of the domain
+
+    @model_validator(mode="after")
+    def _levels_have_ends(self) -> "AuditSpec":
+        if self.quantize is not None and self.domain is None:
+            raise ValueError("levels lie between the ends of a domain: quantize needs one")
+        return self
 
     @property
     def sha256(self) -> str:
@@ -177,7 +184,7 @@ class AuditSpec(Frozen):
 
 
 # Fields younger than the first stored audits: while one is empty it is no part of the digest, which so stays what it was.
-YOUNGER = ("surrogates",)
+YOUNGER = ("surrogates", "quantize")
 
 
 def spec_sha256(fields: Mapping[str, object]) -> str:

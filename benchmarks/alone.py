@@ -17,9 +17,12 @@ from audits import ROOT
 from auditor import load_classifier
 from auditor.attacks.cascade import Examples, Grid, Progress, Stage, run_stage
 from auditor.attacks.catalogue import CATALOGUE
+from auditor.attacks.space import Space
 from auditor.attacks.verify import Verifier
 from auditor.graph.upload import read_upload
 from auditor.spec import Loss, Norm, Threat
+
+SPACE = Space((0.0, 1.0))
 
 
 def main() -> None:
@@ -53,11 +56,11 @@ def main() -> None:
                 progress,
                 classifier=classifier,
                 verifier=Verifier(read_upload(model), domain=(0, 1)),
-                grid=Grid(threat, 1.0),
-                width=1.0,
+                grid=Grid(threat, SPACE),
+                space=SPACE,
                 seed=options.seed,
             )
-        position = Grid(threat, 1.0).critical(progress.best[options.norm].distance)
+        position = Grid(threat, SPACE).critical(progress.best[options.norm].distance)
         standing = [np.mean(right & (position >= level)) for level in range(len(threat.eps))]
         passes = (progress.forwards + progress.backwards)[right].mean()
         shares = "".join(f"{share:8.1%}" for share in standing)

@@ -47,6 +47,7 @@ def attack(
     *,
     threads: int | None,
     batch: int | None = None,
+    **settings: object,
 ) -> tuple[Outcomes, dict[str, Progress]]:
     """The cascade of one audit, without its diagnosis: outcomes, and the progress of each slice."""
     with tempfile.TemporaryDirectory() as folder:
@@ -61,7 +62,7 @@ def attack(
             eps=(",".join(eps),),
             domain=(0.0, 1.0),
             preprocessing=normalisation(model.parent.name),
-            settings={"preset": preset, "examples": len(x), "threads": threads, "batch_size": batch},
+            settings={"preset": preset, "examples": len(x), "threads": threads, "batch_size": batch, **settings},
         )
         subject = settle(request).subject
         prepared = prepare(subject, allow_chance=True)

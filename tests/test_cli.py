@@ -150,6 +150,7 @@ OPTIONS = {
     "preset": "quick",
     "attack": ["pgd"],
     "domain": "0,2",
+    "quantize": 8,
     "mean": "0.5",
     "std": "0.5",
     "layout": "NCHW",

@@ -218,9 +218,36 @@ def test_the_report_says_which_class_is_taken_for_which_and_how_surely(requested
         ({"model": "nowhere.onnx"}, ModelError, "no model at nowhere.onnx"),
         ({"data": "nowhere.npz"}, DatasetError, "no file or folder nowhere.npz"),
         ({"attack": ["magic"]}, SpecError, "no attack 'magic'"),
+        ({"quantize": 17}, SpecError, "--quantize 17 is no number of bits"),
+        ({"quantize": "eight"}, SpecError, "--quantize eight"),
         ({"baseline": "nowhere.json"}, SpecError, "nowhere.json cannot be read"),
     ],
 )
 def test_what_cannot_be_settled_says_so(requested, given, error, words):
     with pytest.raises(error, match=words):
         settle(requested(**given))
+
+
+def test_inputs_in_whole_levels_give_adversarial_examples_in_whole_levels(requested, tmp_path):
+    given = {
+        "quantize": 8,
+        "norm": ["Linf", "L2"],
+        "eps": ["1/510,20/255,30/255", "0.5,1"],
+        "preset": "quick",
+        "attack": None,
+    }
+    report, _ = ran(requested(**given))
+    found = np.load(tmp_path / "out" / "adversarial.npz")
+    levels = found["x_adv"] * 255
+    assert len(levels) > 5
+    assert np.array_equal((np.rint(levels) / 255).astype(np.float32), found["x_adv"])
+    linf = found["distance"][found["norm"] == "Linf"] * 255
+    assert np.allclose(linf, np.rint(linf), atol=1e-9)
+    assert any("below one grey level" in remark for remark in report.curves[0].remarks)
+    assert report.audit.spec["quantize"] == 8
+    assert not any("--quantize" in said for said in report.not_tested)
+
+
+def test_clean_examples_between_levels_end_the_audit(requested):
+    with pytest.raises(DatasetError, match="none of the 16 levels"):
+        ran(requested(quantize=4))

@@ -89,7 +89,9 @@ OTHER = {
     "batch_size": 7,
     "threads": 7,
     "surrogates": (SurrogateFile(sha256="0" * 64),),
+    "quantize": 8,
 }
+NEEDS = {"quantize": {"domain": (0.0, 1.0)}}
 UNDIGESTED = {"budget": Budget(passes=7), "gates": (Gate.parse("Linf:8/255=0.4"),)}
 
 
@@ -99,7 +101,8 @@ def test_every_field_is_told_apart_or_known_not_to_change_a_result():
 
 @pytest.mark.parametrize("field", OTHER)
 def test_the_digest_covers_what_can_change_a_result(field):
-    assert AuditSpec(**{"threats": (THREAT,), field: OTHER[field]}).sha256 != AuditSpec(threats=(THREAT,)).sha256
+    without = {"threats": (THREAT,), **NEEDS.get(field, {})}
+    assert AuditSpec(**{**without, field: OTHER[field]}).sha256 != AuditSpec(**without).sha256
 
 
 @pytest.mark.parametrize("field", UNDIGESTED)
@@ -124,6 +127,11 @@ def test_an_attack_that_is_named_twice_runs_once():
 def test_a_seed_that_the_generator_cannot_take_is_refused(seed):
     with pytest.raises(SpecError, match="seed"):
         build(AuditSpec, threats=(THREAT,), seed=seed)
+
+
+def test_levels_need_a_domain_to_lie_in():
+    with pytest.raises(SpecError, match="quantize needs one"):
+        build(AuditSpec, threats=(THREAT,), quantize=8)
 
 
 def test_a_wrong_field_is_named():

@@ -20,8 +20,9 @@ from auditor import runtime
 from auditor.attacks.attempt import Attempt
 from auditor.attacks.catalogue import CATALOGUE, Access
 from auditor.attacks.random import Random
+from auditor.attacks.space import Space
 from auditor.attacks.transfer import Crossing, Surrogate
-from auditor.attacks.verify import Verifier, distances, in_widths, yardstick
+from auditor.attacks.verify import Verifier
 from auditor.classifier import Classifier, Counted
 from auditor.spec import Norm, Threat, exact
 
@@ -133,9 +134,9 @@ class Progress:
 class Grid:
     """A threat's epsilons, compared exactly with float64 distances."""
 
-    def __init__(self, threat: Threat, width: float) -> None:
+    def __init__(self, threat: Threat, space: Space) -> None:
         self.eps = [exact(text) for text in threat.eps]
-        self._units = np.array([_largest_within(eps, yardstick(threat.norm, width)) for eps in self.eps])
+        self._units = np.array([space.reach(eps, threat.norm) for eps in self.eps])
 
     def critical(self, distance: np.ndarray) -> np.ndarray:
         """Position of the largest eps below each distance (n,), -1 where no eps is."""
@@ -150,6 +151,10 @@ class Grid:
         """(n,) eps in input units, rounded down, so that a point at that distance counts as within eps; 0 for -1."""
         return np.where(position >= 0, self._units[np.maximum(position, 0)], 0.0)
 
+    def open(self, distance: np.ndarray) -> np.ndarray:
+        """Whether a nearer point could still change the curve. (n,) -> (n,) bool"""
+        return self.units(self.critical(distance)) > 0
+
 
 def run_stage(
     stage: Stage,
@@ -159,18 +164,18 @@ def run_stage(
     classifier: Classifier,
     verifier: Verifier,
     grid: Grid,
-    width: float,
+    space: Space,
     seed: int,
     passes: int | None = None,
     surrogate: Surrogate | None = None,
 ) -> Progress:
     """Attack a slice with one stage. `passes`: an example that has cost as many or more is skipped, and marked so;
-    `surrogate`: what a transfer attack follows."""
+    `surrogate`: what a transfer attack follows; `space`: which inputs there are."""
     entry = CATALOGUE[stage.attack]
     spent = progress.forwards + progress.backwards
     in_budget = np.ones_like(examples.right) if passes is None else spent < passes
-    can_change = examples.right & (grid.critical(progress.best[stage.norm].distance) >= 0)
-    run = _StageRun(stage, examples, progress, classifier, verifier, width, seed, surrogate)
+    can_change = examples.right & grid.open(progress.best[stage.norm].distance)
+    run = _StageRun(stage, examples, progress, classifier, verifier, space, seed, surrogate)
     active = can_change & in_budget
     if entry.budget == "minimal":
         run.minimal(active)
@@ -189,16 +194,17 @@ class _StageRun:
         progress: Progress,
         classifier: Classifier,
         verifier: Verifier,
-        width: float,
+        space: Space,
         seed: int,
         surrogate: Surrogate | None,
     ) -> None:
         self.stage, self.examples, self.before = stage, examples, progress
-        self.verifier, self.width = verifier, width
+        self.verifier, self.space = verifier, space
         self.best = {norm: best.copy() for norm, best in progress.best.items()}
-        self.classifier = Counted(classifier, len(examples.index))
         self.xp = classifier.xp
-        self.x, self.y = self.xp.asarray(examples.x), self.xp.asarray(examples.y)
+        x, self.y = self.xp.asarray(examples.x), self.xp.asarray(examples.y)
+        self.view = space.view(classifier, x)
+        self.classifier = Counted(self.view.classifier, len(examples.index))
         self.rng = Random.keyed(self.xp, seed, f"{stage.norm}/{stage.name}", examples.index)
         self.claims = self.refuted = 0
         self.surrogate: Counted | None = None
@@ -206,12 +212,12 @@ class _StageRun:
         self.crossings = np.zeros((0, 4), dtype=np.int64)
         if stage.access == "transfer":
             assert surrogate is not None, f"{stage.attack} needs a surrogate"
-            self.surrogate = Counted(surrogate.classifier, len(examples.index))
+            self.surrogate = Counted(space.view(surrogate.classifier, x).classifier, len(examples.index))
             self.given |= {"surrogate": self.surrogate, "pool": surrogate.pool}
 
     def minimal(self, active: np.ndarray) -> None:
         if active.any():
-            ceiling = self.best[self.stage.norm].distance * yardstick(self.stage.norm, self.width)
+            ceiling = self.space.ceiling(self.best[self.stage.norm].distance, self.stage.norm)
             self._accept(self._attack(active, self.rng, ceiling=self.xp.asarray(ceiling), **self._start()), active)
 
     def fixed(self, active: np.ndarray, grid: Grid) -> None:
@@ -223,22 +229,26 @@ class _StageRun:
                 break
             eps = self.xp.asarray(grid.units(position))
             attempt = self._attack(active, self.rng.split(f"level {level}"), eps=eps, **self._start())
-            broken = self._accept(attempt, active)
+            broken = grid.critical(self._accept(attempt, active)) < position
             if isinstance(attempt, Crossing):
                 fooled = runtime.to_host(attempt.fooled)
                 np.add.at(crossings, position[active], np.stack([active, fooled, broken, fooled & broken], 1)[active])
                 self.crossings = crossings
             before, position = position, grid.critical(best.distance)
-            active = active & (position < before) & (position >= 0)
+            active = active & (position < before) & grid.open(best.distance)
 
     def _start(self) -> dict[str, Any]:
         """An example without a known point has x itself here, and starts as the attack usually does."""
-        return {"start": self.xp.asarray(self.best[self.stage.norm].x_adv)} if self.stage.warm else {}
+        return (
+            {"start": self.view.coordinates(self.xp.asarray(self.best[self.stage.norm].x_adv))}
+            if self.stage.warm
+            else {}
+        )
 
     def _attack(self, active: np.ndarray, rng: Random, **budget: Any) -> Attempt:
         return CATALOGUE[self.stage.attack].function(
             self.classifier,
-            self.x,
+            self.view.x,
             self.y,
             norm=self.stage.norm,
             rng=rng,
@@ -248,25 +258,48 @@ class _StageRun:
         )
 
     def _accept(self, attempt: Attempt, active: np.ndarray) -> np.ndarray:
-        """Re-check what was claimed and keep what is nearer than the best known, under every norm. Gives the rows at
-        which the claim counts. (n,) bool"""
+        """Re-check what was claimed and keep what is nearer than the best known, under every norm. Gives the distance
+        in the stage's norm at which each row's claim counts, inf where none does. (n,) float64"""
         found = runtime.to_host(attempt.found) & active
-        counts = np.zeros_like(found)
-        x_adv = runtime.to_host(attempt.x_adv)
-        measured = distances(self.examples.x, x_adv, self.width)
+        counted = np.full(len(found), np.inf)
+        points = self._points(attempt, found)
         for row in np.flatnonzero(found):
             self.claims += 1
-            verdict = self.verifier.check(x_adv[row], int(self.examples.y[row]))
-            if not verdict.counts:
+            for x_adv in points:
+                counted[row] = self._keep(x_adv[row], int(row))
+                if np.isfinite(counted[row]):
+                    break
+            else:
                 self.refuted += 1
-                continue
-            counts[row] = True
-            for norm, best in self.best.items():
-                if measured[norm][row] < best.distance[row]:
-                    best.distance[row], best.x_adv[row] = measured[norm][row], x_adv[row]
-                    best.attack[row], best.margin[row] = self.stage.name, verdict.margin
-                    best.predicted[row], best.confidence[row] = verdict.predicted, verdict.confidence
-        return counts
+        return counted
+
+    def _points(self, attempt: Attempt, found: np.ndarray) -> list[np.ndarray]:
+        """What is claimed, as inputs: brought nearer first, then as it was. (n, *shape) each
+
+        A transfer attack has asked the upload all that it may."""
+        claimed = self.view.input(attempt.x_adv)
+        if not found.any() or self.stage.access == "transfer":
+            return [runtime.to_host(claimed)]
+        rows, follow = self.xp.asarray(found), self.stage.access == "white-box"
+        nearer = self.view.nearer(self.classifier, claimed, self.y, self.stage.norm, rows, follow=follow)
+        return [runtime.to_host(points) for points in ((claimed,) if nearer is claimed else (nearer, claimed))]
+
+    def _keep(self, x_adv: np.ndarray, row: int) -> float:
+        """The distance at which one point counts, inf where it does not; it is kept under every norm in which it is the
+        nearest."""
+        x = self.examples.x[row : row + 1]
+        if not self.space.admits(x, x_adv[None])[0]:
+            return np.inf
+        verdict = self.verifier.check(x_adv, int(self.examples.y[row]))
+        if not verdict.counts:
+            return np.inf
+        measured = self.space.distances(x, x_adv[None])
+        for norm, best in self.best.items():
+            if measured[norm][0] < best.distance[row]:
+                best.distance[row], best.x_adv[row] = measured[norm][0], x_adv
+                best.attack[row], best.margin[row] = self.stage.name, verdict.margin
+                best.predicted[row], best.confidence[row] = verdict.predicted, verdict.confidence
+        return float(measured[self.stage.norm][0])
 
     def result(self, *, tried: np.ndarray, skipped: np.ndarray) -> Progress:
         forwards, backwards = (runtime.to_host(c) for c in (self.classifier.forwards, self.classifier.backwards))
@@ -295,11 +328,3 @@ class _StageRun:
             skipped={**self.before.skipped, norm: self.before.skipped[norm] | skipped},
             rows=(*self.before.rows, row),
         )
-
-
-def _largest_within(eps: Fraction, width: float) -> float:
-    """The largest distance in input units that is at most eps once it is measured in widths."""
-    units = np.array([float(eps * Fraction(width))])
-    while Fraction(in_widths(units, width)[0]) > eps:
-        units = np.nextafter(units, 0)
-    return float(units[0])

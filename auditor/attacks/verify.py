@@ -4,22 +4,19 @@ A point counts when the bytes as uploaded, run by plain ONNX Runtime on the CPU 
 (N copies where the upload's batch is fixed to N), behind the declared normalisation in NumPy float32, give another
 class both with ONNX Runtime's default graph optimisation and with none. The largest score decides, the first of
 equals; a tie for the largest is not broken, and a score that is not finite never counts. The input must be finite
-and inside the domain. Distances are computed in float64 from the float32 points, and compared with no tolerance.
+and inside the domain. How far it lies from the clean one, and whether it may take its place, is a question to `Space`.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from fractions import Fraction
 from functools import cached_property
 
 import numpy as np
 from scipy.special import softmax
 
 from auditor import runtime
-from auditor.attacks.norms import distance
 from auditor.graph.normalise import normalise
 from auditor.graph.upload import Upload
-from auditor.spec import NORMS, Norm, Normalisation
+from auditor.spec import Normalisation
 
 
 @dataclass(frozen=True)
@@ -85,24 +82,3 @@ class Verifier:
 def _relative_margin(scores: np.ndarray, y: int) -> float:
     spread = float(np.ptp(scores))
     return float(np.max(np.delete(scores, y)) - scores[y]) / spread if spread > 0 else 0.0
-
-
-def distances(x: np.ndarray, x_adv: np.ndarray, width: float) -> Mapping[Norm, np.ndarray]:
-    """(n, *shape) pairs -> per norm (n,) float64 distances in widths of the domain, never rounded down; in L0 counts."""
-    return {norm: in_widths(distance(np, x, x_adv, norm), yardstick(norm, width)) for norm in NORMS}
-
-
-def yardstick(norm: Norm, width: float) -> float:
-    """What distances are measured in, in input units: the width of the domain, in L0 a feature."""
-    return 1.0 if norm == "L0" else width
-
-
-def in_widths(units: np.ndarray, width: float) -> np.ndarray:
-    """(n,) distances in input units -> in widths of the domain, rounded up where float64 cannot hold the quotient."""
-    if width == 1.0:
-        return units
-    quotients = units / width
-    short = [
-        Fraction(q) * Fraction(width) < Fraction(u) for q, u in zip(quotients.tolist(), units.tolist(), strict=True)
-    ]
-    return np.where(short, np.nextafter(quotients, np.inf), quotients)

@@ -131,7 +131,7 @@ class _Diagnosis:
         nearest = nearest_by_gradients(self.prepared, self.spec, self.apart, threat.norm)
         if nearest is None:
             return checks.not_made(name, "no white-box attack ran alone")
-        followed = Grid(threat, self.spec.width).critical(nearest)
+        followed = Grid(threat, self.subject.space).critical(nearest)
         stood = np.where(noise.broken, -1, 0)
         return checks.beats_gradients("noise", threat.norm, threat.eps, stood, followed, check=name)
 
@@ -203,7 +203,7 @@ class _Diagnosis:
     def _about_threat(self, outcomes: Outcomes) -> Iterator[Check]:
         """Attacks alone against each other and against the cascade, over one threat's whole grid."""
         threat = outcomes.threat
-        grid = Grid(threat, self.spec.width)
+        grid = Grid(threat, self.subject.space)
         stood = [
             (item.stages[0], grid.critical(self.apart[item.name].best[threat.norm].distance))
             for item in self.items
@@ -226,7 +226,7 @@ class _Diagnosis:
     def _alone(self, stage: Stage, progress: Progress) -> dict[str, Any]:
         """The accuracy that one attack alone leaves on the subsample, per eps of its norm."""
         threat = next(t for t in self.spec.threats if t.norm == stage.norm)
-        position = Grid(threat, self.spec.width).critical(progress.best[stage.norm].distance)
+        position = Grid(threat, self.subject.space).critical(progress.best[stage.norm].distance)
         accuracy = [float(np.mean(position >= level)) for level in range(len(threat.eps))]
         row = progress.rows[0]
         return _row(stage, threat, accuracy, row.forwards, row.backwards) | crossed(stage, [row], self.spec)

@@ -21,6 +21,7 @@ from auditor.attacks.random import Random
 from auditor.audits.checkpoints import Checkpoints
 from auditor.audits.prepare import Prepared
 from auditor.audits.run import Engine, Step, WorkItem, alone, subsample
+from auditor.audits.subject import space_of
 from auditor.spec import AuditSpec, Loss, Norm, Threat
 
 HALF_DOMAIN = "pgd-half-domain"
@@ -111,7 +112,7 @@ def _probe(rows: np.ndarray, threat: Threat, name: str, attack: str, **parameter
 def steepest_eps(threat: Threat, spec: AuditSpec, prepared: Prepared, apart: Mapping[str, Progress]) -> str:
     """The eps of the grid at which the white-box attacks together leave nearest to half of the subsample, the
     smaller of equals: there a stronger attack shows most. The middle of the grid where none of them ran."""
-    grid = Grid(threat, spec.width)
+    grid = Grid(threat, space_of(spec))
     nearest = nearest_by_gradients(prepared, spec, apart, threat.norm)
     if nearest is None:
         return threat.eps[len(threat.eps) // 2]
@@ -159,8 +160,8 @@ def _run(engine: Engine, probe: Probe, checkpoints: Checkpoints) -> tuple[Progre
             Progress.start(examples, [probe.threat.norm]),
             classifier=traces[-1],
             verifier=engine.verifier,
-            grid=Grid(probe.threat, engine.spec.width),
-            width=engine.spec.width,
+            grid=Grid(probe.threat, engine.space),
+            space=engine.space,
             seed=engine.spec.seed,
         )
 

@@ -80,7 +80,8 @@ class Engine:
     def __init__(self, subject: Subject, prepared: Prepared, *, stop_at: float | None = None) -> None:
         self._subject, self.prepared, self.spec = subject, prepared, subject.spec
         self.verifier = subject.verifier()
-        self._grids = {threat.norm: Grid(threat, self.spec.width) for threat in self.spec.threats}
+        self.space = subject.space
+        self._grids = {threat.norm: Grid(threat, self.space) for threat in self.spec.threats}
         self.stop_at = stop_at
         self._halvings = 0
         self._classifier = self._build(prepared.plan.batch)
@@ -122,7 +123,7 @@ class Engine:
                 classifier=classifier,
                 verifier=self.verifier,
                 grid=self._grids[stage.norm],
-                width=self.spec.width,
+                space=self.space,
                 seed=self.spec.seed,
                 passes=self.spec.budget.passes,
                 surrogate=self.surrogate if stage.access == "transfer" else None,

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 
 from auditor import __version__, runtime
+from auditor.attacks.levels import Levels
+from auditor.attacks.space import Space
 from auditor.attacks.verify import Verifier
 from auditor.audits.presets import chosen_stages
 from auditor.data.dataset import Dataset
@@ -30,6 +32,10 @@ class Subject:
         dataset = [self.dataset.sha256, self.dataset.preprocessing["steps"]]
         return digest([self.upload.sha256, dataset, self.spec.sha256, stages, circumstances])
 
+    @property
+    def space(self) -> Space:
+        return space_of(self.spec)
+
     def verifier(self) -> Verifier:
         return Verifier(self.upload, domain=self.spec.domain, normalisation=self.spec.normalisation)
 
@@ -44,3 +50,11 @@ class Subject:
             make_plain(upload, batch=batch, shape=shape, normalisation=named.normalisation)
             for upload, named in zip(self.surrogates, self.spec.surrogates, strict=True)
         ]
+
+
+def space_of(spec: AuditSpec) -> Space:
+    """Which inputs there are for an audit."""
+    if spec.quantize is not None:
+        assert spec.domain is not None, "a specification with levels has a domain"
+        return Levels(spec.domain, spec.quantize)
+    return Space(spec.domain)

@@ -2,7 +2,7 @@
 
 import math
 from enum import Enum
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -68,10 +68,15 @@ def domain_of_levels(domain: Domain, scaled: Box | None, name: str) -> tuple[Box
     return domain, domain
 
 
-def level_values(ends: Box) -> NDArray[np.float32]:
-    """The value of each grey level, (256,) float32, evenly spaced; exactly value / 255 for [0, 1]."""
+def level_values(ends: Box, levels: int = LEVELS) -> NDArray[np.float32]:
+    """The value of each grey level, (levels,) float32, evenly spaced; exactly value / 255 for 256 in [0, 1]."""
     lower, upper = ends
-    return (lower + (upper - lower) * np.arange(LEVELS) / (LEVELS - 1)).astype(np.float32)
+    return (lower + (upper - lower) * np.arange(levels) / (levels - 1)).astype(np.float32)
+
+
+def level_of(xp: Any, x: Any, ends: Box, steps: int) -> Any:
+    """The number of the level nearest to each value, int64, where `steps` lie between the ends."""
+    return xp.rint((x.astype(xp.float64) - ends[0]) * (steps / (ends[1] - ends[0]))).astype(xp.int64)
 
 
 def bounds(domain: Box | None) -> tuple[np.float32, np.float32]:

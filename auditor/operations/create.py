@@ -97,13 +97,15 @@ def _once(
 
 def _check(words: dict[str, Any], surrogates: Sequence[resources.NamedSurrogate]) -> None:
     """SpecError for what is wrong whatever the model and the data are."""
+    from auditor.data.domain import UNDECLARED
     from auditor.options import request
     from auditor.request import specify
 
     named = [one.model_dump(exclude_none=True) for one in surrogates]
     asked = request({**words, "model": "model", "data": "data", "surrogate": named})
-    # Which preset's threats stand in for those that are chosen by the data makes no difference to what is refused.
-    spec = specify(asked, asked.threat or "image-8bit")
+    # Which threats and which domain stand in for those that the data choose makes no difference to what is refused.
+    domain = (0.0, 1.0) if asked.domain is UNDECLARED else asked.domain
+    spec = specify(asked, asked.threat or "image-8bit", domain=domain)
     for threat in spec.threats:
         if len(threat.eps) > _MOST_EPS:
             raise Unacceptable(f"{len(threat.eps)} eps for {threat.norm} are too many; give at most {_MOST_EPS}")

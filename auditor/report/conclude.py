@@ -50,7 +50,8 @@ def conclude(
     finished = {name: progress for name, (progress, _) in stored.items()}
     seconds = {name: times for name, (_, times) in stored.items()}
     outcomes = finish.outcomes(prepared, spec, items, finished)
-    levels = 255 if subject.dataset.implied_domain is not None else None
+    eight_bit = subject.dataset.implied_domain is not None
+    levels = 2**spec.quantize - 1 if spec.quantize else 255 if eight_bit else None
     curves = [curve(found, grey_levels=levels) for found in outcomes]
     diagnosis = diagnose(subject, prepared, checkpoints, finished, outcomes)
     doubts = findings(diagnosis["checks"])
@@ -77,7 +78,7 @@ def conclude(
         diagnosis=diagnosis,
         gates=gates,
         surrogates=_surrogates(subject, prepared.trained),
-        not_tested=_not_tested(prepared, outcomes, finished, circumstances),
+        not_tested=_not_tested(subject, prepared, outcomes, finished, circumstances),
     )
     adversarial: dict[str, dict[str, np.ndarray]] = {
         t.norm: finish.adversarial(prepared, t.norm, items, finished) for t in spec.threats
@@ -190,7 +191,11 @@ def _stages(
 
 
 def _not_tested(
-    prepared: Prepared, outcomes: Sequence[Outcomes], finished: Mapping[str, Progress], circumstances: Circumstances
+    subject: Subject,
+    prepared: Prepared,
+    outcomes: Sequence[Outcomes],
+    finished: Mapping[str, Progress],
+    circumstances: Circumstances,
 ) -> list[str]:
     said = []
     if circumstances.stopped:
@@ -213,6 +218,8 @@ def _not_tested(
     said += [f"{access}-based attacks" for access in ("score", "decision") if access not in accesses]
     if "transfer" not in accesses:
         said.append("transfer attacks, which follow another model (--surrogate, --attack transfer)")
+    if subject.spec.quantize is None and subject.dataset.implied_domain is not None:
+        said.append("inputs in whole grey levels: points found may lie between them (--quantize 8)")
     said.append("natural corruptions, patches, rotations")
     said.append("poisoning, model extraction and privacy attacks")
     return said

@@ -113,6 +113,11 @@ def test_an_audit_is_asked_for_and_settled(ask, service, ran, bell, about):
     )
 
 
+def test_levels_can_be_asked_for_before_the_data_tell_their_domain(ask, service):
+    assert ask(quantize=8).status_code == 201
+    assert rows(service, Audit)[0].words == WORDS | {"quantize": 8}
+
+
 def test_a_stored_report_answers_with_200(ask, bell):
     bell.answer = {"state": "done"}
     assert ask().status_code == 200
@@ -138,6 +143,7 @@ def test_an_audit_that_is_not_settled_in_time_is_accepted(ask, bell, monkeypatch
     ("words", "said"),
     [
         ({"fail_under": ["Linf=0.4"]}, "Linf=0.4"),
+        ({"quantize": 8, "domain": "none"}, "quantize needs one"),
         ({"budget": "soon"}, "soon"),
         ({"threat": "sky"}, "sky"),
         ({"norm": ["L7"]}, "L7"),

@@ -9,13 +9,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from auditor.attacks.cascade import Examples, Grid, Progress, Stage, run_stage
-from auditor.attacks.verify import Verdict, in_widths
+from auditor.attacks.space import Space, in_widths
+from auditor.attacks.verify import Verdict
 from auditor.spec import Threat, exact
 from tests.zoo import Affine, Masked
 
 MINIMAL = Stage("minimal-apgd", "minimal-apgd", "Linf", {"steps": 30})
 PGD = Stage("pgd", "pgd", "Linf", {"steps": 20})
 FGSM = Stage("fgsm", "fgsm", "L2")
+FLOATS = Space()
 
 
 class Judge:
@@ -49,7 +51,7 @@ def run(
     refuse=(),
     passes=None,
     seed=0,
-    width=1.0,
+    space=FLOATS,
 ):
     norms = list(dict.fromkeys(stage.norm for stage in stages))
     progress = Progress.start(examples, norms)
@@ -60,8 +62,8 @@ def run(
             progress,
             classifier=classifier,
             verifier=Judge(classifier, refuse),
-            grid=Grid(Threat(norm=stage.norm, eps=eps), width),
-            width=width,
+            grid=Grid(Threat(norm=stage.norm, eps=eps), space),
+            space=space,
             seed=seed,
             passes=passes,
         )
@@ -80,7 +82,7 @@ def test_a_minimal_norm_stage_comes_near_the_exact_distance_from_above():
 def test_a_fixed_budget_stage_gives_the_whole_curve():
     classifier = Affine((6,), 2)
     examples = slice_of(classifier, n=40)
-    grid = Grid(Threat(norm="Linf", eps=("0.01", "0.03", "0.1", "0.3", "1")), 1.0)
+    grid = Grid(Threat(norm="Linf", eps=("0.01", "0.03", "0.1", "0.3", "1")), Space())
     found = grid.critical(run([PGD], examples, classifier).best["Linf"].distance)
     nearest = classifier.exact(examples.x, examples.y, "Linf")
     assert np.array_equal(found, grid.critical(nearest))
@@ -91,7 +93,7 @@ def test_l0_counts_features_however_wide_the_domain_is():
     classifier = Affine((6,), 2, seed=4, domain=(0.0, 5.0))
     examples = slice_of(classifier)
     stages = [Stage("sigma-zero", "sigma-zero", "L0", {"steps": steps}) for steps in (5, 60)]
-    found = run(stages, examples, classifier, eps=("1", "2", "3"), width=5.0).best["L0"]
+    found = run(stages, examples, classifier, eps=("1", "2", "3"), space=Space((0.0, 5.0))).best["L0"]
     assert np.array_equal(found.distance, np.sum(found.x_adv != examples.x, axis=1))
     assert np.array_equal(found.distance, classifier.fewest(examples.x, examples.y))
 
@@ -228,25 +230,25 @@ def test_an_eps_that_float64_cannot_hold_is_compared_exactly(eps, steps):
     distance = float(exact(eps))
     for _ in range(abs(steps)):
         distance = float(np.nextafter(distance, np.inf if steps > 0 else 0))
-    grid = Grid(Threat(norm="Linf", eps=GRID), 1.0)
+    grid = Grid(Threat(norm="Linf", eps=GRID), Space())
     broken_at = {text for text in GRID if Fraction(distance) <= exact(text)}
     position = int(grid.critical(np.array([distance]))[0])
     assert {text for place, text in enumerate(GRID) if place > position} == broken_at
 
 
 def test_a_distance_equal_to_eps_is_inside_it():
-    grid = Grid(Threat(norm="L2", eps=("0.25", "0.5")), 1.0)
+    grid = Grid(Threat(norm="L2", eps=("0.25", "0.5")), Space())
     assert grid.critical(np.array([0.0, 0.25, 0.2500001, 0.5, 0.6, np.inf])).tolist() == [-1, -1, 0, 0, 1, 1]
 
 
 @pytest.mark.parametrize("width", [1.0, 255.0, 2.64 + 2.1179, 0.1])
 def test_a_point_at_the_eps_that_is_attacked_counts_at_that_eps(width):
     eps = tuple(f"{n}/255" for n in range(1, 256))
-    grid = Grid(Threat(norm="Linf", eps=eps), width)
+    grid = Grid(Threat(norm="Linf", eps=eps), Space((0.0, width)))
     units = grid.units(np.arange(len(eps)))
     assert np.array_equal(grid.critical(in_widths(units, width)), np.arange(len(eps)) - 1)
     assert np.allclose(units, width * np.arange(1, 256) / 255, rtol=1e-14)
 
 
 def test_no_eps_is_no_room():
-    assert Grid(Threat(norm="L2", eps=("1",)), 1.0).units(np.array([-1, 0])).tolist() == [0.0, 1.0]
+    assert Grid(Threat(norm="L2", eps=("1",)), Space()).units(np.array([-1, 0])).tolist() == [0.0, 1.0]
