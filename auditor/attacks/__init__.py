@@ -18,6 +18,7 @@ from auditor.attacks.nes import nes
 from auditor.attacks.pdpgd import pdpgd
 from auditor.attacks.pgd import pgd
 from auditor.attacks.random import Random
+from auditor.attacks.pointwise import pointwise
 from auditor.attacks.rays import rays
 from auditor.attacks.sigma_zero import sigma_zero
 from auditor.attacks.sign_hunter import sign_hunter
@@ -52,6 +53,7 @@ __all__ = [
     "ni_fgsm",
     "pdpgd",
     "pgd",
+    "pointwise",
     "rays",
     "sigma_zero",
     "sign_hunter",

@@ -29,6 +29,7 @@ from auditor.attacks.nes import nes
 from auditor.attacks.noise import noise
 from auditor.attacks.pdpgd import pdpgd
 from auditor.attacks.pgd import pgd
+from auditor.attacks.pointwise import pointwise
 from auditor.attacks.rays import rays
 from auditor.attacks.segment import POINTS
 from auditor.attacks.sigma_zero import sigma_zero
@@ -181,4 +182,5 @@ CATALOGUE: dict[str, Entry] = {
     "sign-opt": Entry(sign_opt, ("L2",), "minimal", _queries, "decision"),
     "boundary": Entry(boundary, ("L2",), "minimal", _queries, "decision"),
     "rays": Entry(rays, ("Linf",), "minimal", _queries, "decision"),
+    "pointwise": Entry(pointwise, ("L0",), "minimal", _queries, "decision"),
 } | {f"transfer-{name}": _transfer(method) for name, method in METHODS.items()}

@@ -128,8 +128,12 @@ def _noise(xp: Any, rng: Random, turn: int, shape: tuple[int, ...]) -> Array:
 
 def toward(asked: Decisions, x_adv: Array, share: Array) -> Array:
     """The point at `share` (n,) of the distance from x to x_adv: on the segment between them; for Linf, x_adv clipped
-    to a smaller ball."""
+    to a smaller ball; for L0, x_adv in the first so many of the features that differ."""
     xp, x = asked.xp, asked.x
+    if asked.norm == "L0":
+        differs = (x_adv != x).reshape((x.shape[0], -1))
+        place = xp.cumulative_sum(differs.astype(xp.int64), axis=1)
+        return xp.where((place <= (share * place[:, -1])[:, None]).reshape(x.shape), x_adv, x)
     if asked.norm == "Linf":
         radius = per_row(share * distance(xp, x_adv, x, "Linf"), x).astype(xp.float32)
         return asked.inside(xp.clip(x_adv, x - radius, x + radius))

@@ -31,6 +31,13 @@ def box(xp: Any, x: Array, domain: tuple[float, float] | None) -> tuple[Array, A
     return -upper, upper
 
 
+def at_ends(xp: Any, x: Array, up: Array, lower: Array, upper: Array) -> Array:
+    """x moved to `upper` where `up` says so, else to `lower`, and to the other one where it is there already: a feature
+    that stays is no change. All broadcast."""
+    end = xp.where(up, upper, lower)
+    return xp.where(end == x, xp.where(up, lower, upper), end)
+
+
 def elsewhere(xp: Any, start: Array, x: Array) -> Array:
     """(n,) bool, the rows of `start` (n, *shape) that are not x itself."""
     return xp.any((start != x).reshape((x.shape[0], -1)), axis=1)

@@ -38,6 +38,10 @@ class Random:
         key = (int.from_bytes(digest[:4], "little"), int.from_bytes(digest[4:8], "little"))
         return replace(self, key=key)
 
+    def of(self, rows: Array) -> "Random":
+        """The streams of some of the examples. rows: (m,) positions among them"""
+        return replace(self, examples=self.examples[rows])
+
     def integers(self, step: int, count: int) -> Array:
         """(n, count) uint32 numbers."""
         xp = self.xp

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from auditor.attacks.attempt import Attempt, Strongest, margin
-from auditor.attacks.norms import box
+from auditor.attacks.norms import at_ends, box
 from auditor.attacks.random import Random
 from auditor.classifier import Array, Classifier
 from auditor.spec import Norm
@@ -106,16 +106,9 @@ class _Search:
         order = xp.argsort(xp.where(change > 0, -change, draws[:, 0]), axis=1, stable=True)
         search = cls(xp, flat, flat, order, size, lower, upper)
         inside = xp.argsort(order, axis=1) < size[:, None]
-        value = xp.where(change > 0, xp.clip(start, lower, upper), search._end(flat, draws[:, 1] < 0.5))
+        value = xp.where(change > 0, xp.clip(start, lower, upper), at_ends(xp, flat, draws[:, 1] < 0.5, lower, upper))
         search.current = xp.where(inside, value, flat)
         return search
-
-    def _end(self, x: Array, ends: Array) -> Array:
-        """Features x (n, m) at the upper end of the domain where `ends` says so, else at the lower, and at the other
-        one where x is there already."""
-        xp = self.xp
-        end = xp.where(ends, self.upper, self.lower)
-        return xp.where(end == x, xp.where(ends, self.lower, self.upper), end)
 
     def drawn(self, uniform: Array, count: Array) -> _Exchange:
         """An exchange of `count` (n,) features. uniform: (n, m, 3) in [0, 1). Where nothing is left outside, what
@@ -135,10 +128,10 @@ class _Search:
         xp, trial, rows = self.xp, self.current.copy(), self.xp.arange(self.x.shape[0])[:, None]
         leaving, coming = self.order[rows, exchange.leaving], self.order[rows, exchange.coming]
         trial[rows, leaving] = self.x[rows, leaving]
-        end = self._end(self.x[rows, coming], exchange.ends)
-        # One that comes back goes to the end where it is not.
-        back, here = exchange.leaving == exchange.coming, self.current[rows, coming]
-        trial[rows, coming] = xp.where(back, self._end(here, exchange.ends), end)
+        # One that comes back goes to an end where it is not.
+        back = exchange.leaving == exchange.coming
+        old = xp.where(back, self.current[rows, coming], self.x[rows, coming])
+        trial[rows, coming] = at_ends(xp, old, exchange.ends, self.lower, self.upper)
         return trial
 
     def accept(self, exchange: _Exchange, trial: Array, better: Array) -> None:

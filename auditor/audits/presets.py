@@ -57,11 +57,13 @@ BY_LABELS: dict[Preset, tuple[Step, ...]] = {
     "quick": (
         Step("rays", "rays", ("Linf",), {"queries": 400}),
         Step("hop-skip-jump", "hop-skip-jump", ("L2", "L1"), {"queries": 400}, warm=True),
+        Step("pointwise", "pointwise", ("L0",), {"queries": 400}, warm=True),
     ),
     "standard": (
         Step("rays", "rays", ("Linf",), {"queries": 3000}),
         Step("surfree", "surfree", ("L2",), {"queries": 1000}),
         Step("hop-skip-jump", "hop-skip-jump", ("L2", "L1"), {"queries": 2000}, warm=True),
+        Step("pointwise", "pointwise", ("L0",), {"queries": 3000}, warm=True),
     ),
 }
 

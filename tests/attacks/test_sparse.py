@@ -6,9 +6,10 @@ import pytest
 from auditor.attacks.attempt import clearance
 from auditor.attacks.fmn import fmn
 from auditor.attacks.norms import Ball, distance
+from auditor.attacks.pointwise import pointwise
 from auditor.attacks.random import Random
 from auditor.attacks.sigma_zero import sigma_zero
-from tests.zoo import Affine, Masked, Undefined
+from tests.zoo import Affine, Decided, Masked, Undefined
 
 
 def _clean(classifier, n):
@@ -116,3 +117,59 @@ def test_an_l0_ball_keeps_the_largest_changes():
     wanted = np.array([[1, -3, 2, 0]] * 3, np.float32)
     point = Ball(np, x, np.array([0.0, 1.5, 2.0]), "L0", (-1.0, 5.0)).project(wanted)
     assert point.tolist() == [[0, 0, 0, 0], [0, 0, 2, 0], [1, 0, 2, 0]]
+
+
+@pytest.mark.parametrize(
+    ("shape", "classes", "n"),
+    [((60,), 2, 1), ((3, 5, 4), 2, 3), ((60,), 3, 4), ((60,), 10, 4), ((5, 4, 3), 100, 3)],
+)
+def test_pointwise_comes_near_the_fewest_features_by_decisions_alone(shape, classes, n, rng):
+    scored, decided = (kind(shape, classes, seed=4, domain=(0.0, 1.0)) for kind in (Affine, Decided))
+    lead = 8 if classes == 2 else 20  # no more than random points can make up for
+    scored.b[0] += lead
+    decided.b[0] += lead
+    x, y = _clean(scored, n)
+    attempt = pointwise(decided, x, y, ceiling=np.full(n, np.inf), rng=rng(n), queries=1500)
+    assert decided.forwards <= 1500 * n
+    assert attempt.found.all()
+    assert (scored.logits(attempt.x_adv).argmax(axis=1) != y).all()
+    found, fewest = distance(np, attempt.x_adv, x, "L0"), scored.fewest(x, y)
+    assert np.max(fewest) > 2
+    assert np.all(found >= fewest)
+    assert np.all(found <= 1 + np.ceil(1.25 * fewest))
+
+
+def test_pointwise_gives_a_set_of_which_no_feature_can_be_spared(rng):
+    classifier = Decided((40,), 3, seed=4, domain=(0.0, 1.0))
+    classifier.b[0] += 8
+    x, y = _clean(classifier, 6)
+    x_adv = pointwise(classifier, x, y, ceiling=np.full(6, np.inf), rng=rng(6), queries=400).x_adv
+    assert (x_adv != x).any(axis=1).sum() >= 4
+    for row, feature in np.argwhere(x_adv != x):
+        spared = x_adv[row : row + 1].copy()
+        spared[0, feature] = x[row, feature]
+        assert classifier.logits(spared).argmax() == y[row]
+
+
+def test_pointwise_begins_at_a_start_and_gives_only_fewer_features_than_the_ceiling(rng):
+    classifier = Decided((3, 100), 2, seed=4, domain=(0.0, 1.0))
+    classifier.b[0] += 20
+    x, y = _clean(classifier, 4)
+    start = np.where(classifier.W[1 - y] > classifier.W[y], np.float32(1), np.float32(0)).reshape(x.shape)
+    fewest = classifier.fewest(x, y)
+    options = {"rng": rng(4), "start": start, "queries": 300, "active": np.arange(4) < 3}
+    attempt = pointwise(classifier, x, y, ceiling=np.array([fewest[0], 1.0, 300.0, 300.0]), **options)
+    assert classifier.forwards <= 4 + 3 * 300
+    assert attempt.found.tolist() == [False, False, True, False]
+    changed = attempt.x_adv[2] != x[2]
+    assert 0 < changed.sum() < 100
+    assert np.array_equal(attempt.x_adv[[0, 1, 3]], x[[0, 1, 3]])
+
+
+def test_pointwise_reaches_a_target(rng):
+    classifier = Affine((60,), 5, seed=4, domain=(0.0, 1.0))
+    x, y = _clean(classifier, 6)
+    target = np.argsort(classifier.logits(x), axis=1)[:, -2]
+    attempt = pointwise(classifier, x, y, ceiling=np.full(6, np.inf), rng=rng(6), target=target)
+    assert attempt.found.any()
+    assert np.array_equal(classifier.logits(attempt.x_adv).argmax(axis=1)[attempt.found], target[attempt.found])

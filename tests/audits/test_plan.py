@@ -55,7 +55,7 @@ def test_without_a_gradient_only_attacks_that_need_none_remain():
 
 
 @pytest.mark.parametrize("preset", PRESETS)
-@pytest.mark.parametrize("threat", [LINF, L2, L1], ids=lambda threat: threat.norm)
+@pytest.mark.parametrize("threat", [LINF, L2, L1, L0], ids=lambda threat: threat.norm)
 def test_a_model_that_gives_only_labels_is_asked_for_no_scores(preset, threat):
     for gradient, accesses in ((True, {"white-box", "decision"}), (False, {"decision"})):
         plan = make_plan(spec(threat, preset=preset), 10, batch=4, gradient=gradient, label_only=True)
