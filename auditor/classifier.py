@@ -15,6 +15,7 @@ import numpy as np
 from auditor import runtime
 from auditor.autodiff import compile as compiler
 from auditor.autodiff.losses import available
+from auditor.autodiff.rules import Policy
 from auditor.graph.file import read_file
 from auditor.graph.plain import ClassifierGraph, make_plain
 from auditor.graph.upload import read_upload
@@ -63,7 +64,7 @@ class OnnxClassifier:
 
     Rows are packed into full batches and the last one is padded with copies of its last row. At one batch shape
     neither position nor neighbours change a bit of a row's result (measured on the CPU provider; a test holds it).
-    Raises NoGradient at the first gradient when a node on the path has no rule; scores work all the same.
+    policy: which surrogates stand in for true slopes in the gradient, see `auditor.autodiff.rules`. Raises NoGradient at the first gradient when a node on the path has no rule; scores work all the same.
     """
 
     def __init__(
@@ -73,9 +74,11 @@ class OnnxClassifier:
         domain: tuple[float, float] | None,
         device: runtime.Device = "cpu",
         threads: int = 1,
+        policy: Policy = "true",
     ) -> None:
         self.xp = runtime.array_namespace(device)
         self.graph, self.domain, self.device, self.threads = graph, domain, device, threads
+        self.policy = policy
         self.shape, self.classes, self.batch = graph.shape, graph.classes, graph.batch
         self._computed = self.xp.asarray([available(graph.classes)[loss] for loss in Loss], dtype=np.int64)
         self._x = self.xp.zeros((self.batch, *self.shape), dtype=np.float32)
@@ -88,7 +91,7 @@ class OnnxClassifier:
 
     @cached_property
     def _backward(self) -> runtime.Bound:
-        model = compiler.gradient_model(self.graph, device=self.device)
+        model = compiler.gradient_model(self.graph, device=self.device, policy=self.policy)
         session = runtime.Session(model, device=self.device, threads=self.threads)
         choices = {
             name: self.xp.zeros((self.batch,), dtype=np.int64)
@@ -162,16 +165,18 @@ def load_classifier(
     normalisation: Normalisation | None = None,
     device: runtime.Device = "cpu",
     threads: int | None = None,
+    policy: Policy = "true",
 ) -> OnnxClassifier:
     """An ONNX file, by its path or its bytes, as a classifier that attacks can call.
 
     domain: the box that inputs live in, None for no limits. batch: rows per pass. shape: of one example, needed where
     the file leaves axes open. normalisation: applied between the domain and the file. threads: all processors unless
-    given. Raises ModelError for a file that cannot be attacked, DeviceError for a device that is not there.
+    given. policy: "straight-through" puts surrogates in the place of slopes that rounding and thresholds do not have,
+    "unsaturated" also of those that sigmoids lose. Raises ModelError for a file that cannot be attacked, DeviceError for a device that is not there.
     """
     upload = read_upload(model if isinstance(model, bytes) else read_file(Path(model)))
     graph = make_plain(upload, batch=batch, shape=shape, normalisation=normalisation)
-    return OnnxClassifier(graph, domain=domain, device=device, threads=threads or runtime.processors())
+    return OnnxClassifier(graph, domain=domain, device=device, threads=threads or runtime.processors(), policy=policy)
 
 
 class Counted:

@@ -12,10 +12,10 @@ import numpy as np
 
 from auditor.audits.estimate import Speed
 from auditor.audits.plan import default_batch, default_threads
-from auditor.autodiff.coverage import Obstacle, obstacles
+from auditor.autodiff.coverage import Obstacle, Substitute, obstacles, substitutes
 from auditor.classifier import OnnxClassifier
 from auditor.errors import ModelError
-from auditor.graph.plain import make_plain
+from auditor.graph.plain import ClassifierGraph, make_plain
 from auditor.graph.upload import Upload
 from auditor.runtime import Device
 from auditor.spec import Loss
@@ -47,7 +47,8 @@ class Cost:
 
 @dataclass(frozen=True)
 class Inspection:
-    """The facts. obstacles: every node that no gradient passes; empty when the gradient is covered."""
+    """The facts. obstacles: every node that no gradient passes; empty when the gradient is covered. substitutes: the nodes
+    whose slope a surrogate can stand in for, where that covers the gradient."""
 
     inputs: list[str]
     outputs: list[str]
@@ -60,15 +61,21 @@ class Inspection:
     parameters: int
     operators: dict[str, int]
     obstacles: list[Obstacle]
+    substitutes: list[Substitute]
     cost: Cost | None
     remark: str | None
 
     def as_json(self) -> dict[str, Any]:
         """The facts in JSON's types; gradient: whether it is covered, and what is in its way or was not looked at."""
-        facts = {name: value for name, value in vars(self).items() if name not in ("obstacles", "cost", "remark")}
+        facts = {
+            name: value
+            for name, value in vars(self).items()
+            if name not in ("obstacles", "substitutes", "cost", "remark")
+        }
         gradient = {
             "covered": self.cost is not None and not self.obstacles,
             "obstacles": list(map(str, self.obstacles)),
+            "substitutes": list(map(str, self.substitutes)),
             "remark": self.remark,
         }
         return {**facts, "gradient": gradient, "cost": None if self.cost is None else asdict(self.cost)}
@@ -87,7 +94,7 @@ class Inspection:
             yield "gradient", self.remark or "not measured"
             return
         if self.obstacles:
-            yield "gradient", "not covered (attacked by its scores alone):\n" + "\n".join(map(str, self.obstacles))
+            yield "gradient", self._stand_ins() + "\n".join(map(str, self.obstacles))
         else:
             ratio = self.cost.gradient_seconds / self.cost.forward_seconds
             yield "gradient", f"covered; forward + backward costs {ratio:.1f} forwards"
@@ -100,17 +107,28 @@ class Inspection:
                     f"{1e3 * each:.2f} ms per example at batch {self.cost.batch}, {size / 2**20:.0f} MiB",
                 )
 
+    def _stand_ins(self) -> str:
+        if not self.substitutes:
+            return "not covered (attacked by its scores alone):\n"
+        listed = "\n".join(map(str, self.substitutes))
+        return (
+            f"covered by surrogates, if these prove to lead anywhere:\n{listed}\nin the way of the true gradient:\n"
+        )
+
 
 def inspect(upload: Upload, *, shape: tuple[int, ...] | None = None, batch: int | None = None) -> Inspection:
     """Look at an upload. shape: of one example, where the file leaves axes open; batch: rows per pass."""
     found: list[Obstacle] = []
+    stand_ins: list[Substitute] = []
     cost, remark = None, None
     wanted = shape or upload.input_shape[1:]
     if None in wanted:
         remark = "not measured: the model leaves its input's shape open; give one example's with --shape"
     else:
         try:
-            found, cost = measure(upload, tuple(int(d) for d in wanted), batch)  # type: ignore[arg-type]
+            example = tuple(int(d) for d in wanted)  # type: ignore[arg-type]
+            found, cost = measure(upload, example, batch)
+            stand_ins = _covering(make_plain(upload, batch=1, shape=example)) if found else []
         except ModelError as error:
             remark = f"not covered: {error}"
     return Inspection(
@@ -125,6 +143,7 @@ def inspect(upload: Upload, *, shape: tuple[int, ...] | None = None, batch: int 
         parameters=upload.parameters,
         operators=upload.operators,
         obstacles=found,
+        substitutes=stand_ins,
         cost=cost,
         remark=remark,
     )
@@ -146,6 +165,11 @@ def measure(
     forward_seconds, forward_bytes = _timed(lambda: classifier.logits(x))
     gradient_seconds, gradient_bytes = (0.0, 0) if found else _timed(lambda: classifier.gradient(x, y, Loss.MARGIN))
     return found, Cost(graph.batch, forward_seconds, gradient_seconds, forward_bytes, gradient_bytes)
+
+
+def _covering(graph: ClassifierGraph) -> list[Substitute]:
+    """What the surrogates of steps replace; nothing where they do not cover the gradient."""
+    return [] if obstacles(graph, "straight-through") else substitutes(graph, "straight-through")
 
 
 def _timed(run: Callable[[], Any], repeats: int = 5) -> tuple[float, int]:

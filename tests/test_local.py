@@ -95,10 +95,11 @@ def test_a_model_without_gradients_that_gives_only_labels_gets_a_curve(norm, att
     rng = np.random.default_rng(0)
     weight, x = rng.normal(size=(6, 3)).astype(np.float32), rng.random((30, 6), dtype=np.float32)
     body = (
-        "f (float[N,6] x) => (int64[N] y) "
-        "{ s = Mul(x, many) f = Floor(s) z = MatMul(f, W) y = ArgMax<axis=1,keepdims=0>(z) }"
+        "f (float[N,6] x) => (int64[N] y) { s = Mul(x, many) i = Cast<to=7>(s) w = BitwiseXor(i, nothing) "
+        "f = Cast<to=1>(w) z = MatMul(f, W) y = ArgMax<axis=1,keepdims=0>(z) }"
     )
-    (tmp_path / "labels.onnx").write_bytes(text(body, W=weight, many=np.float32(4096)))
+    constants = {"many": np.float32(4096), "nothing": np.array(0)}
+    (tmp_path / "labels.onnx").write_bytes(text(body, opset=18, W=weight, **constants))
     y = np.argmax(np.floor(x * 4096) @ weight, axis=1)
     np.savez(tmp_path / "data.npz", x=x, y=y)
     request = requested(

@@ -1,8 +1,8 @@
 """Every attack by name: its function, the norms it works in, what it sees, what it is given, and what it may cost.
 
 A "fixed" budget attack is given an eps per example and looks for any adversarial example inside it; a "minimal" one
-is given the best distance known and looks for a nearer point. What it sees: gradients ("white-box"), class scores
-("score"), or only which of them is the largest ("decision").
+is given the best distance known and looks for a nearer point. What it sees: gradients ("white-box", of a model whose
+slopes were replaced "surrogate-gradient"), class scores ("score"), or only which of them is the largest ("decision").
 """
 
 import inspect
@@ -43,7 +43,7 @@ from auditor.attacks.surfree import surfree
 from auditor.attacks.transfer import METHODS, Method, transfer
 from auditor.spec import Norm
 
-Access = Literal["white-box", "score", "decision", "transfer"]
+Access = Literal["white-box", "surrogate-gradient", "score", "decision", "transfer"]
 
 
 @dataclass(frozen=True)

@@ -61,9 +61,10 @@ def randomised_output(randomised: bool) -> Check:
 
 
 def gradient_agrees(access: str, why: str, error: float | None, nonzero: float | None) -> Check:
-    """What the probe before the audit said of the gradient. access: "white-box", "score" or "decision"."""
+    """What the probe before the audit said of the gradient. access: "white-box", "surrogate-gradient", "score" or
+    "decision"."""
     evidence = {"error": error, "nonzero": nonzero}
-    if access == "white-box":
+    if access in ("white-box", "surrogate-gradient"):
         return Check("gradient", "info", why, evidence)
     advice = "only attacks that need no gradient were run: read the figures as upper bounds of a weak attacker"
     return Check("gradient", "warning", f"{why}; {advice}", evidence)

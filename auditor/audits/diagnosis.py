@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from auditor.attacks.cascade import Grid, Progress, Stage
+from auditor.attacks.cascade import Grid, Progress, Stage, StageRow
 from auditor.attacks.catalogue import CATALOGUE
 from auditor.attacks.diagnosis import Slopes
 from auditor.audits import checks
@@ -70,7 +70,7 @@ class _Diagnosis:
         return {
             "subsample": self.prepared.index[self.rows].tolist(),
             "attacks": [self._alone(i.stages[0], self.apart[i.name]) for i in self.items if i.name in self.apart],
-            "probes": [_probe(probed) for probed in self.probed.values()],
+            "probes": [self._probe(probed) for probed in self.probed.values()],
             "checks": [check.as_json() for check in self.checks()],
         }
 
@@ -174,7 +174,7 @@ class _Diagnosis:
                 yield checks.transfers(stage.name, stage.norm, at["eps"], at["fooled"], at["both"], alone=alone)
 
     def _no_probes(self) -> str:
-        if self.prepared.gradient.access != "white-box":
+        if not self.prepared.gradient.followed:
             return f"there is no gradient to follow ({self.prepared.gradient.why})"
         if all(threat.norm == "L0" for threat in self.spec.threats):
             return "no norm was asked for in which gradient steps are taken"
@@ -229,24 +229,21 @@ class _Diagnosis:
         position = Grid(threat, self.subject.space).critical(progress.best[stage.norm].distance)
         accuracy = [float(np.mean(position >= level)) for level in range(len(threat.eps))]
         row = progress.rows[0]
-        return _row(stage, threat, accuracy, row.forwards, row.backwards) | crossed(stage, [row], self.spec)
+        return self._row(stage, threat, accuracy, row) | crossed(stage, [row], self.spec)
 
+    def _probe(self, probed: Probed) -> dict[str, Any]:
+        return self._row(probed.stage, probed.threat, [float(np.mean(~probed.broken))], probed)
 
-def _probe(probed: Probed) -> dict[str, Any]:
-    accuracy = [float(np.mean(~probed.broken))]
-    return _row(probed.stage, probed.threat, accuracy, probed.forwards, probed.backwards)
-
-
-def _row(stage: Stage, threat: Threat, accuracy: list[float], forwards: int, backwards: int) -> dict[str, Any]:
-    return {
-        "attack": stage.name,
-        "norm": stage.norm,
-        "access": stage.access,
-        "eps": list(threat.eps),
-        "accuracy": accuracy,
-        "forwards": forwards,
-        "backwards": backwards,
-    }
+    def _row(self, stage: Stage, threat: Threat, accuracy: list[float], spent: StageRow | Probed) -> dict[str, Any]:
+        return {
+            "attack": stage.name,
+            "norm": stage.norm,
+            "access": self.prepared.gradient.seen_by(stage),
+            "eps": list(threat.eps),
+            "accuracy": accuracy,
+            "forwards": spent.forwards,
+            "backwards": spent.backwards,
+        }
 
 
 def _losses(stage: Stage) -> set[Loss]:

@@ -2,49 +2,26 @@
 
 import dataclasses
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from auditor.attacks.cascade import Examples
-from auditor.attacks.catalogue import Access
-from auditor.attacks.probe import GradientCheck, check_gradient
 from auditor.attacks.transfer.train import Trained
 from auditor.audits.checkpoints import Checkpoints
+from auditor.audits.gradients import Gradient, choose
 from auditor.audits.outcomes import example_digests
-from auditor.audits.plan import Plan, default_batch, default_threads, make_plan
+from auditor.audits.plan import Plan, default_batch, make_plan
 from auditor.audits.statistics import clopper_pearson
 from auditor.audits.subject import Subject
 from auditor.audits.surrogates import needs_training, train
-from auditor.autodiff.coverage import Obstacle, obstacles
-from auditor.classifier import OnnxClassifier
 from auditor.data.dataset import Dataset
 from auditor.data.labels import check_labels
 from auditor.data.sampling import sample
-from auditor.errors import DatasetError, ModelError, NoGradient, OutOfMemory
+from auditor.errors import DatasetError, ModelError, OutOfMemory
 from auditor.graph.plain import ClassifierGraph
 
 _COLUMNS = ("index", "label", "predicted", "confidence")
 _PROBED = 16  # examples that the probes look at
-
-
-@dataclass(frozen=True)
-class Gradient:
-    """access: "white-box" when the compiled gradient stood the check, else "score", or "decision" where the upload
-    gives labels only; why says so in a sentence."""
-
-    access: Access
-    why: str
-    error: float | None = None
-    nonzero: float | None = None
-    obstacles: tuple[Obstacle, ...] = ()
-
-    def as_json(self) -> dict[str, Any]:
-        return dataclasses.asdict(self)
-
-    @classmethod
-    def from_json(cls, facts: dict[str, Any]) -> "Gradient":
-        return cls(**facts | {"obstacles": tuple(Obstacle(**o) for o in facts["obstacles"])})
 
 
 @dataclass(frozen=True)
@@ -166,8 +143,7 @@ def prepare(subject: Subject, *, allow_chance: bool = False) -> Prepared:
     label_only = subject.upload.label_only
     if label_only and gradient.access == "score":
         gradient = dataclasses.replace(gradient, access="decision")
-    white_box = gradient.access == "white-box"
-    plan = make_plan(spec, len(index), batch=graph.batch, gradient=white_box, label_only=label_only)
+    plan = make_plan(spec, len(index), batch=graph.batch, gradient=gradient.followed, label_only=label_only)
     labelled = dataset.y is not None
     trained = train(subject, batch=plan.batch, threads=plan.threads) if needs_training(subject) else None
     return Prepared(
@@ -182,51 +158,12 @@ def _fitting(
     batch, halvings = subject.spec.batch_size or default_batch(subject.dataset.shape), 0
     while True:
         try:
-            return *_gradient(subject, index, label, randomised, batch >> halvings), halvings
+            graph = subject.plain_graph(batch >> halvings)
+            return graph, choose(subject, graph, index, label, randomised=randomised), halvings
         except (OutOfMemory, MemoryError) as error:
             halvings += 1
             if batch >> halvings < 1:
                 raise OutOfMemory("not even one example fits into memory; free some") from error
-
-
-def _gradient(
-    subject: Subject, index: np.ndarray, label: np.ndarray, randomised: bool, batch: int
-) -> tuple[ClassifierGraph, Gradient]:
-    dataset, spec = subject.dataset, subject.spec
-    graph = subject.plain_graph(batch)
-    in_the_way = tuple(obstacles(graph))
-    if in_the_way:
-        return graph, Gradient("score", str(in_the_way[0]), obstacles=in_the_way)
-    classifier = OnnxClassifier(
-        graph, domain=spec.domain, device=spec.device, threads=spec.threads or default_threads()
-    )
-    if not len(index):
-        return graph, Gradient("white-box", "no example is right when clean, so that the gradient was not checked")
-    if randomised:
-        why = (
-            "the scores are random, so that the gradient of one draw cannot be checked against differences of others"
-        )
-        return graph, Gradient("white-box", why)
-    try:
-        check = check_gradient(classifier, dataset.fetch(index), label, seed=spec.seed, width=spec.width)
-    except NoGradient as error:
-        return graph, Gradient("score", str(error))
-    return graph, _judged(check)
-
-
-def _judged(check: GradientCheck) -> Gradient:
-    if not check.finite:
-        return Gradient("score", "the gradient is not finite on clean examples", None, check.nonzero)
-    if check.nonzero == 0:
-        return Gradient("score", "the gradient is zero on every clean example that was probed", check.error, 0.0)
-    if not check.agrees:
-        why = f"the gradient disagrees with differences of the scores (relative error {check.error:.2g})"
-        return Gradient("score", why, check.error, check.nonzero)
-    if check.error is None:
-        why = "the gradient is too flat to be told from rounding on every clean example probed, and was not checked"
-    else:
-        why = f"the gradient agrees with differences of the scores on {check.compared} clean examples"
-    return Gradient("white-box", why, check.error, check.nonzero)
 
 
 def _question_chance(label: np.ndarray, predicted: np.ndarray, classes: int, name: str) -> None:

@@ -62,7 +62,7 @@ class Probed:
 def probes(prepared: Prepared, spec: AuditSpec, apart: Mapping[str, Progress]) -> list[Probe]:
     """What is to run, given what the attacks alone left (by work item name); nothing where there is no gradient."""
     rows = subsample(prepared, spec.seed)
-    if prepared.gradient.access != "white-box" or not len(rows):
+    if not prepared.gradient.followed or not len(rows):
         return []
     threat = _threat(spec)
     return _at(threat and _only(threat, steepest_eps(threat, spec, prepared, apart)), rows, spec)

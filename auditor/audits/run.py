@@ -93,6 +93,7 @@ class Engine:
             domain=self.spec.domain,
             device=self.spec.device,
             threads=self.prepared.plan.threads,
+            policy=self.prepared.gradient.policy,
         )
 
     @property

@@ -8,11 +8,11 @@ import onnx.inliner
 import onnx_ir as ir
 
 from auditor import runtime
-from auditor.autodiff import rules
 from auditor.autodiff.blocked import keep_blocked
-from auditor.autodiff.gradient import backward, depends_on
+from auditor.autodiff.gradient import backward, depends_on, passes, rule_of
 from auditor.autodiff.losses import loss_heads, mean_cross_entropy
 from auditor.autodiff.partition import join_slices
+from auditor.autodiff.rules import Policy
 from auditor.errors import NoGradient
 from auditor.graph.build import Builder, shape_of
 from auditor.graph.plain import ClassifierGraph, serialise
@@ -26,12 +26,13 @@ def forward_model(graph: ClassifierGraph) -> bytes:
     return serialise(graph.model)
 
 
-def gradient_model(graph: ClassifierGraph, *, device: runtime.Device = "cpu") -> bytes:
+def gradient_model(graph: ClassifierGraph, *, device: runtime.Device = "cpu", policy: Policy = "true") -> bytes:
     """Serialised ONNX: x, LABEL, TARGET, CHOICE -> logits, LOSS, GRADIENT (d sum of LOSS / d x).
 
-    Rows do not mix: the gradient of a row is that of its own loss. Raises NoGradient where a rule is missing.
+    Rows do not mix: the gradient of a row is that of its own loss. policy: which surrogates stand in for true slopes; the
+    logits are the model's in any case. Raises NoGradient where a rule is missing.
     """
-    graph = expand(graph)
+    graph = expand(graph, policy)
     model = graph.model.clone()
     x = next(v for v in model.graph.inputs if v.name == graph.x.name)
     logits = next(v for v in model.graph.outputs if v.name == graph.logits.name)
@@ -40,7 +41,7 @@ def gradient_model(graph: ClassifierGraph, *, device: runtime.Device = "cpu") ->
     y, target, choice = (_int_input(model, name, graph.batch) for name in (LABEL, TARGET, CHOICE))
     loss = loss_heads(op, logits, y, target, choice)
     ones = op.Expand(op.const(1.0, like=loss), op.ints([graph.batch]))
-    (g,) = backward(op, {loss: ones}, [x])
+    (g,) = backward(op, {loss: ones}, [x], policy=policy)
     if g is None:
         raise NoGradient(
             "graph", graph.logits.name or "", "no differentiable path leads from the input to the scores"
@@ -88,9 +89,9 @@ def slope(weight: str) -> str:
     return f"{GRADIENT}/{weight}"
 
 
-def expand(graph: ClassifierGraph) -> ClassifierGraph:
+def expand(graph: ClassifierGraph, policy: Policy = "true") -> ClassifierGraph:
     """Inline the standard's own function body of every live operator that has one and has no rule."""
-    wanted = sorted({("", node.op_type) for node in without_rule(graph) if _has_body(node)})
+    wanted = sorted({("", node.op_type) for node in without_rule(graph, policy) if _has_body(node)})
     if not wanted:
         return graph
     proto = onnx.load_from_string(serialise(graph.model))
@@ -102,20 +103,24 @@ def expand(graph: ClassifierGraph) -> ClassifierGraph:
     return replace(graph, model=model, x=x, logits=logits)
 
 
-def without_rule(graph: ClassifierGraph) -> Iterable[ir.Node]:
+def without_rule(graph: ClassifierGraph, policy: Policy = "true") -> Iterable[ir.Node]:
     """The nodes on a path from the input to the scores that some live input has no rule for, in graph order."""
-    live = depends_on(list(graph.model.graph), [graph.x])
+    return (node for node, index in on_the_way(graph, policy) if rule_of(node, index, policy) is None)
+
+
+def on_the_way(graph: ClassifierGraph, policy: Policy) -> Iterable[tuple[ir.Node, int]]:
+    """The nodes that a gradient passes between the scores and the input, and by which of their inputs, in graph order."""
+    live = depends_on(list(graph.model.graph), [graph.x], policy)
     needed = {graph.logits}
-    missing = []
+    found = []
     for node in reversed(list(graph.model.graph)):
         if not any(y in needed and y in live for y in node.outputs):
             continue
         for index, value in enumerate(node.inputs):
-            if value is not None and value in live:
+            if value is not None and value in live and passes(node, index, policy):
                 needed.add(value)
-                if node.domain not in ("", "ai.onnx") or rules.rule_for(node.op_type, index) is None:
-                    missing.append(node)
-    return reversed(missing)
+                found.append((node, index))
+    return reversed(found)
 
 
 def _has_body(node: ir.Node) -> bool:

@@ -8,61 +8,124 @@ gradient graph is again an ordinary ONNX model.
 
 from collections.abc import Mapping, Sequence
 
+import numpy as np
 import onnx
 import onnx_ir as ir
 
 from auditor.autodiff import rules
+from auditor.autodiff.rules import Policy
 from auditor.errors import NoGradient
-from auditor.graph.build import Builder, shape_of
+from auditor.graph.build import Builder, constant_of, shape_of
 
 FLOATS = (ir.DataType.FLOAT, ir.DataType.DOUBLE, ir.DataType.FLOAT16, ir.DataType.BFLOAT16)
 
 
-def backward(op: Builder, seeds: Mapping[ir.Value, ir.Value], wrt: Sequence[ir.Value]) -> list[ir.Value | None]:
+def backward(
+    op: Builder, seeds: Mapping[ir.Value, ir.Value], wrt: Sequence[ir.Value], *, policy: Policy = "true"
+) -> list[ir.Value | None]:
     """Append the reverse-mode nodes to `op.graph` and give the cotangent of each value in `wrt`.
 
-    seeds: output -> its cotangent, of the same shape and type.
+    seeds: output -> its cotangent, of the same shape and type. policy: which surrogates stand in for true slopes.
     Gives None for a value that no seeded output depends on differentiably.
     Raises NoGradient at the first live node without a rule.
     """
     primal = list(op.graph)
-    live = depends_on(primal, wrt)
+    live = depends_on(primal, wrt, policy)
     cotangents: dict[ir.Value, ir.Value] = dict(seeds)
     for node in reversed(primal):
         if not any(y in cotangents and y in live for y in node.outputs):
             continue
         for index, x in enumerate(node.inputs):
-            if x is not None and x in live:
-                g = _cotangent(op, node, index, cotangents)
+            if x is not None and x in live and passes(node, index, policy):
+                g = _cotangent(op, node, index, cotangents, policy)
                 if g is not None:
                     cotangents[x] = op.Add(cotangents[x], g) if x in cotangents else g
     return [cotangents.get(x) for x in wrt]
 
 
-def depends_on(nodes: Sequence[ir.Node], wrt: Sequence[ir.Value]) -> set[ir.Value]:
-    """The float values that depend on `wrt`, through nodes that a gradient may pass."""
-    rules.load()
+def depends_on(nodes: Sequence[ir.Node], wrt: Sequence[ir.Value], policy: Policy = "true") -> set[ir.Value]:
+    """The values that depend on `wrt`, through nodes that a gradient may pass: floats, and under surrogates also whole
+    numbers and truth values."""
     live = set(wrt)
     for node in nodes:
-        if node.op_type not in rules.STOPS and any(x in live for x in node.inputs):
-            live.update(y for y in node.outputs if y.dtype in FLOATS)
+        if any(x in live and passes(node, index, policy) for index, x in enumerate(node.inputs)):
+            live.update(y for index, y in enumerate(node.outputs) if _carries(y, index, policy))
     return live
 
 
-def _cotangent(op: Builder, node: ir.Node, index: int, cotangents: Mapping[ir.Value, ir.Value]) -> ir.Value | None:
-    rule = rules.rule_for(node.op_type, index) if node.domain in ("", "ai.onnx") else None
+def passes(node: ir.Node, index: int, policy: Policy) -> bool:
+    """Whether a gradient may pass input `index`: always where that is a float that nothing stops, so that a missing rule
+    is found; where it is none, only by a rule."""
+    x = node.inputs[index]
+    if x is None or rules.stopped(node.op_type, policy):
+        return False
+    return x.dtype in FLOATS or rule_of(node, index, policy) is not None
+
+
+def rule_of(node: ir.Node, index: int, policy: Policy) -> rules.Rule | None:
+    """The rule for one input of a node, or None."""
+    met = rules.CONDITIONS.get((node.op_type, index))
+    if node.domain not in ("", "ai.onnx") or not (met is None or met(node)):
+        return None
+    return rules.rule_for(node.op_type, index, policy)
+
+
+def _carries(y: ir.Value, index: int, policy: Policy) -> bool:
+    """Whether a node's output carries a cotangent. Of numbers that are no floats only a first output does: what an
+    operator gives beside its result are positions."""
+    if y.dtype in FLOATS or policy == "true":
+        return y.dtype in FLOATS
+    return index == 0 and y.dtype is not None and y.shape is not None and y.shape.is_static()
+
+
+def _cotangent(
+    op: Builder, node: ir.Node, index: int, cotangents: Mapping[ir.Value, ir.Value], policy: Policy
+) -> ir.Value | None:
+    rule = rule_of(node, index, policy)
     if rule is None:
         raise NoGradient(node.op_type, node.name or "", f"no gradient for input {index}")
+    inputs, outputs = _as_numbers(op, node, index)
     g: object = tuple(cotangents.get(y) for y in node.outputs)
-    y: object = tuple(node.outputs)
+    y: object = outputs
     if not several_outputs(node.op_type):
         g, y = g[0], y[0]  # type: ignore[index]
     attributes = {a.name: a.value for a in node.attributes.values()}
-    if (node.op_type, index) not in rules.RULES:
+    if rule in (rules.RULES.get((node.op_type, None)), rules.SURROGATES.get((node.op_type, None))):
         attributes["index"] = index
     x = node.inputs[index]
     assert x is not None
-    return unbroadcast(op, rule(op, g, y, *node.inputs, **attributes), x)
+    return unbroadcast(op, rule(op, g, y, *inputs, **attributes), x)
+
+
+def _as_numbers(op: Builder, node: ir.Node, index: int) -> tuple[tuple[ir.Value | None, ...], tuple[ir.Value, ...]]:
+    """A node's inputs and outputs as the rule for input `index` sees them: where that is no float, whatever has its type
+    by the standard comes as float32, so that rules need not know other arithmetic."""
+    x = node.inputs[index]
+    if x is None or x.dtype in FLOATS:
+        return tuple(node.inputs), tuple(node.outputs)
+    schema = onnx.defs.get_schema(node.op_type)
+    kind = _formal(schema.inputs, index).type_str
+
+    def seen(value: ir.Value | None, formal: onnx.defs.OpSchema.FormalParameter) -> ir.Value | None:
+        return value if value is None or formal.type_str != kind else number(op, value)
+
+    inputs = tuple(seen(v, _formal(schema.inputs, i)) for i, v in enumerate(node.inputs))
+    return inputs, tuple(seen(y, _formal(schema.outputs, i)) for i, y in enumerate(node.outputs))
+
+
+def _formal(
+    parameters: Sequence[onnx.defs.OpSchema.FormalParameter], index: int
+) -> onnx.defs.OpSchema.FormalParameter:
+    """The last one of a variadic operator stands for all that follow."""
+    return parameters[min(index, len(parameters) - 1)]
+
+
+def number(op: Builder, value: ir.Value) -> ir.Value:
+    """The same numbers as float32."""
+    constant = constant_of(value)
+    if constant is not None:
+        return op.const(constant.astype(np.float32))
+    return value if value.dtype == ir.DataType.FLOAT else op.Cast(value, to=ir.DataType.FLOAT)
 
 
 def several_outputs(operator: str) -> bool:

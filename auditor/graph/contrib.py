@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 
-from auditor.graph.build import Builder, shape_of
+from auditor.graph.build import Builder, constant_of, shape_of
 
 Rewrite = Callable[..., Any]  # (op, *inputs, **attributes) -> the one output in use, or None to leave the node
 
@@ -134,6 +134,25 @@ def _simplified_layer_normalization(
     op: Builder, x: ir.Value, scale: ir.Value, *, axis: int = -1, epsilon: float = 1e-5, stash_type: int = 1
 ) -> ir.Value | None:
     return op.RMSNormalization(x, scale, axis=axis, epsilon=epsilon, stash_type=stash_type)
+
+
+@_rewrites("OneHot", domain="")
+def _one_hot_of_largest(
+    op: Builder, indices: ir.Value, depth: ir.Value, values: ir.Value, *, axis: int = -1
+) -> ir.Value | None:
+    """OneHot of an ArgMax along the same axis is a Hardmax, which one input's slope can be put in the place of."""
+    node, size = indices.producer(), constant_of(depth)
+    if node is None or node.op_type != "ArgMax" or node.attributes.get_int("select_last_index", 0) or size is None:
+        return None
+    x = node.inputs[0]
+    assert x is not None
+    along = node.attributes.get_int("axis", 0) % len(shape_of(x))
+    rank = len(shape_of(indices)) + 1
+    if node.attributes.get_int("keepdims", 1) or axis % rank != along or shape_of(x)[along] != size.item():
+        return None
+    off, on = (op.Gather(values, op.const(np.int64(position))) for position in (0, 1))
+    chosen = op.Cast(op.Hardmax(x, axis=along), to=values.dtype)
+    return op.Add(op.Mul(chosen, op.Sub(on, off)), off)
 
 
 @_rewrites("Scaler", domain="ai.onnx.ml")

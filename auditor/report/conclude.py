@@ -178,7 +178,7 @@ def _stages(
             {
                 "attack": stage.name,
                 "norm": stage.norm,
-                "access": stage.access,
+                "access": prepared.gradient.seen_by(stage),
                 **{
                     count: sum(getattr(row, count) for row in on_slices)
                     for count in ("tried", "broken", "claims", "refuted", "forwards", "backwards")

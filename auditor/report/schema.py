@@ -52,7 +52,8 @@ class Audit(Section):
 
 
 class Model(Section):
-    """The upload. operators: how many nodes of each; input: name, type, shape, layout; gradient: access and why."""
+    """The upload. operators: how many nodes of each; input: name, type, shape, layout; gradient: access and why, the policy
+    by which slopes were replaced, and under substitutes each such node and what stands in for its slope."""
 
     name: str
     sha256: str
@@ -115,7 +116,8 @@ class Surrogate(Section):
 class Stage(Section):
     """One attack over all slices: on how many examples it ran, how many it broke first or nearer, what it cost.
 
-    access: what it saw: gradients ("white-box"), class scores ("score") or only the class decided for ("decision");
+    access: what it saw: gradients ("white-box"), gradients in which surrogates stand in for slopes that lead nowhere
+    ("surrogate-gradient", see model.gradient), class scores ("score") or only the class decided for ("decision");
     claims: points that it took for adversarial; refuted: those of them that the upload did not confirm. Of a transfer
     attack forwards and backwards are the surrogates' and the model's together, queries the model's alone; crossings
     are about the examples that earlier stages left standing (the diagnosis has those of the attack alone).

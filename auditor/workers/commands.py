@@ -123,7 +123,7 @@ class Commands:
         steps = run_stages(opened.engine, [chosen], opened.kept(_Remembered(self._place)))
         for position, step in enumerate(steps):
             outcomes = {} if item.startswith("alone-") else _outcomes(opened, chosen, step.progress)
-            self._tell(_stage(step, position), outcomes)
+            self._tell(_stage(opened, step, position), outcomes)
         return {}
 
     def finish(
@@ -216,7 +216,7 @@ def _estimate(asked: Asked, prepared: Prepared | None) -> Facts:
         label_only=upload.label_only,
     )
     if prepared is not None:
-        return of_all(gradient=prepared.gradient.access == "white-box")
+        return of_all(gradient=prepared.gradient.followed)
     try:
         obstacles, cost = inspection.measure(upload, dataset.shape, spec.batch_size, spec.threads, spec.device)
     except AuditorError:  # the preparation says it better, or finds a way around it
@@ -228,10 +228,16 @@ def _stop_at(seconds_left: float | None) -> float | None:
     return None if seconds_left is None else time.monotonic() + seconds_left
 
 
-def _stage(step: Step, position: int) -> Facts:
+def _stage(opened: _Opened, step: Step, position: int) -> Facts:
     row = vars(step.progress.rows[position])
     facts = {"item": step.item, "position": position, "attack": step.stage.name, "norm": step.stage.norm}
-    return {"kind": "stage", **facts, "access": step.stage.access, "seconds": step.seconds[position], **row}
+    return {
+        "kind": "stage",
+        **facts,
+        "access": opened.prepared.gradient.seen_by(step.stage),
+        "seconds": step.seconds[position],
+        **row,
+    }
 
 
 def _outcomes(opened: _Opened, item: WorkItem, progress: Progress) -> Arrays:

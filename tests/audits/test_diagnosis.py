@@ -106,10 +106,19 @@ def test_a_loss_full_of_steps_is_unstable(tmp_path):
     assert {"unstable-loss", "gradient"} & unclean(report)
 
 
-def test_saturated_activations_are_an_error(tmp_path):
+def test_saturated_activations_are_followed_by_surrogates(tmp_path):
     report = audited(tmp_path, upload(f"{AFFINE} s = Mul(a, k) q = Sigmoid(s) y = MatMul(q, I)", k=1e3, I=np.eye(4)))
-    assert severities(report)["vanishing-gradient"] == "error"
-    assert {"black-box-beats-white-box", "half-domain-accuracy"} <= unclean(report)
+    gradient = report.model.gradient
+    assert (gradient["access"], gradient["policy"]) == ("surrogate-gradient", "unsaturated")
+    assert [node["operator"] for node in gradient["substitutes"]] == ["Sigmoid"]
+    assert severities(report)["vanishing-gradient"] == "info"
+    assert "half-domain-accuracy" not in unclean(report)
+    alone = next(row for row in report.diagnosis.attacks if row["attack"] == "minimal-apgd")
+    assert alone["accuracy"][-1] < 0.9  # the true gradient leaves 0.99
+
+
+def accuracies(report):
+    return np.array([point.robust_accuracy for point in report.curves[0].points])
 
 
 def test_a_softmax_that_is_too_sure_is_a_warning_where_only_the_cross_entropy_is_ascended(tmp_path):
@@ -126,9 +135,24 @@ def test_probabilities_inside_the_model_are_not_traced_back(tmp_path):
     assert "no logits were found" in said(report, "probabilities")
 
 
-def test_a_quantised_input_leaves_no_gradient_and_the_checks_that_need_one_say_so(tmp_path):
-    rounded = upload("s = Mul(x, k) r = Round(s) d = Div(r, k) z = MatMul(d, W) y = Add(z, b)", k=8.0)
-    report = audited(tmp_path, rounded, gates=(Gate.parse("Linf:0.02=0.1"),))
+def test_a_quantised_input_is_followed_by_surrogates_and_called_so(tmp_path, honest):
+    rounded = upload("s = Mul(x, k) r = Round(s) d = Div(r, k) z = MatMul(d, W) y = Add(z, b)", k=64.0)
+    report = audited(tmp_path, rounded)
+    assert report.model.gradient["access"] == "surrogate-gradient"
+    assert report.model.gradient["substitutes"][0]["instead"] == "the identity"
+    assert {row["access"] for row in report.diagnosis.attacks} == {"surrogate-gradient", "score"}
+    assert {stage.access for stage in report.stages} == {"surrogate-gradient", "score"}
+    assert any(said.startswith("white-box attacks: the true gradient cannot") for said in report.not_tested)
+    assert "gradient" not in unclean(report)
+    assert np.abs(accuracies(report) - accuracies(honest)).max() < 0.1
+
+
+def test_without_any_gradient_the_checks_that_need_one_say_so(tmp_path):
+    table = (
+        "c = Clip(x, low, high) s = Mul(c, k) i = Cast<to=7>(s) d = Gather(levels, i) z = MatMul(d, W) y = Add(z, b)"
+    )
+    looked_up = upload(table, low=0.0, high=1.0, k=8.0, levels=np.arange(9) / 8)
+    report = audited(tmp_path, looked_up, gates=(Gate.parse("Linf:0.02=0.1"),))
     assert unclean(report) == {"gradient"}
     for name in ("vanishing-gradient", "half-domain-accuracy", "pgd-weaker-than-fgsm", "doubling-steps"):
         assert said(report, name).startswith("not made: there is no gradient")

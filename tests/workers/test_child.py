@@ -261,7 +261,7 @@ def test_a_child_reads_nothing_outside_its_folder(worker, tmp_path_factory):
 def test_what_a_model_is_is_told(warm):
     facts = warm({"do": "check-model", "path": OPEN["model"], "name": "digits.onnx"})
     assert (facts["classes"], facts["layout"], facts["scores"]) == (10, "NCHW", "probabilities")
-    assert facts["gradient"] == {"covered": True, "obstacles": [], "remark": None}
+    assert facts["gradient"] == {"covered": True, "obstacles": [], "substitutes": [], "remark": None}
     assert facts["cost"]["gradient_seconds"] > 0
 
 

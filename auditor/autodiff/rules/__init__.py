@@ -11,18 +11,28 @@ cotangent of one input:
 
 Rules never un-broadcast, accumulate or check whether a cotangent is needed: the walk does (`gradient.py`).
 All shapes are static and the opset is the working one, so a rule may compute with shapes in Python.
-An operator in STOPS has derivative zero almost everywhere or no derivative at all; `policy` says why.
+An operator in STOPS has derivative zero almost everywhere or no derivative at all; its entry says why.
+
+Where the true slope leads nowhere, a surrogate may stand in for it in the backward pass alone (Bengio et al. 2013; as
+an attack, "backward pass differentiable approximation", Athalye et al. 2018). A policy says which surrogates are taken:
+"true" none; "straight-through" those of steps, which have no slope; "unsaturated" also those of activations whose
+slope dies out. Under a surrogate, whole numbers and truth values carry cotangents as well, as float32 numbers.
 """
 
 import importlib
 from collections.abc import Callable
 from functools import cache
-from typing import Any
+from typing import Any, Literal
 
 Rule = Callable[..., Any]
+Policy = Literal["true", "straight-through", "unsaturated"]
 
 RULES: dict[tuple[str, int | None], Rule] = {}
 STOPS: dict[str, str] = {}
+SURROGATES: dict[tuple[str, int | None], Rule] = {}
+STEPS: dict[str, str] = {}  # operator: what stands in for its slope
+SATURATING: dict[str, str] = {}
+CONDITIONS: dict[tuple[str, int | None], Callable[[Any], bool]] = {}
 
 FAMILIES = (
     "elementwise",
@@ -35,6 +45,7 @@ FAMILIES = (
     "shape",
     "indexing",
     "resize",
+    "surrogates",
 )
 
 
@@ -56,6 +67,45 @@ def stops(why: str, *operators: str) -> None:
     STOPS.update(dict.fromkeys(operators, why))
 
 
+def surrogate(
+    instead: str,
+    *operators: str,
+    wrt: int | None = 0,
+    where: Callable[[Any], bool] | None = None,
+    table: dict[str, str] = STEPS,
+) -> Callable[[Rule], Rule]:
+    """Register what stands in for the slope of `operators`; `instead` says it in words, for the report. where: tells the
+    nodes for which it does; the others have no gradient for that input."""
+
+    def register(rule: Rule) -> Rule:
+        for operator in operators:
+            SURROGATES[operator, wrt] = rule
+            if where is not None:
+                CONDITIONS[operator, wrt] = where
+            table[operator] = instead
+        return rule
+
+    return register
+
+
+def instead_of(operator: str, policy: Policy) -> str | None:
+    """What stands in for the operator's slope under the policy, in words; None where the slope is its own."""
+    load()
+    chosen = {"true": {}, "straight-through": STEPS, "unsaturated": STEPS | SATURATING}
+    return chosen[policy].get(operator)
+
+
+def is_surrogate(operator: str, index: int) -> bool:
+    """Whether a policy may replace the operator's slope in that input."""
+    load()
+    return (operator, index) in SURROGATES or (operator, None) in SURROGATES
+
+
+def stopped(operator: str, policy: Policy = "true") -> bool:
+    """Whether no gradient passes the operator."""
+    return operator in STOPS and instead_of(operator, policy) is None
+
+
 @cache
 def load() -> None:
     """Import every family once, so that the table is full."""
@@ -63,10 +113,10 @@ def load() -> None:
         importlib.import_module(f"{__name__}.{family}")
 
 
-def rule_for(operator: str, index: int) -> Rule | None:
+def rule_for(operator: str, index: int, policy: Policy = "true") -> Rule | None:
     """The rule for one input of an operator, or None."""
-    load()
-    return RULES.get((operator, index)) or RULES.get((operator, None))
+    tables = [RULES] if instead_of(operator, policy) is None else [SURROGATES, RULES]
+    return next((t[operator, i] for t in tables for i in (index, None) if (operator, i) in t), None)
 
 
 def operators() -> set[str]:
