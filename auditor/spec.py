@@ -18,7 +18,7 @@ from auditor.errors import SpecError
 
 Norm = Literal["Linf", "L2", "L1", "L0"]
 Layout = Literal["NCHW", "NHWC"]
-Preset = Literal["quick", "standard"]
+Preset = Literal["quick", "standard", "autoattack"]
 
 NORMS: tuple[Norm, ...] = ("Linf", "L2", "L1", "L0")
 _NUMBER = re.compile(r"\d{1,30}(\.\d{1,30})?([eE][+-]?\d{1,3})?(/\d{1,30}(\.\d{1,30})?)?")

@@ -1,5 +1,6 @@
 """What curve.py and instances.py share: the models with known answers, and one audit of one of them."""
 
+import dataclasses
 import json
 import os
 import sys
@@ -49,7 +50,7 @@ def attack(
     batch: int | None = None,
     **settings: object,
 ) -> tuple[Outcomes, dict[str, Progress]]:
-    """The cascade of one audit, without its diagnosis: outcomes, and the progress of each slice."""
+    """The cascade of one audit, without its diagnosis: outcomes in the order of x, and the progress of each slice."""
     with tempfile.TemporaryDirectory() as folder:
         data = Path(folder) / "data.npz"
         np.savez(data, x=x, y=y)
@@ -70,7 +71,14 @@ def attack(
         items = slices(prepared)
         finished = {step.item: step.progress for step in run_stages(Engine(subject, prepared), items, checkpoints)}
         (outcomes,) = finish.outcomes(prepared, subject.spec, items, finished)
-        return outcomes, finished
+        return _in_order(outcomes), finished
+
+
+def _in_order(outcomes: Outcomes) -> Outcomes:
+    """The same, by position in the dataset; an audit looks at its examples in random order."""
+    order = np.argsort(outcomes.index)
+    columns = {name: column[order] for name, column in vars(outcomes).items() if isinstance(column, np.ndarray)}
+    return dataclasses.replace(outcomes, **columns)
 
 
 def cost(finished: dict[str, Progress]) -> tuple[int, int]:

@@ -33,6 +33,8 @@ class Stage:
 
     warm: the attack begins at each example's nearest known point, a fixed-budget one at its projection, where there
     is one: where gradients mislead near x, what an earlier stage found outside the ball is the best lead.
+    each_eps: a fixed-budget attack is made at every eps of the grid, the smallest first, on what is not known to be
+    broken there, and not at the critical eps alone: with what it finds at one eps nothing depends on the others.
     """
 
     name: str
@@ -40,6 +42,7 @@ class Stage:
     norm: Norm
     parameters: Mapping[str, Any] = field(default_factory=dict)
     warm: bool = False
+    each_eps: bool = False
 
     @property
     def access(self) -> Access:
@@ -179,6 +182,8 @@ def run_stage(
     active = can_change & in_budget
     if entry.budget == "minimal":
         run.minimal(active)
+    elif stage.each_eps:
+        run.fixed_at_each(active, grid)
     else:
         run.fixed(active, grid)
     return run.result(tried=active, skipped=can_change & ~in_budget)
@@ -221,21 +226,34 @@ class _StageRun:
             self._accept(self._attack(active, self.rng, ceiling=self.xp.asarray(ceiling), **self._start()), active)
 
     def fixed(self, active: np.ndarray, grid: Grid) -> None:
-        best = self.best[self.stage.norm]
-        position = grid.critical(best.distance)
-        crossings = np.zeros((len(grid.eps), 4), dtype=np.int64)
+        """At the critical eps, and where that succeeds at the next one."""
+        distance = self.best[self.stage.norm].distance
+        position = grid.critical(distance)
         for level in range(len(grid.eps)):
-            if not active.any():
-                break
-            eps = self.xp.asarray(grid.units(position))
-            attempt = self._attack(active, self.rng.split(f"level {level}"), eps=eps, **self._start())
-            broken = grid.critical(self._accept(attempt, active)) < position
-            if isinstance(attempt, Crossing):
-                fooled = runtime.to_host(attempt.fooled)
-                np.add.at(crossings, position[active], np.stack([active, fooled, broken, fooled & broken], 1)[active])
-                self.crossings = crossings
-            before, position = position, grid.critical(best.distance)
-            active = active & (position < before) & grid.open(best.distance)
+            self._within(active, grid, position, self.rng.split(f"level {level}"))
+            before, position = position, grid.critical(distance)
+            active = active & (position < before) & grid.open(distance)
+
+    def fixed_at_each(self, active: np.ndarray, grid: Grid) -> None:
+        """At every eps. Random numbers are keyed by its value, so that it may stand in any grid."""
+        distance = self.best[self.stage.norm].distance
+        for level, eps in enumerate(grid.eps):
+            position = np.full(len(active), level)
+            standing = active & (grid.critical(distance) >= level) & (grid.units(position) > 0)
+            self._within(standing, grid, position, self.rng.split(f"eps {eps}"))
+
+    def _within(self, active: np.ndarray, grid: Grid, position: np.ndarray, rng: Random) -> None:
+        """One attack, each active row at the eps of its own position (n,) in the grid."""
+        if not active.any():
+            return
+        attempt = self._attack(active, rng, eps=self.xp.asarray(grid.units(position)), **self._start())
+        broken = grid.critical(self._accept(attempt, active)) < position
+        if isinstance(attempt, Crossing):
+            if not len(self.crossings):
+                self.crossings = np.zeros((len(grid.eps), 4), dtype=np.int64)
+            fooled = runtime.to_host(attempt.fooled)
+            counts = np.stack([active, fooled, broken, fooled & broken], 1)
+            np.add.at(self.crossings, position[active], counts[active])
 
     def _start(self) -> dict[str, Any]:
         """An example without a known point has x itself here, and starts as the attack usually does."""

@@ -35,12 +35,14 @@ def square(
     active: Array | None = None,
     queries: int = 5000,
     share: float = 0.8,
+    horizon: int | None = None,
     layout: Layout = "NCHW",
     start: Array | None = None,
 ) -> Attempt:
     """x: (n, *shape) float32, y: (n,) int64, eps: (n,) float64 in input units.
 
-    share: the share of the image that the first patches cover; start: (n, *shape), where the search begins,
+    share: the share of the image that the first patches cover; horizon: the number of queries over which they shrink,
+    `queries` unless given; start: (n, *shape), where the search begins,
     projected; a row that is x begins at stripes or bumps, as in the paper. At most `queries` forwards per example, none once it
     is safely broken. Every point given lies in the ball and in the domain.
     """
@@ -55,12 +57,12 @@ def square(
     current = ball.project(_stripes(draw, ball) if norm == "Linf" else _tiles(draw, ball))
     if start is not None:
         current = xp.where(per_row(elsewhere(xp, start, x), planes), ball.project(view.planes(start)), current)
-    largest = xp.full(x.shape[0], -xp.inf, dtype=xp.float32)
+    largest, over = xp.full(x.shape[0], -xp.inf, dtype=xp.float32), horizon or queries
     for query in range(queries):
         alive = active & ~best.done
         if not xp.any(alive):
             break
-        trial = current if query == 0 else ball.project(propose(draw, ball, current, patch(query / queries, share)))
+        trial = current if query == 0 else ball.project(propose(draw, ball, current, patch(query / over, share)))
         back = view.restored(trial)
         logits = classifier.logits(back, active=alive)
         best.see(back, logits, alive)

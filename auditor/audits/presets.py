@@ -19,10 +19,11 @@ class Step:
     norms: tuple[Norm, ...] = ("Linf", "L2", "L1")
     parameters: Mapping[str, Any] = field(default_factory=dict)
     warm: bool = False
+    each_eps: bool = False
 
     def stage(self, norm: Norm, layout: Layout | None) -> Stage:
         spatial = {"layout": layout or "NCHW"} if CATALOGUE[self.attack].spatial else {}
-        return Stage(self.name, self.attack, norm, {**self.parameters, **spatial}, self.warm)
+        return Stage(self.name, self.attack, norm, {**self.parameters, **spatial}, self.warm, self.each_eps)
 
 
 # Minimal-norm attacks first: they settle most of the curve for little. Then fixed-budget attacks, only at the grid
@@ -48,6 +49,19 @@ PRESETS: dict[Preset, tuple[Step, ...]] = {
         Step("apgd-dlr-warm", "apgd", parameters={"steps": 30, "loss": Loss.DLR}, warm=True),
         Step("square", "square", parameters={"queries": 1500}, warm=True),
         Step("sparse-rs", "sparse-rs", ("L0",), {"queries": 1500}, warm=True),
+    ),
+    # AutoAttack's standard version (Croce & Hein 2020; for L1, Croce & Hein 2021) at every eps of the grid, from its own
+    # random starts, knowing nothing of the other epsilons. FAB asks for no eps, and serves all of them in one run. Its
+    # Square shrinks the patches as if it had 10,000 queries.
+    "autoattack": (
+        Step("apgd-ce", "apgd", ("Linf", "L2"), {"steps": 100}, each_eps=True),
+        Step("apgd-ce", "apgd", ("L1",), {"steps": 100, "restarts": 5}, each_eps=True),
+        Step(
+            "apgd-targeted", "apgd-targeted", ("Linf", "L2"), {"steps": 100, "targets": 9, "trial": 0}, each_eps=True
+        ),
+        Step("apgd-targeted", "apgd-targeted", ("L1",), {"steps": 100, "targets": 5, "trial": 0}, each_eps=True),
+        Step("fab-targeted", "fab-targeted", parameters={"steps": 100, "targets": 9}),
+        Step("square", "square", parameters={"queries": 5000, "horizon": 10_000}, each_eps=True),
     ),
 }
 
@@ -91,6 +105,8 @@ def chosen_stages(spec: AuditSpec, *, label_only: bool = False) -> list[Stage]:
 def _preset(preset: Preset, label_only: bool) -> list[Step]:
     if not label_only:
         return list(PRESETS[preset])
+    if preset not in BY_LABELS:
+        raise SpecError(f"the preset '{preset}' asks for class scores, and this model gives labels; take another one")
     kept = [step for step in PRESETS[preset] if CATALOGUE[step.attack].access != "score"]
     return [*kept, *BY_LABELS[preset]]
 

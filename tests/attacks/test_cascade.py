@@ -12,7 +12,7 @@ from auditor.attacks.cascade import Examples, Grid, Progress, Stage, run_stage
 from auditor.attacks.space import Space, in_widths
 from auditor.attacks.verify import Verdict
 from auditor.spec import Threat, exact
-from tests.zoo import Affine, Masked
+from tests.zoo import Affine, Masked, Zoo
 
 MINIMAL = Stage("minimal-apgd", "minimal-apgd", "Linf", {"steps": 30})
 PGD = Stage("pgd", "pgd", "Linf", {"steps": 20})
@@ -87,6 +87,46 @@ def test_a_fixed_budget_stage_gives_the_whole_curve():
     nearest = classifier.exact(examples.x, examples.y, "Linf")
     assert np.array_equal(found, grid.critical(nearest))
     assert len(set(found.tolist())) > 2
+
+
+class Band(Zoo):
+    """Two classes of one number: class 1 between 0.1 and 0.2, class 0 on either side."""
+
+    def __init__(self):
+        super().__init__((1,), 2)
+
+    def scores(self, flat):
+        return np.concatenate([np.zeros_like(flat), 0.05 - np.abs(flat - 0.15)], axis=1)
+
+    def pull(self, flat, g):
+        return g[:, 1:] * -np.sign(flat - 0.15)
+
+
+def test_a_stage_for_each_eps_finds_what_lies_below_an_eps_at_which_it_fails():
+    examples = Examples(np.arange(3), np.zeros((3, 1), np.float32), np.zeros(3, np.int64), np.ones(3, bool))
+    grid = ("0.05", "0.15", "1", "2")
+    critical, each = (
+        run([Stage("fgsm", "fgsm", "Linf", each_eps=each)], examples, Band(), eps=grid) for each in (False, True)
+    )
+    assert np.isinf(critical.best["Linf"].distance).all()
+    assert each.best["Linf"].distance == pytest.approx(0.15)
+    assert each.forwards.tolist() == [2 * 2] * 3  # at the two smallest: above them all are known to be broken
+
+
+@pytest.mark.parametrize("attack", ["pgd", "square"])
+def test_a_stage_for_each_eps_finds_at_one_eps_what_it_finds_there_alone(attack):
+    classifier = Affine((6,), 2)
+    examples = slice_of(classifier)
+    nearest = classifier.exact(examples.x, examples.y, "Linf")
+    low, middle, high = (f"{np.quantile(nearest, share):.4f}" for share in (0.1, 0.5, 0.9))
+    steps = {"steps": 3} if attack == "pgd" else {"queries": 30}
+    stage = Stage(attack, attack, "Linf", steps, each_eps=True)
+    alone, within = (run([stage], examples, classifier, eps=eps) for eps in ((middle,), (low, middle, high)))
+    above = nearest > float(low)
+    assert (within.best["Linf"].distance <= alone.best["Linf"].distance).all()
+    at_middle = above & (alone.best["Linf"].distance <= float(middle))
+    assert at_middle.any()
+    assert np.array_equal(within.best["Linf"].x_adv[at_middle], alone.best["Linf"].x_adv[at_middle])
 
 
 def test_l0_counts_features_however_wide_the_domain_is():

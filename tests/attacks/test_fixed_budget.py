@@ -10,7 +10,7 @@ from auditor.attacks.momentum import mi_fgsm, ni_fgsm
 from auditor.attacks.norms import distance
 from auditor.attacks.pgd import pgd
 from auditor.attacks.random import Random
-from auditor.attacks.square import square
+from auditor.attacks.square import patch, square
 from auditor.spec import Loss
 from tests.zoo import Affine, Cross, Masked, Undefined
 
@@ -121,6 +121,20 @@ def test_square_patches_follow_the_layout(norm, rng):
     b = square(last, np.ascontiguousarray(x.transpose(0, 2, 3, 1)), y, eps=eps, norm=norm, rng=rng(4), queries=40,
                layout="NHWC")  # fmt: skip
     assert a.loss == pytest.approx(b.loss, rel=1e-4)
+
+
+@pytest.mark.parametrize("norm", NORMS)
+def test_square_begins_a_longer_search_where_the_horizon_says_so(norm, rng):
+    classifier = Masked((3, 9, 9), 3)
+    x, y = _clean(classifier, 4)
+    eps = 0.1 * classifier.exact(x, y, norm)
+    with_horizon, whole, short = (
+        square(classifier, x, y, eps=eps, norm=norm, rng=rng(4), queries=queries, horizon=horizon).loss
+        for queries, horizon in ((60, 240), (240, None), (60, None))
+    )
+    assert (with_horizon <= whole).all()
+    assert not np.array_equal(with_horizon, short)
+    assert patch(59 / 240, 0.8) > patch(59 / 60, 0.8)
 
 
 @pytest.mark.parametrize("norm", NORMS)

@@ -5,9 +5,9 @@ from itertools import pairwise
 
 import pytest
 
-from auditor.attacks.catalogue import CATALOGUE
+from auditor.attacks.catalogue import CATALOGUE, Passes
 from auditor.audits.plan import BATCHES_PER_SLICE, Plan, default_batch, make_plan
-from auditor.audits.presets import PRESETS, chosen_stages
+from auditor.audits.presets import BY_LABELS, PRESETS, chosen_stages
 from auditor.errors import SpecError
 from auditor.spec import AuditSpec, Threat
 
@@ -54,13 +54,34 @@ def test_without_a_gradient_only_attacks_that_need_none_remain():
         make_plan(spec(attacks=("pgd",)), 10, batch=4, gradient=False)
 
 
-@pytest.mark.parametrize("preset", PRESETS)
+@pytest.mark.parametrize("preset", BY_LABELS)
 @pytest.mark.parametrize("threat", [LINF, L2, L1, L0], ids=lambda threat: threat.norm)
 def test_a_model_that_gives_only_labels_is_asked_for_no_scores(preset, threat):
     for gradient, accesses in ((True, {"white-box", "decision"}), (False, {"decision"})):
         plan = make_plan(spec(threat, preset=preset), 10, batch=4, gradient=gradient, label_only=True)
         assert {stage.access for stage in plan.stages} == accesses
         assert len({stage.name for stage in plan.stages}) == len(plan.stages)
+
+
+def test_autoattack_is_refused_where_it_has_no_scores_and_in_a_norm_that_it_does_not_know():
+    with pytest.raises(SpecError, match="'autoattack' asks for class scores"):
+        chosen_stages(spec(preset="autoattack"), label_only=True)
+    with pytest.raises(SpecError, match="works in L0"):
+        chosen_stages(spec(Threat(norm="L0", eps=("3",)), preset="autoattack"))
+
+
+@pytest.mark.parametrize("threat", [LINF, L2, L1], ids=lambda threat: threat.norm)
+def test_autoattack_spends_what_the_original_may(threat):
+    """Of one example that stands: forwards and backwards of Croce & Hein's four attacks, but for the steps' first points."""
+    stages = chosen_stages(spec(threat, preset="autoattack"))
+    assert [stage.attack for stage in stages] == ["apgd", "apgd-targeted", "fab-targeted", "square"]
+    assert all(stage.each_eps and not stage.warm for stage in stages if stage.attack != "fab-targeted")
+    spent = {stage.name: CATALOGUE[stage.attack].at_most(stage.parameters, 10) for stage in stages}
+    restarts, targets = (5, 5) if threat.norm == "L1" else (1, 9)
+    assert spent["apgd-ce"].backwards == 100 * restarts
+    assert spent["apgd-targeted"].backwards == 100 * targets
+    assert spent["fab-targeted"].backwards == 100 * 9
+    assert spent["square"] == Passes(5000)
 
 
 def test_an_attack_on_scores_that_is_named_runs_behind_the_labels_too():
