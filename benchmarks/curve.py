@@ -1,12 +1,13 @@
 """The whole curve against AutoAttack's answers: robust accuracy and passes, row by row.
 
-    python benchmarks/curve.py [--preset standard] [--only mnist_fastadv_fgsm:Linf] [--stages] [--rows-only]
+    python benchmarks/curve.py [--preset standard] [--only mnist_fastadv_fgsm:Linf] [--stages] [--rows-only] [--examples 100]
 
 Per model and norm one audit over a grid of ten epsilons. Each row of reference.csv is then compared at its eps:
 robust accuracy (aim: at most one point above AutoAttack's), and the passes of the *whole curve* against those that
 AutoAttack spent on that *one* eps (aim: at most half). `only AA`, `only ours`: examples that one of the two broke
 alone; the last line adds up all rows. With --rows-only the grid holds the rows' own epsilons alone, and passes are
-compared with what AutoAttack spent on all of them: for `--preset autoattack`, which attacks every eps of the grid.
+compared with what AutoAttack spent on all of them: for `--preset autoattack`, which attacks every eps of the grid. Of
+fewer examples than the rows have, AutoAttack's passes are those of all in proportion.
 """
 
 import argparse
@@ -25,6 +26,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--preset", default="standard")
     parser.add_argument("--only", default="", help="MODEL:NORM, part of a row's name")
+    parser.add_argument("--examples", type=int, help="no more than this many of a row's, for a quick look")
     parser.add_argument("--rows-only", action="store_true", help="attack no eps but the rows' own")
     parser.add_argument("--stages", action="store_true", help="print what each stage did")
     parser.add_argument("--threads", type=int)
@@ -67,7 +69,8 @@ def compare(
     """One audit, and a line for each of its rows."""
     dataset = "mnist" if "mnist" in model else "cifar10"
     images = np.load(ROOT / "images" / f"{dataset}_test_1000.npz")
-    n = int(rows[0]["examples"])
+    n = min(int(rows[0]["examples"]), options.examples or len(images["y"]))
+    share = n / int(rows[0]["examples"])
     wanted = [row["eps"] for row in rows]
     eps = wanted if options.rows_only else grid("mnist" if dataset == "mnist" else "image-8bit", norm, wanted)
     started = time.perf_counter()
@@ -76,16 +79,16 @@ def compare(
     )
     seconds = time.perf_counter() - started
     passes, tally = sum(cost(finished)), Tally()
-    spent = [int(row["forwards"]) + int(row["backwards"]) for row in rows]
+    spent = [round(share * (int(row["forwards"]) + int(row["backwards"]))) for row in rows]
     for row, one_eps in zip(rows, spent, strict=True):
         standing = outcomes.standing(row["eps"])
-        theirs = masks[f"{model}|{norm}|{row['eps']}"]
+        theirs = masks[f"{model}|{norm}|{row['eps']}"][:n]
         reference = sum(spent) if options.rows_only else one_eps
         counts = Tally(n, int(np.sum(~standing & theirs)), int(np.sum(standing & ~theirs)))
         tally.add(counts)
         print(
-            f"{model:38} {norm:5} {row['eps']:6} {float(row['robust']):6.2%} {np.mean(standing):7.2%} "
-            f"{100 * (np.mean(standing) - float(row['robust'])):+6.2f} {counts.theirs:8} "
+            f"{model:38} {norm:5} {row['eps']:6} {np.mean(theirs):6.2%} {np.mean(standing):7.2%} "
+            f"{100 * (np.mean(standing) - np.mean(theirs)):+6.2f} {counts.theirs:8} "
             f"{counts.ours:9} {reference:11,} {passes:12,} {passes / reference:6.2f}",
             flush=True,
         )

@@ -38,8 +38,15 @@ def test_a_plan_does_not_depend_on_the_budget():
     assert budgets[0] == budgets[1]
 
 
-@pytest.mark.parametrize("preset", PRESETS)
-@pytest.mark.parametrize("threat", [LINF, L2, L1, L0], ids=lambda threat: threat.norm)
+@pytest.mark.parametrize(
+    ("preset", "threat"),
+    [
+        (preset, threat)
+        for preset in PRESETS
+        for threat in (LINF, L2, L1, L0)
+        if (preset, threat) != ("autoattack", L0)
+    ],
+)
 def test_every_preset_attacks_every_norm_with_and_without_gradients(preset, threat):
     stages = chosen_stages(spec(threat, preset=preset))
     assert {stage.access for stage in stages} == {"white-box", "score"}
