@@ -7,12 +7,13 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, get_args
 
+from auditor.constraints import Constraints
 from auditor.data.domain import UNDECLARED, Domain
 from auditor.data.preprocessing import Preprocessing
 from auditor.data.preprocessor_config import read_config
 from auditor.errors import SpecError
 from auditor.request import Request, SurrogateChoice
-from auditor.spec import Budget, Gate, Layout, Normalisation, exact
+from auditor.spec import Budget, Gate, Layout, Normalisation, build, exact
 
 _SETTINGS = ("preset", "input", "output", "examples", "seed", "device", "batch_size", "threads")
 
@@ -28,6 +29,8 @@ def request(options: Mapping[str, Any], spec: Path | None = None) -> Request:
         settings["attacks"] = tuple(map(str, words["attack"]))
     if "quantize" in words:
         settings["quantize"] = _bits(words["quantize"])
+    if "constraints" in words:
+        settings["constraints"] = constraints_of(words["constraints"])
     if "budget" in words:
         settings["budget"] = Budget.parse(str(words["budget"]))
     model, data = Path(words["model"]), Path(words["data"])
@@ -90,16 +93,7 @@ def shape_of(text: str | None) -> tuple[int, ...] | None:
 def _read_spec(path: Path | None, options: Mapping[str, Any]) -> dict[str, Any]:
     if path is None:
         return {}
-    import yaml
-
-    try:
-        words = yaml.safe_load(path.read_text())
-    except OSError as error:
-        raise SpecError(f"the specification {path} cannot be read: {error.strerror}") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise SpecError(f"the specification {path} is not YAML: {' '.join(str(error).split())}") from error
-    if not isinstance(words, dict):
-        raise SpecError(f"the specification {path} must be a list of NAME: VALUE lines")
+    words = _read_yaml(path, "specification")
     words = {str(key).replace("-", "_"): value for key, value in words.items() if value is not None}
     unknown = sorted(set(words) - set(options))
     if unknown:
@@ -109,6 +103,26 @@ def _read_spec(path: Path | None, options: Mapping[str, Any]) -> dict[str, Any]:
         if key in words and not isinstance(words[key], list):
             words[key] = [words[key]]
     return words
+
+
+def _read_yaml(path: Path, what: str) -> dict[Any, Any]:
+    import yaml
+
+    try:
+        words = yaml.safe_load(path.read_text())
+    except OSError as error:
+        raise SpecError(f"the {what} {path} cannot be read: {error.strerror}") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise SpecError(f"the {what} {path} is not YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(words, dict):
+        raise SpecError(f"the {what} {path} must be a list of NAME: VALUE lines")
+    return words
+
+
+def constraints_of(said: Any) -> Constraints:
+    """Constraints by the name of a YAML file, or as it would read. Raises SpecError."""
+    words = said if isinstance(said, Mapping) else _read_yaml(Path(said), "constraints file")
+    return build(Constraints, **{str(name).replace("-", "_"): value for name, value in words.items()})
 
 
 def _bits(text: object) -> int:

@@ -12,6 +12,7 @@ from auditor.audits.gates import Baseline, check_comparable
 from auditor.audits.presets import chosen_stages
 from auditor.audits.subject import Subject
 from auditor.audits.surrogates import check_surrogates, needs_training
+from auditor.data.constrained import constrained, rules_of
 from auditor.data.domain import UNDECLARED, Domain
 from auditor.data.levels import on_levels
 from auditor.data.preprocessing import Preprocessing
@@ -87,6 +88,8 @@ def settle(request: Request) -> Asked:
         preprocessing=request.preprocessing,
         label_column=request.label_column,
     )
+    if settings.get("constraints") is not None:
+        dataset = constrained(dataset, rules_of(dataset, settings["constraints"]))
     if settings.get("quantize") is not None:
         dataset = on_levels(dataset, settings["quantize"])
     preset = request.threat or choices.threat_preset(dataset.shape, dataset.domain)
@@ -149,6 +152,8 @@ def _said(request: Request, subject: Subject, preset: str) -> tuple[str, ...]:
         said.append("decisions instead of scores for attacks without gradients: the model gives labels only")
     if spec.quantize is not None:
         said.append(f"inputs in whole levels, {2**spec.quantize} of them")
+    if spec.constraints is not None:
+        said.append(f"constraints: {spec.constraints.summary}")
     if dataset.y is None:
         said.append("no labels: the model's own answer serves, and stability is measured")
     return tuple(said)

@@ -144,6 +144,7 @@ class NewAudit(Body):
     """An audit as asked for: the options of `auditor audit`, with underscores for hyphens.
 
     model: NAME (its latest version), NAME@NUMBER, NAME@ALIAS or a version's id; data: a dataset's name or id;
+    constraints: {"features": …, "groups": …, "relations": …}, what the features of a table may be (docs/constraints.md);
     baseline: the id of a finished audit that the model must not fall behind, or NAME@ALIAS for the last of that version;
     surrogates: whose gradients transfer attacks follow, the mean of all of them.
     """
@@ -168,6 +169,7 @@ class NewAudit(Body):
     surrogates: list[NamedSurrogate] = Field(default=[], max_length=10)
     domain: str | None = None
     quantize: int | None = Field(default=None, ge=1, le=16)
+    constraints: dict[str, Any] | None = None
     mean: str | None = None
     std: str | None = None
     layout: str | None = None

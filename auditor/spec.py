@@ -9,29 +9,19 @@ import json
 import re
 from collections.abc import Mapping
 from enum import IntEnum
-from fractions import Fraction
 from typing import Annotated, Literal, TypeVar
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import AfterValidator, Field, ValidationError, field_validator, model_validator
 
+from auditor.constraints import Constraints
 from auditor.errors import SpecError
+from auditor.values import Frozen, exact
 
 Norm = Literal["Linf", "L2", "L1", "L0"]
 Layout = Literal["NCHW", "NHWC"]
 Preset = Literal["quick", "standard", "autoattack"]
 
 NORMS: tuple[Norm, ...] = ("Linf", "L2", "L1", "L0")
-_NUMBER = re.compile(r"\d{1,30}(\.\d{1,30})?([eE][+-]?\d{1,3})?(/\d{1,30}(\.\d{1,30})?)?")
-
-
-def exact(text: str) -> Fraction:
-    """The rational number that `text` writes, such as 8/255, 0.03 or 0.5/255; SpecError for anything else."""
-    if not _NUMBER.fullmatch(text):
-        raise SpecError(f"'{text}' is not a number from 0 on; write it like 8/255 or 0.03")
-    top, _, bottom = text.partition("/")
-    if bottom and Fraction(bottom) == 0:
-        raise SpecError(f"'{text}' divides by zero")
-    return Fraction(top) / Fraction(bottom or 1)
 
 
 def _positive_eps(text: str) -> str:
@@ -66,12 +56,6 @@ class Loss(IntEnum):
     DIFFERENCE = 4  # z_t - z_y
     TARGETED_CROSS_ENTROPY = 5  # z_t - logsumexp(z)
     LOGIT = 6  # z_t (Zhao et al. 2021, for targets that are to transfer)
-
-
-class Frozen(BaseModel):
-    """A value: validated once, never changed, no unknown fields."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class Threat(Frozen):
@@ -166,10 +150,14 @@ class AuditSpec(Frozen):
     surrogates: tuple[SurrogateFile, ...] = ()
     quantize: int | None = Field(default=None, ge=1, le=16)  # bits: inputs are at one of 2^bits levels of the domain
 
+    constraints: Constraints | None = None  # what the features of a table may be
+
     @model_validator(mode="after")
     def _levels_have_ends(self) -> "AuditSpec":
         if self.quantize is not None and self.domain is None:
             raise ValueError("levels lie between the ends of a domain: quantize needs one")
+        if self.quantize is not None and self.constraints is not None:
+            raise ValueError("quantize is about every feature, constraints about each; say a step there instead")
         return self
 
     @property
@@ -184,7 +172,7 @@ class AuditSpec(Frozen):
 
 
 # Fields younger than the first stored audits: while one is empty it is no part of the digest, which so stays what it was.
-YOUNGER = ("surrogates", "quantize")
+YOUNGER = ("surrogates", "quantize", "constraints")
 
 
 def spec_sha256(fields: Mapping[str, object]) -> str:

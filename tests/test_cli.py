@@ -151,6 +151,7 @@ OPTIONS = {
     "attack": ["pgd"],
     "domain": "0,2",
     "quantize": 8,
+    "constraints": {"features": {"0": {"immutable": True}}},
     "mean": "0.5",
     "std": "0.5",
     "layout": "NCHW",

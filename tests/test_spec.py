@@ -4,8 +4,20 @@ from fractions import Fraction
 
 import pytest
 
+from auditor.constraints import Constraints
 from auditor.errors import SpecError
-from auditor.spec import AuditSpec, Budget, Gate, Normalisation, SurrogateFile, Threat, build, digest, exact
+from auditor.spec import (
+    AuditSpec,
+    Budget,
+    Gate,
+    Normalisation,
+    SurrogateFile,
+    Threat,
+    build,
+    digest,
+    exact,
+    spec_sha256,
+)
 
 THREAT = Threat(norm="Linf", eps=("8/255",))
 
@@ -90,6 +102,7 @@ OTHER = {
     "threads": 7,
     "surrogates": (SurrogateFile(sha256="0" * 64),),
     "quantize": 8,
+    "constraints": Constraints(features={"age": {"immutable": True}}),
 }
 NEEDS = {"quantize": {"domain": (0.0, 1.0)}}
 UNDIGESTED = {"budget": Budget(passes=7), "gates": (Gate.parse("Linf:8/255=0.4"),)}
@@ -132,6 +145,17 @@ def test_a_seed_that_the_generator_cannot_take_is_refused(seed):
 def test_levels_need_a_domain_to_lie_in():
     with pytest.raises(SpecError, match="quantize needs one"):
         build(AuditSpec, threats=(THREAT,), quantize=8)
+
+
+def test_levels_and_constraints_are_not_asked_for_at_once():
+    with pytest.raises(SpecError, match="say a step there instead"):
+        build(AuditSpec, threats=(THREAT,), domain=(0.0, 1.0), quantize=8, constraints=OTHER["constraints"])
+
+
+def test_constraints_keep_the_digest_through_json():
+    spec = AuditSpec(threats=(THREAT,), constraints=OTHER["constraints"])
+    assert AuditSpec.model_validate_json(spec.model_dump_json()) == spec
+    assert spec_sha256(spec.model_dump(mode="json")) == spec.sha256
 
 
 def test_a_wrong_field_is_named():

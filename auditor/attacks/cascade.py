@@ -143,12 +143,7 @@ class Grid:
 
     def critical(self, distance: np.ndarray) -> np.ndarray:
         """Position of the largest eps below each distance (n,), -1 where no eps is."""
-        return (
-            np.array(
-                [len(self.eps) if d == np.inf else bisect_left(self.eps, Fraction(d)) for d in distance.tolist()]
-            )
-            - 1
-        )
+        return critical(self.eps, distance)
 
     def units(self, position: np.ndarray) -> np.ndarray:
         """(n,) eps in input units, rounded down, so that a point at that distance counts as within eps; 0 for -1."""
@@ -157,6 +152,11 @@ class Grid:
     def open(self, distance: np.ndarray) -> np.ndarray:
         """Whether a nearer point could still change the curve. (n,) -> (n,) bool"""
         return self.units(self.critical(distance)) > 0
+
+
+def critical(eps: Sequence[Fraction], distance: np.ndarray) -> np.ndarray:
+    """Position of the largest of ascending eps below each distance (n,), -1 where no eps is."""
+    return np.array([len(eps) if d == np.inf else bisect_left(eps, Fraction(d)) for d in distance.tolist()]) - 1
 
 
 def run_stage(
@@ -214,6 +214,8 @@ class _StageRun:
         self.claims = self.refuted = 0
         self.surrogate: Counted | None = None
         self.given: dict[str, Any] = dict(stage.parameters)
+        if CATALOGUE[stage.attack].views:
+            self.given["view"] = self.view
         self.crossings = np.zeros((0, 4), dtype=np.int64)
         if stage.access == "transfer":
             assert surrogate is not None, f"{stage.attack} needs a surrogate"

@@ -19,6 +19,7 @@ from auditor.attacks.ddn import ddn
 from auditor.attacks.deepfool import deepfool, superdeepfool
 from auditor.attacks.ead import ead
 from auditor.attacks.fab import fab, fab_targeted
+from auditor.attacks.feature_search import feature_search
 from auditor.attacks.fgsm import fgsm
 from auditor.attacks.fmn import fmn
 from auditor.attacks.hop_skip_jump import hop_skip_jump
@@ -71,7 +72,7 @@ _Cost = Callable[[Mapping[str, Any], int], Passes]
 class Entry:
     """One attack of the catalogue. cost: what its parameters, defaults included, and the number of classes allow it at
     most per example and call; of a transfer attack, which is given a `surrogate` and a `pool`, with one surrogate.
-    spatial: it wants to know where the channels are, as `layout`."""
+    spatial: it wants to know where the channels are, as `layout`. views: it is given the `view` that it sees through."""
 
     function: Callable[..., Attempt]
     norms: tuple[Norm, ...]
@@ -79,6 +80,7 @@ class Entry:
     cost: _Cost
     access: Access = "white-box"
     spatial: bool = False
+    views: bool = False
 
     def at_most(self, parameters: Mapping[str, Any], classes: int) -> Passes:
         """What one call may cost per example with these parameters, the attack's own defaults for the rest."""
@@ -172,6 +174,7 @@ CATALOGUE: dict[str, Entry] = {
     "fmn": Entry(fmn, (*_ALL, "L0"), "minimal", lambda p, classes: _gradients(p["steps"] + 1)),
     "square": Entry(square, _ALL, "fixed", _queries, "score", spatial=True),
     "sparse-rs": Entry(sparse_rs, ("L0",), "fixed", _queries, "score"),
+    "feature-search": Entry(feature_search, (*_ALL, "L0"), "fixed", _queries, "score", views=True),
     "sign-hunter": Entry(sign_hunter, ("Linf", "L2"), "fixed", _queries, "score"),
     "nes": Entry(nes, ("Linf", "L2"), "fixed", _queries, "score"),
     "spsa": Entry(spsa, ("Linf",), "fixed", _queries, "score"),

@@ -11,14 +11,13 @@ levels that pay least.
 
 from collections.abc import Mapping
 from fractions import Fraction
-from math import isqrt
 from typing import Any
 
 import numpy as np
 
 from auditor.attacks.attempt import safely_broken
 from auditor.attacks.norms import per_row
-from auditor.attacks.space import Space, View
+from auditor.attacks.space import Space, View, at_most, root_at_most
 from auditor.classifier import Array, Classifier, Evaluation
 from auditor.data.domain import Box, level_of, level_values
 from auditor.spec import NORMS, Loss, Norm
@@ -57,10 +56,10 @@ class Levels(Space):
         if norm == "L0":
             return float(np.count_nonzero(moved))
         if norm == "Linf":
-            return _at_most(Fraction(int(moved.max()), self.steps))
+            return at_most(Fraction(int(moved.max()), self.steps))
         if norm == "L1":
-            return _at_most(Fraction(int(moved.sum()), self.steps))
-        return _root_at_most(int(np.sum(moved * moved)), self.steps)
+            return at_most(Fraction(int(moved.sum()), self.steps))
+        return root_at_most(Fraction(int(np.sum(moved * moved)), self.steps**2))
 
     def reach(self, eps: Fraction, norm: Norm) -> float:
         """As in `Space.reach`; in Linf whole levels."""
@@ -163,15 +162,3 @@ class _Rounded:
         self, x: Array, y: Array, loss: Loss | Array, *, target: Array | None = None, active: Array | None = None
     ) -> Evaluation:
         return self._classifier.gradient(self._view.input(x), y, loss, target=target, active=active)
-
-
-def _at_most(value: Fraction) -> float:
-    """The largest float64 that is at most `value`."""
-    nearest = float(value)
-    return nearest if Fraction(nearest) <= value else float(np.nextafter(nearest, -np.inf))
-
-
-def _root_at_most(square: int, steps: int) -> float:
-    """The largest float64 that is at most sqrt(square) / steps."""
-    scale = 1 << 80
-    return _at_most(Fraction(isqrt(square * scale * scale), scale * steps))

@@ -9,6 +9,7 @@ tolerance.
 
 from collections.abc import Mapping
 from fractions import Fraction
+from math import isqrt
 
 import numpy as np
 
@@ -88,3 +89,16 @@ def in_widths(units: np.ndarray, width: float) -> np.ndarray:
         Fraction(q) * Fraction(width) < Fraction(u) for q, u in zip(quotients.tolist(), units.tolist(), strict=True)
     ]
     return np.where(short, np.nextafter(quotients, np.inf), quotients)
+
+
+def at_most(value: Fraction) -> float:
+    """The largest float64 that is at most `value`."""
+    nearest = float(value)
+    return nearest if Fraction(nearest) <= value else float(np.nextafter(nearest, -np.inf))
+
+
+def root_at_most(square: Fraction) -> float:
+    """The largest float64 that is at most the root of `square`."""
+    scale = 1 << 80
+    under = isqrt(square.numerator * square.denominator * scale * scale)
+    return at_most(Fraction(under, square.denominator * scale))

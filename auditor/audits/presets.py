@@ -7,7 +7,7 @@ from typing import Any
 from auditor.attacks.cascade import Stage
 from auditor.attacks.catalogue import CATALOGUE
 from auditor.errors import SpecError
-from auditor.spec import AuditSpec, Layout, Loss, Norm, Preset
+from auditor.spec import NORMS, AuditSpec, Layout, Loss, Norm, Preset
 
 
 @dataclass(frozen=True)
@@ -81,6 +81,12 @@ BY_LABELS: dict[Preset, tuple[Step, ...]] = {
     ),
 }
 
+# What comes last where constraints are declared: categories and whole numbers are no matter of gradients.
+TABLES: dict[Preset, Step] = {
+    "quick": Step("feature-search", "feature-search", NORMS, {"queries": 300}, warm=True),
+    "standard": Step("feature-search", "feature-search", NORMS, {"queries": 1500}, warm=True),
+}
+
 # Where surrogates are named: ten gradients of theirs, and one query of the model per example and eps. Of the
 # methods that cost no more, and the losses, this broke most, by little (benchmarks/transfer.py).
 TRANSFER = (Step("transfer", "transfer-ti-fgsm", ("Linf", "L2"), {"loss": Loss.MARGIN}),)
@@ -94,8 +100,12 @@ def chosen_stages(spec: AuditSpec, *, label_only: bool = False) -> list[Stage]:
     """
     norms = [threat.norm for threat in spec.threats]
     steps = [_named(name) for name in spec.attacks] or _preset(spec.preset, label_only)
+    if spec.constraints is not None and not (spec.attacks or label_only):
+        steps.append(TABLES[spec.preset])
     if spec.surrogates and not any(CATALOGUE[step.attack].access == "transfer" for step in steps):
         steps += TRANSFER
+    if spec.constraints is not None and any(CATALOGUE[step.attack].access == "transfer" for step in steps):
+        raise SpecError("transfer attacks know nothing of constraints; leave the surrogates or the constraints out")
     for norm in norms:
         if not any(_serves(step, norm, spec) for step in steps):
             raise SpecError(f"none of the attacks {', '.join(step.name for step in steps)} works in {norm}")

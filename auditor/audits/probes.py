@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from auditor.attacks.cascade import Grid, Progress, Stage, run_stage
+from auditor.attacks.cascade import Grid, Progress, Stage, critical, run_stage
 from auditor.attacks.catalogue import CATALOGUE, Passes
 from auditor.attacks.diagnosis import DRAWS, Slopes, Traced, jumps, slopes
 from auditor.attacks.diagnosis import PASSES as SLOPES
@@ -21,8 +21,7 @@ from auditor.attacks.random import Random
 from auditor.audits.checkpoints import Checkpoints
 from auditor.audits.prepare import Prepared
 from auditor.audits.run import Engine, Step, WorkItem, alone, subsample
-from auditor.audits.subject import space_of
-from auditor.spec import AuditSpec, Loss, Norm, Threat
+from auditor.spec import AuditSpec, Loss, Norm, Threat, exact
 
 HALF_DOMAIN = "pgd-half-domain"
 RESTARTS, RESTART_STEPS = 10, 10
@@ -112,11 +111,11 @@ def _probe(rows: np.ndarray, threat: Threat, name: str, attack: str, **parameter
 def steepest_eps(threat: Threat, spec: AuditSpec, prepared: Prepared, apart: Mapping[str, Progress]) -> str:
     """The eps of the grid at which the white-box attacks together leave nearest to half of the subsample, the
     smaller of equals: there a stronger attack shows most. The middle of the grid where none of them ran."""
-    grid = Grid(threat, space_of(spec))
+    eps = [exact(text) for text in threat.eps]
     nearest = nearest_by_gradients(prepared, spec, apart, threat.norm)
     if nearest is None:
         return threat.eps[len(threat.eps) // 2]
-    position = grid.critical(nearest)
+    position = critical(eps, nearest)
     left = [float(np.mean(position >= level)) for level in range(len(threat.eps))]
     return threat.eps[int(np.argmin(np.abs(np.array(left) - 0.5)))]
 

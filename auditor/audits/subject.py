@@ -1,12 +1,15 @@
 """What an audit is about."""
 
 from dataclasses import dataclass
+from functools import cached_property
 
 from auditor import __version__, runtime
 from auditor.attacks.levels import Levels
 from auditor.attacks.space import Space
+from auditor.attacks.table import Table
 from auditor.attacks.verify import Verifier
 from auditor.audits.presets import chosen_stages
+from auditor.data.constrained import rules_of
 from auditor.data.dataset import Dataset
 from auditor.graph.plain import ClassifierGraph, make_plain
 from auditor.graph.upload import Upload
@@ -32,9 +35,16 @@ class Subject:
         dataset = [self.dataset.sha256, self.dataset.preprocessing["steps"]]
         return digest([self.upload.sha256, dataset, self.spec.sha256, stages, circumstances])
 
-    @property
+    @cached_property
     def space(self) -> Space:
-        return space_of(self.spec)
+        """Which inputs there are."""
+        spec = self.spec
+        if spec.constraints is not None:
+            return Table(rules_of(self.dataset, spec.constraints))
+        if spec.quantize is not None:
+            assert spec.domain is not None, "a specification with levels has a domain"
+            return Levels(spec.domain, spec.quantize)
+        return Space(spec.domain)
 
     def verifier(self) -> Verifier:
         return Verifier(self.upload, domain=self.spec.domain, normalisation=self.spec.normalisation)
@@ -50,11 +60,3 @@ class Subject:
             make_plain(upload, batch=batch, shape=shape, normalisation=named.normalisation)
             for upload, named in zip(self.surrogates, self.spec.surrogates, strict=True)
         ]
-
-
-def space_of(spec: AuditSpec) -> Space:
-    """Which inputs there are for an audit."""
-    if spec.quantize is not None:
-        assert spec.domain is not None, "a specification with levels has a domain"
-        return Levels(spec.domain, spec.quantize)
-    return Space(spec.domain)

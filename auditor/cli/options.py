@@ -26,6 +26,7 @@ class AuditOptions(TypedDict):
     ]
     domain: Annotated[str | None, Option(help="The box that inputs live in: 0,1 or none.")]
     quantize: Annotated[int | None, Option(help="Bits: inputs are whole levels of the domain, 8 for images.")]
+    constraints: Annotated[Path | None, Option(help="YAML: what the features of a table may be.")]
     mean: Annotated[str | None, Option(help="Declared normalisation, per channel: 0.485,0.456,0.406.")]
     std: Annotated[str | None, Option(help="Declared normalisation, per channel.")]
     layout: Annotated[str | None, Option(help="NCHW or NHWC, where the shape does not tell.")]

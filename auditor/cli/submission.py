@@ -8,7 +8,7 @@ from auditor import resources, terminal
 from auditor.cli.packing import packed
 from auditor.client import Client
 from auditor.errors import InputError
-from auditor.options import preprocessing_of, spelled, spelled_normalisation, surrogate_of
+from auditor.options import constraints_of, preprocessing_of, spelled, spelled_normalisation, surrogate_of
 from auditor.report.document import read_report
 from auditor.request import SurrogateChoice
 
@@ -42,6 +42,8 @@ def _without_paths(words: Mapping[str, Any]) -> dict[str, Any]:
     preprocessing = preprocessing_of(words)
     if preprocessing is not None:
         said |= spelled(preprocessing)
+    if "constraints" in words:
+        said["constraints"] = constraints_of(words["constraints"]).model_dump(mode="json", exclude_defaults=True)
     if "baseline" in words:
         said["baseline"] = _baseline(words["baseline"])
     return said

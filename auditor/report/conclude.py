@@ -220,6 +220,8 @@ def _not_tested(
         said.append("transfer attacks, which follow another model (--surrogate, --attack transfer)")
     if subject.spec.quantize is None and subject.dataset.implied_domain is not None:
         said.append("inputs in whole grey levels: points found may lie between them (--quantize 8)")
+    if len(subject.dataset.shape) == 1 and subject.spec.constraints is None:
+        said.append("what features may be: points found may be impossible as rows of a table (--constraints)")
     said.append("natural corruptions, patches, rotations")
     said.append("poisoning, model extraction and privacy attacks")
     return said

@@ -118,6 +118,12 @@ def test_levels_can_be_asked_for_before_the_data_tell_their_domain(ask, service)
     assert rows(service, Audit)[0].words == WORDS | {"quantize": 8}
 
 
+def test_constraints_are_asked_for_as_an_object(ask, service):
+    declared = {"features": {"age": {"immutable": True}}, "groups": {"job": {"columns": ["a", "b"], "cost": 0.5}}}
+    assert ask(constraints=declared).status_code == 201
+    assert rows(service, Audit)[0].words == WORDS | {"constraints": declared}
+
+
 def test_a_stored_report_answers_with_200(ask, bell):
     bell.answer = {"state": "done"}
     assert ask().status_code == 200
@@ -144,6 +150,8 @@ def test_an_audit_that_is_not_settled_in_time_is_accepted(ask, bell, monkeypatch
     [
         ({"fail_under": ["Linf=0.4"]}, "Linf=0.4"),
         ({"quantize": 8, "domain": "none"}, "quantize needs one"),
+        ({"constraints": {"features": {"age": {"step": -1}}}}, "features.age.step"),
+        ({"constraints": "/etc/passwd"}, "constraints"),
         ({"budget": "soon"}, "soon"),
         ({"threat": "sky"}, "sky"),
         ({"norm": ["L7"]}, "L7"),

@@ -51,6 +51,14 @@ def test_a_specification_file_travels_as_words_too(tmp_path):
     assert audit.examples == 10
 
 
+def test_a_file_of_constraints_is_read_here(tmp_path):
+    (tmp_path / "c.yaml").write_text("features:\n  age: {integer: true, range: [18, 99]}\n  3: {scale: 0.1}\n")
+    declared = {"features": {"age": {"integer": True, "range": [18.0, 99.0]}, "3": {"scale": "0.1"}}}
+    said = _without_paths({"constraints": tmp_path / "c.yaml"})
+    assert said == {"constraints": declared}
+    assert _without_paths(said) == said
+
+
 @pytest.mark.parametrize("text", ["gone.onnx", "folder/gone", "gone.npz"])
 def test_a_path_that_is_not_there_is_not_taken_for_a_name(text):
     with pytest.raises(InputError, match="no file or folder"):
