@@ -19,7 +19,7 @@ from auditor.values import Frozen, exact
 
 Norm = Literal["Linf", "L2", "L1", "L0"]
 Layout = Literal["NCHW", "NHWC"]
-Preset = Literal["quick", "standard", "autoattack"]
+Preset = Literal["quick", "standard", "thorough", "autoattack"]
 
 NORMS: tuple[Norm, ...] = ("Linf", "L2", "L1", "L0")
 

@@ -131,7 +131,7 @@ def _deepfool(p: Mapping[str, Any], classes: int) -> Passes:
 def _fab(p: Mapping[str, Any], classes: int) -> Passes:
     aims = _aims(p, classes)
     runs, planes = (aims, 1) if p["apart"] else (1, aims)
-    one = (_gradients(planes) + Passes(1)) * p["steps"] + Passes(1 + POINTS)
+    one = (_gradients(planes) + Passes(1)) * p["steps"] + Passes(1 + POINTS) * int(p["final_search"])
     return Passes(1) + (one * p["restarts"] + _gradients(p["restarts"] - 1)) * runs
 
 

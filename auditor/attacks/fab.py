@@ -36,13 +36,15 @@ def fab(
     overshoot: float = 1.05,
     pull: float = 0.1,
     backward: float = 0.9,
+    final_search: bool = True,
 ) -> Attempt:
     """x: (n, *shape) float32, y: (n,) int64, ceiling: (n,) float64 in input units, inf where none is known.
 
     Each step goes to the nearest of the linearised boundaries to the `targets` classes with the largest scores at x
     (the paper takes all), or to `target` (n,) alone; apart: one run for each of them instead, a gradient per step
     however many there are. pull: the largest share of a step's end that comes from the projection of x itself;
-    backward: where between x and a find the walk goes on. The first restart begins at x, the others at random points
+    backward: where between x and a find the walk goes on; final_search: whether each run ends by coming nearer to x on
+    a straight line, as in the paper and not in AutoAttack. The first restart begins at x, the others at random points
     half as far away as the nearest find. Gives the nearest safely broken point that is nearer than the ceiling.
     """
     xp = classifier.xp
@@ -51,7 +53,7 @@ def fab(
     aims = runners_up(xp, at_x, y, min(targets, classifier.classes - 1)) if target is None else target[:, None]
     best = Nearest(classifier, x, y, norm, ceiling)
     best.see(x, at_x, active)
-    walk = _Walk(classifier, best, at_x, xp.float32(overshoot), pull, xp.float32(backward))
+    walk = _Walk(classifier, best, at_x, xp.float32(overshoot), pull, xp.float32(backward), final_search)
     places = range(aims.shape[1])
     for number, group in enumerate([[place] for place in places] if apart else [list(places)]):
         for restart in range(restarts):
@@ -73,6 +75,7 @@ class _Walk:
     overshoot: Array
     pull: float
     backward: Array
+    final_search: bool
 
     def run(self, aims: Array, start: Random | None, active: Array, steps: int) -> None:
         """Algorithm 1 towards the classes `aims` (n, m): from x, or from a random point if numbers are given."""
@@ -85,7 +88,8 @@ class _Walk:
             x_next = self._inside(self._step(x_adv, aims, active))
             broken = best.see(x_next, classifier.logits(x_next, active=active), active)
             x_adv = xp.where(per_row(broken, x), self._inside(x + self.backward * (x_next - x)), x_next)
-        come_nearer(classifier, best, self.logits_at_x, active & best.found)
+        if self.final_search:
+            come_nearer(classifier, best, self.logits_at_x, active & best.found)
 
     def _inside(self, x_adv: Array) -> Array:
         return self.classifier.xp.clip(x_adv, *bounds(self.classifier.domain))

@@ -1,7 +1,7 @@
 """Which attacks an audit runs, in which order and with what budget."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from auditor.attacks.cascade import Stage
@@ -41,18 +41,37 @@ PRESETS: dict[Preset, tuple[Step, ...]] = {
         Step("ddn", "ddn", ("L2",), {"steps": 100}),
         Step("minimal-apgd", "minimal-apgd", ("Linf", "L1"), {"steps": 100}),
         Step("sigma-zero", "sigma-zero", ("L0",), {"steps": 300}),
-        Step("minimal-apgd-restarts", "minimal-apgd-restarts", parameters={"restarts": 8, "steps": 100}),
-        Step("minimal-apgd-targeted", "minimal-apgd-targeted", parameters={"steps": 60}),
-        Step("apgd-ce", "apgd", parameters={"steps": 50}),
-        Step("apgd-targeted", "apgd-targeted", parameters={"steps": 50, "targets": 9, "trial": 10, "kept": 2}),
+        Step("pdpgd", "pdpgd", ("L1",), {"steps": 100}),
+        Step("minimal-apgd-restarts", "minimal-apgd-restarts", parameters={"restarts": 16, "steps": 50, "misses": 3}),
+        Step("minimal-apgd-targeted", "minimal-apgd-targeted", parameters={"steps": 40, "patience": 5}),
+        Step("apgd-ce", "apgd", parameters={"steps": 30}),
+        Step("apgd-targeted", "apgd-targeted", parameters={"steps": 40, "targets": 9, "trial": 6, "kept": 2}),
         Step("apgd-ce-warm", "apgd", parameters={"steps": 30}, warm=True),
-        Step("apgd-dlr-warm", "apgd", parameters={"steps": 30, "loss": Loss.DLR}, warm=True),
-        Step("square", "square", parameters={"queries": 1500}, warm=True),
+        Step("square", "square", parameters={"queries": 400}, warm=True),
         Step("sparse-rs", "sparse-rs", ("L0",), {"queries": 1500}, warm=True),
     ),
+    "thorough": (
+        Step("ddn", "ddn", ("L2",), {"steps": 200}),
+        Step("minimal-apgd", "minimal-apgd", ("Linf", "L1"), {"steps": 200}),
+        Step("sigma-zero", "sigma-zero", ("L0",), {"steps": 1000}),
+        Step("pdpgd", "pdpgd", parameters={"steps": 200}),
+        Step("minimal-apgd-restarts", "minimal-apgd-restarts", parameters={"restarts": 40, "steps": 50, "misses": 8}),
+        Step("minimal-apgd-targeted", "minimal-apgd-targeted", parameters={"steps": 60}),
+        Step("fab-targeted", "fab-targeted", parameters={"steps": 50}),
+        Step("apgd-ce", "apgd", parameters={"steps": 100, "restarts": 5}),
+        Step("apgd-targeted", "apgd-targeted", parameters={"steps": 100, "targets": 9, "trial": 0}),
+        Step("apgd-ce-warm", "apgd", parameters={"steps": 100}, warm=True),
+        Step("apgd-dlr-warm", "apgd", parameters={"steps": 100, "loss": Loss.DLR}, warm=True),
+        Step("square-warm", "square", parameters={"queries": 2000}, warm=True),
+        Step("square", "square", parameters={"queries": 5000}),
+        Step("sparse-rs", "sparse-rs", ("L0",), {"queries": 5000}, warm=True),
+        Step("rays", "rays", ("Linf",), {"queries": 2000}),
+        Step("hop-skip-jump", "hop-skip-jump", ("L2", "L1"), {"queries": 2000}, warm=True),
+        Step("pointwise", "pointwise", ("L0",), {"queries": 2000}, warm=True),
+    ),
     # AutoAttack's standard version (Croce & Hein 2020; for L1, Croce & Hein 2021) at every eps of the grid, from its own
-    # random starts, knowing nothing of the other epsilons. FAB asks for no eps, and serves all of them in one run. Its
-    # Square shrinks the patches as if it had 10,000 queries.
+    # random starts, knowing nothing of the other epsilons. FAB asks for no eps, and serves all of them in one run; as in
+    # the original it has no final search. Square shrinks the patches as if it had 10,000 queries.
     "autoattack": (
         Step("apgd-ce", "apgd", ("Linf", "L2"), {"steps": 100}, each_eps=True),
         Step("apgd-ce", "apgd", ("L1",), {"steps": 100, "restarts": 5}, each_eps=True),
@@ -60,7 +79,7 @@ PRESETS: dict[Preset, tuple[Step, ...]] = {
             "apgd-targeted", "apgd-targeted", ("Linf", "L2"), {"steps": 100, "targets": 9, "trial": 0}, each_eps=True
         ),
         Step("apgd-targeted", "apgd-targeted", ("L1",), {"steps": 100, "targets": 5, "trial": 0}, each_eps=True),
-        Step("fab-targeted", "fab-targeted", parameters={"steps": 100, "targets": 9}),
+        Step("fab-targeted", "fab-targeted", parameters={"steps": 100, "targets": 9, "final_search": False}),
         Step("square", "square", parameters={"queries": 5000, "horizon": 10_000}, each_eps=True),
     ),
 }
@@ -78,6 +97,12 @@ BY_LABELS: dict[Preset, tuple[Step, ...]] = {
         Step("surfree", "surfree", ("L2",), {"queries": 1000}),
         Step("hop-skip-jump", "hop-skip-jump", ("L2", "L1"), {"queries": 2000}, warm=True),
         Step("pointwise", "pointwise", ("L0",), {"queries": 3000}, warm=True),
+    ),
+    "thorough": (
+        Step("rays", "rays", ("Linf",), {"queries": 10_000}),
+        Step("surfree", "surfree", ("L2",), {"queries": 3000}),
+        Step("hop-skip-jump", "hop-skip-jump", ("L2", "L1"), {"queries": 10_000}, warm=True),
+        Step("pointwise", "pointwise", ("L0",), {"queries": 10_000}, warm=True),
     ),
 }
 
@@ -107,9 +132,9 @@ def chosen_stages(spec: AuditSpec, *, label_only: bool = False) -> list[Stage]:
     if spec.constraints is not None and any(CATALOGUE[step.attack].access == "transfer" for step in steps):
         raise SpecError("transfer attacks know nothing of constraints; leave the surrogates or the constraints out")
     for norm in norms:
-        if not any(_serves(step, norm, spec) for step in steps):
+        if not any(norm in step.norms for step in steps):
             raise SpecError(f"none of the attacks {', '.join(step.name for step in steps)} works in {norm}")
-    return [step.stage(norm, spec.layout) for norm in norms for step in steps if _serves(step, norm, spec)]
+    return [step.stage(norm, spec.layout) for norm in norms for step in steps if norm in step.norms]
 
 
 def _preset(preset: Preset, label_only: bool) -> list[Step]:
@@ -117,19 +142,19 @@ def _preset(preset: Preset, label_only: bool) -> list[Step]:
         return list(PRESETS[preset])
     if preset not in BY_LABELS:
         raise SpecError(f"the preset '{preset}' asks for class scores, and this model gives labels; take another one")
-    kept = [step for step in PRESETS[preset] if CATALOGUE[step.attack].access != "score"]
+    kept = [step for step in PRESETS[preset] if CATALOGUE[step.attack].access == "white-box"]
     return [*kept, *BY_LABELS[preset]]
 
 
-def _serves(step: Step, norm: Norm, spec: AuditSpec) -> bool:
-    return norm in (CATALOGUE[step.attack].norms if spec.attacks else step.norms)
-
-
 def _named(name: str) -> Step:
-    """A step of `standard`, or `transfer`, by its name, else an attack of the catalogue with its own defaults."""
-    known = {step.name: step for step in (*PRESETS["standard"], *TRANSFER)}
+    """A step of `standard`, or `transfer`, by its name; else an attack of the catalogue with its own defaults; else a
+    step of `thorough`."""
+    own = {attack: Step(attack, attack) for attack in CATALOGUE}
+    known = _by_name(PRESETS["thorough"]) | own | _by_name(PRESETS["standard"]) | _by_name(TRANSFER)
     if name in known:
-        return Step(name, known[name].attack, parameters=known[name].parameters, warm=known[name].warm)
-    if name in CATALOGUE:
-        return Step(name, name)
-    raise SpecError(f"there is no attack '{name}'; choose from {', '.join(sorted({*CATALOGUE, *known}))}")
+        return replace(known[name], norms=CATALOGUE[known[name].attack].norms)
+    raise SpecError(f"there is no attack '{name}'; choose from {', '.join(sorted(known))}")
+
+
+def _by_name(steps: Sequence[Step]) -> dict[str, Step]:
+    return {step.name: step for step in steps}

@@ -16,7 +16,7 @@ class AuditOptions(TypedDict):
     threat: Annotated[str | None, Option(help="image-8bit, mnist, imagenet or tabular.")]
     norm: Annotated[list[str] | None, Option(help="Linf, L2 or L1; repeat, each with its --eps.")]
     eps: Annotated[list[str] | None, Option(help="Such as 1/255,2/255,8/255, in widths of the domain.")]
-    preset: Annotated[str | None, Option(help="quick, standard (default) or autoattack.")]
+    preset: Annotated[str | None, Option(help="quick, standard (default), thorough or autoattack.")]
     attack: Annotated[list[str] | None, Option(help="Run this attack instead of the preset's; repeat.")]
     surrogate: Annotated[
         list[str] | None,

@@ -98,6 +98,15 @@ def test_attacks_that_look_at_every_boundary_find_the_nearest_of_many(name, norm
     assert np.all(distance(np, attempt.x_adv, x, norm) <= 1.03 * exact)
 
 
+@pytest.mark.parametrize("norm", NORMS)
+def test_fab_ends_nearer_with_its_final_search(norm, rng):
+    classifier = Affine((3, 5, 4), 2)
+    x, y = _clean(classifier, 4)
+    options = {"norm": norm, "ceiling": _none(4), "steps": 1}
+    near, far = (fab(classifier, x, y, rng=rng(4), final_search=search, **options) for search in (True, False))
+    assert (distance(np, near.x_adv, x, norm) < distance(np, far.x_adv, x, norm)).all()
+
+
 @pytest.mark.parametrize("classes", [2, 3, 10, 100])
 @pytest.mark.parametrize(("name", "norm"), TARGETED)
 def test_an_attack_with_a_target_goes_to_that_class(name, norm, classes, rng):

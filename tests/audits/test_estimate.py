@@ -34,6 +34,7 @@ def passes(**fields):
         ("fab", {"steps": 20, "restarts": 2, "targets": 4}, 10, Passes(210, 161)),
         ("fab-targeted", {"steps": 20}, 10, Passes(397, 180)),
         ("fab-targeted", {"steps": 20}, 2, Passes(45, 20)),
+        ("fab-targeted", {"steps": 20, "final_search": False}, 10, Passes(361, 180)),
         ("fmn", {"steps": 40}, 10, Passes(41, 41)),
         ("deepfool", {"steps": 5}, 10, Passes(51, 45)),
         ("superdeepfool", {"steps": 5}, 10, Passes(55, 45)),
