@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from auditor.audits.checkpoints import Checkpoints, Folder
+from auditor.audits.others import OtherStep, other_items, run_others
 from auditor.audits.prepare import prepare_once
 from auditor.audits.probes import run_probes
 from auditor.audits.run import Engine, Step, alone, run_stages, slices
@@ -26,7 +27,7 @@ class Finished:
     interrupted: bool
 
 
-def audit(request: Request, asked: Asked, watch: Callable[[Step], None]) -> Finished:
+def audit(request: Request, asked: Asked, watch: Callable[[Step | OtherStep], None]) -> Finished:
     """Prepare, attack and conclude, resuming from what the output folder holds.
 
     Finished stages are kept under OUT/.auditor/DIGEST as they come. An interruption or a spent time budget ends the
@@ -46,6 +47,8 @@ def audit(request: Request, asked: Asked, watch: Callable[[Step], None]) -> Fini
                 watch(step)
         for step in run_probes(engine, checkpoints):
             watch(step)
+        for other in run_others(engine, other_items(prepared), checkpoints):
+            watch(other)
     except OutOfTime as error:
         stopped = str(error)
     except KeyboardInterrupt:

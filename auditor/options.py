@@ -31,6 +31,8 @@ def request(options: Mapping[str, Any], spec: Path | None = None) -> Request:
         settings["quantize"] = _bits(words["quantize"])
     if "constraints" in words:
         settings["constraints"] = constraints_of(words["constraints"])
+    if "also" in words:
+        settings["also"] = tuple(map(str, words["also"]))
     if "budget" in words:
         settings["budget"] = Budget.parse(str(words["budget"]))
     model, data = Path(words["model"]), Path(words["data"])
@@ -99,7 +101,7 @@ def _read_spec(path: Path | None, options: Mapping[str, Any]) -> dict[str, Any]:
     if unknown:
         known = ", ".join(sorted(options))
         raise SpecError(f"the specification {path} has unknown entries: {', '.join(unknown)}; known are {known}")
-    for key in ("norm", "eps", "attack", "fail_under", "surrogate"):
+    for key in ("norm", "eps", "attack", "also", "fail_under", "surrogate"):
         if key in words and not isinstance(words[key], list):
             words[key] = [words[key]]
     return words

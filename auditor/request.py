@@ -22,6 +22,7 @@ from auditor.graph.file import read_file
 from auditor.graph.upload import Upload, read_upload
 from auditor.report.document import baseline_of, read_report
 from auditor.spec import AuditSpec, Gate, Layout, Normalisation, SurrogateFile, build
+from auditor.threats.catalogue import check_names
 
 
 @dataclass(frozen=True)
@@ -113,6 +114,7 @@ def settle(request: Request) -> Asked:
     names = tuple(choice.path.name for choice in request.surrogates)
     subject = Subject(request.model.name, upload, dataset, spec, surrogates, names)
     check_surrogates(subject)
+    _ = subject.others  # SpecError for one that does not apply to such examples
     return Asked(subject, _said(request, subject, preset), baseline)
 
 
@@ -124,6 +126,7 @@ def specify(request: Request, preset: str, **known: Any) -> AuditSpec:
     threats = choices.chosen_threats(preset, request.norms, request.eps, request.gates)
     spec = build(AuditSpec, threats=threats, gates=request.gates, **known, **request.settings)
     chosen_stages(spec)  # before anything is run
+    check_names(spec.also)
     return spec
 
 
@@ -144,6 +147,8 @@ def _said(request: Request, subject: Subject, preset: str) -> tuple[str, ...]:
         said.append(f"{threat.norm} eps {', '.join(threat.eps)}")
     said.append(f"{min(spec.examples, dataset.size)} of {dataset.size} examples, sampled with seed {spec.seed}")
     said.append(f"preset '{spec.preset}'" if not spec.attacks else f"attacks {', '.join(spec.attacks)}")
+    if spec.also:
+        said.append(f"threats beside the norms: {', '.join(t.name for t in subject.others) or 'none applies'}")
     if needs_training(subject):
         said.append("a surrogate, trained on examples that are not audited by asking the model for their labels")
     for choice in request.surrogates:

@@ -167,6 +167,7 @@ class NewAudit(Body):
     preset: str | None = None
     attack: list[str] = Field(default=[], max_length=100)
     surrogates: list[NamedSurrogate] = Field(default=[], max_length=10)
+    also: list[str] = Field(default=[], max_length=100)
     domain: str | None = None
     quantize: int | None = Field(default=None, ge=1, le=16)
     constraints: dict[str, Any] | None = None

@@ -148,6 +148,7 @@ class AuditSpec(Frozen):
     budget: Budget = Budget()
     gates: tuple[Gate, ...] = ()
     surrogates: tuple[SurrogateFile, ...] = ()
+    also: Attacks = ()  # threats beside the norms
     quantize: int | None = Field(default=None, ge=1, le=16)  # bits: inputs are at one of 2^bits levels of the domain
 
     constraints: Constraints | None = None  # what the features of a table may be
@@ -172,7 +173,7 @@ class AuditSpec(Frozen):
 
 
 # Fields younger than the first stored audits: while one is empty it is no part of the digest, which so stays what it was.
-YOUNGER = ("surrogates", "quantize", "constraints")
+YOUNGER = ("surrogates", "quantize", "constraints", "also")
 
 
 def spec_sha256(fields: Mapping[str, object]) -> str:

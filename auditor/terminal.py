@@ -14,7 +14,6 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeE
 from rich.table import Table
 
 from auditor import local
-from auditor.audits.run import Step
 from auditor.inspection import inspect
 from auditor.report.schema import Report
 from auditor.request import Request, read_model, settle
@@ -32,7 +31,7 @@ def audit_in_terminal(request: Request, *, print_json: bool = False) -> int:
     say_chosen(asked.chosen)
     try:
         with bar("stages") as move:
-            finished = local.audit(request, asked, lambda step: move(_name(step), step.done, step.total))
+            finished = local.audit(request, asked, lambda step: move(step.title, step.done, step.total))
     except KeyboardInterrupt:
         _errors.print(
             "auditor: interrupted before there was anything to report; the same command goes on", soft_wrap=True
@@ -90,6 +89,8 @@ def show(console: Console, report: Report, folder: Path | None) -> None:
                 point.eps, f"{point.robust_accuracy:.1%}", _interval(point.interval), certified, finders + unfinished
             )
         console.print(table)
+    if report.other_threats:
+        console.print(_beside(report))
     for row in report.diagnosis.attacks:
         for at in row.get("crossings", [])[-1:]:
             console.print(
@@ -109,6 +110,19 @@ def show(console: Console, report: Report, folder: Path | None) -> None:
         console.print(f"report: {escape(str(folder / 'report.json'))}", soft_wrap=True)
 
 
+def _beside(report: Report) -> Table:
+    table = Table(title="threats beside the norms", title_justify="left")
+    table.add_column("threat", no_wrap=True)
+    for heading in ("right under all", "95 % interval", "mean of settings"):
+        table.add_column(heading, justify="right")
+    for figures in report.other_threats:
+        mean = "-" if figures.mean_accuracy is None else f"{figures.mean_accuracy:.1%}"
+        unfinished = f" ({figures.unfinished} unfinished)" if figures.unfinished else ""
+        name, share = str(figures.threat["name"]) + unfinished, f"{figures.accuracy:.1%}"
+        table.add_row(name, share, _interval(figures.interval), mean)
+    return table
+
+
 @contextmanager
 def bar(unit: str, task: str = "reading and probing") -> Iterator[Move]:
     """A progress bar where stderr is a terminal; silence elsewhere. unit: stages, or bytes."""
@@ -117,11 +131,6 @@ def bar(unit: str, task: str = "reading and probing") -> Iterator[Move]:
     with Progress(*columns, TimeElapsedColumn(), console=_errors, disable=not _errors.is_terminal) as progress:
         shown = progress.add_task(task, total=None)
         yield lambda name, done, total: progress.update(shown, total=total, completed=done, description=escape(name))
-
-
-def _name(step: Step) -> str:
-    name = f"{step.stage.norm} {step.stage.name}"
-    return f"alone: {name}" if step.item.startswith("alone") else name
 
 
 def _finders(broken_by: Mapping[str, int]) -> str:

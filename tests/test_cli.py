@@ -149,6 +149,7 @@ OPTIONS = {
     "eps": ["0.5"],
     "preset": "quick",
     "attack": ["pgd"],
+    "also": ["fog"],
     "domain": "0,2",
     "quantize": 8,
     "constraints": {"features": {"0": {"immutable": True}}},

@@ -87,6 +87,7 @@ def test_a_gate_that_makes_no_sense_is_refused(text):
 
 
 OTHER = {
+    "also": ("fog",),
     "threats": (Threat(norm="Linf", eps=("9/255",)),),
     "preset": "quick",
     "attacks": ("pgd",),

@@ -17,8 +17,8 @@ from auditor.attacks.momentum import mi_fgsm, ni_fgsm
 from auditor.attacks.nes import nes
 from auditor.attacks.pdpgd import pdpgd
 from auditor.attacks.pgd import pgd
-from auditor.attacks.random import Random
 from auditor.attacks.pointwise import pointwise
+from auditor.attacks.random import Random
 from auditor.attacks.rays import rays
 from auditor.attacks.sigma_zero import sigma_zero
 from auditor.attacks.sign_hunter import sign_hunter

@@ -10,6 +10,7 @@ from auditor.audits.plan import DIAGNOSIS_EXAMPLES
 from auditor.audits.presets import chosen_stages
 from auditor.audits.probes import passes_at_most
 from auditor.spec import AuditSpec
+from auditor.threats.threat import OtherThreat
 
 _NOTE = (
     "an upper bound of the attacks' passes: most examples are broken early and cost far less. The attacks' own "
@@ -34,11 +35,12 @@ def estimate(
     gradient: bool = True,
     label_only: bool = False,
     speed: Speed | None = None,
+    others: Sequence[OtherThreat] = (),
 ) -> dict[str, Any]:
     """At most what an audit of `examples` examples costs, ready for JSON. gradient: whether white-box attacks run;
     label_only: see `chosen_stages`.
 
-    passes_at_most: forwards and backwards of all examples in the cascade and in the diagnosis. Where speed was
+    passes_at_most: forwards and backwards of all examples in the cascade, in the diagnosis and under `others`. Where speed was
     measured: pass_seconds_at_most, within the budget of time if there is one, and seconds_per_pass; the note says what
     is not in them.
     """
@@ -46,6 +48,8 @@ def estimate(
     stages = [stage for stage in chosen if gradient or stage.access != "white-box"]
     apart = _all(spec, stages, classes) + (passes_at_most(spec, classes) if gradient else Passes())
     passes = _cascade(spec, stages, classes) * examples + apart * min(examples, DIAGNOSIS_EXAMPLES)
+    beside = [threat.at_most for threat in others if gradient or threat.access != "white-box"]
+    passes += sum(beside, start=Passes()) * examples
     seconds = None if speed is None else _seconds(passes, speed)
     per_pass = None if seconds is None else seconds / max(passes.total, 1)
     if seconds is not None and spec.budget.seconds is not None:

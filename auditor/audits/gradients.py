@@ -26,6 +26,7 @@ from auditor.classifier import OnnxClassifier
 from auditor.errors import NoGradient
 from auditor.graph.plain import ClassifierGraph
 from auditor.spec import Loss, exact
+from auditor.threats.threat import OtherThreat
 
 _POLICIES: tuple[Policy, ...] = ("straight-through", "unsaturated")
 _USUAL = "0.1"  # Linf, where no norm with gradient steps was asked for
@@ -55,6 +56,10 @@ class Gradient:
     def seen_by(self, stage: Stage) -> Access:
         """What a stage sees of this model: its own access, but no white box where the slopes are not the model's."""
         return self.access if stage.access == "white-box" else stage.access
+
+    def seen_beside(self, threat: OtherThreat) -> str:
+        """The same of a threat beside the norms."""
+        return self.access if threat.access == "white-box" else threat.access
 
     def as_json(self) -> dict[str, Any]:
         return dataclasses.asdict(self)

@@ -2,6 +2,7 @@
 device class, never of workers, free memory or the clock; so results do not depend on circumstances.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import prod
 from typing import Any
@@ -11,6 +12,7 @@ from auditor.attacks.cascade import Stage
 from auditor.audits.presets import chosen_stages
 from auditor.errors import SpecError
 from auditor.spec import AuditSpec
+from auditor.threats.threat import OtherThreat
 
 # Slices hold several batches, so that attacks pack their survivors into full ones, and stay small enough that a
 # kill loses little.
@@ -20,12 +22,15 @@ DIAGNOSIS_EXAMPLES = 100
 
 @dataclass(frozen=True)
 class Plan:
-    """stages in order; batch: rows per pass; slices: [start, stop) positions among the sampled examples."""
+    """stages in order; batch: rows per pass; slices: [start, stop) positions among the sampled examples; others: threats
+    beside the norms, on each slice; whole: those that look at all slices at once."""
 
     stages: tuple[Stage, ...]
     batch: int
     slices: tuple[tuple[int, int], ...]
     threads: int
+    others: tuple[str, ...] = ()
+    whole: tuple[str, ...] = ()
 
     def as_json(self) -> dict[str, Any]:
         return {
@@ -33,6 +38,8 @@ class Plan:
             "threads": self.threads,
             "slices": [list(s) for s in self.slices],
             "stages": [stage.as_json() for stage in self.stages],
+            "others": list(self.others),
+            "whole": list(self.whole),
         }
 
     @classmethod
@@ -42,10 +49,20 @@ class Plan:
             batch=facts["batch"],
             slices=tuple((start, stop) for start, stop in facts["slices"]),
             threads=facts["threads"],
+            others=tuple(facts.get("others", ())),
+            whole=tuple(facts.get("whole", ())),
         )
 
 
-def make_plan(spec: AuditSpec, examples: int, *, batch: int, gradient: bool, label_only: bool = False) -> Plan:
+def make_plan(
+    spec: AuditSpec,
+    examples: int,
+    *,
+    batch: int,
+    gradient: bool,
+    label_only: bool = False,
+    others: Sequence[OtherThreat] = (),
+) -> Plan:
     """The plan for `examples` sampled examples. `batch` is the shape that the plain graph reached; without a
     gradient only attacks that need none remain. label_only: see `chosen_stages`."""
     stages = tuple(s for s in chosen_stages(spec, label_only=label_only) if gradient or s.access != "white-box")
@@ -55,7 +72,15 @@ def make_plan(spec: AuditSpec, examples: int, *, batch: int, gradient: bool, lab
         )
     size = batch * BATCHES_PER_SLICE
     slices = tuple((start, min(start + size, examples)) for start in range(0, examples, size))
-    return Plan(stages, batch, slices, spec.threads or default_threads())
+    beside = [threat for threat in others if gradient or threat.access != "white-box"]
+    return Plan(
+        stages,
+        batch,
+        slices,
+        spec.threads or default_threads(),
+        others=tuple(threat.name for threat in beside if threat.learn is None),
+        whole=tuple(threat.name for threat in beside if threat.learn is not None),
+    )
 
 
 def default_batch(shape: tuple[int, ...]) -> int:

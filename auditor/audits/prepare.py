@@ -143,7 +143,14 @@ def prepare(subject: Subject, *, allow_chance: bool = False) -> Prepared:
     label_only = subject.upload.label_only
     if label_only and gradient.access == "score":
         gradient = dataclasses.replace(gradient, access="decision")
-    plan = make_plan(spec, len(index), batch=graph.batch, gradient=gradient.followed, label_only=label_only)
+    plan = make_plan(
+        spec,
+        len(index),
+        batch=graph.batch,
+        gradient=gradient.followed,
+        label_only=label_only,
+        others=subject.others,
+    )
     labelled = dataset.y is not None
     trained = train(subject, batch=plan.batch, threads=plan.threads) if needs_training(subject) else None
     return Prepared(

@@ -6,23 +6,29 @@ example tried by something; the results are the same in any order, for a slice d
 
 import dataclasses
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TypeVar
 
 import numpy as np
 
 from auditor.attacks.cascade import Examples, Grid, Progress, Stage, run_stage
+from auditor.attacks.catalogue import Passes
 from auditor.attacks.random import Random
 from auditor.attacks.transfer import Surrogate
 from auditor.audits.checkpoints import Checkpoints
-from auditor.audits.plan import DIAGNOSIS_EXAMPLES
+from auditor.audits.plan import BATCHES_PER_SLICE, DIAGNOSIS_EXAMPLES
 from auditor.audits.prepare import Prepared
 from auditor.audits.subject import Subject
-from auditor.audits.surrogates import build_surrogate
+from auditor.audits.surrogates import build_surrogate, spare
 from auditor.classifier import Array, Classifier, Evaluation, OnnxClassifier
 from auditor.errors import OutOfMemory, OutOfTime
 from auditor.spec import Loss
+from auditor.threats.judge import Judged, judge
+from auditor.threats.pixels import Pixels
+from auditor.threats.threat import Lesson, OtherThreat
+from auditor.threats.universal import MOST as LESSON
 
 T = TypeVar("T")
 
@@ -46,6 +52,11 @@ class Step:
     seconds: list[float]
     done: int
     total: int
+
+    @property
+    def title(self) -> str:
+        name = f"{self.stage.norm} {self.stage.name}"
+        return f"alone: {name}" if self.item.startswith("alone") else name
 
 
 def slices(prepared: Prepared) -> list[WorkItem]:
@@ -86,6 +97,7 @@ class Engine:
         self._halvings = 0
         self._classifier = self._build(prepared.plan.batch)
         self._surrogate: Surrogate | None = None
+        self._learnt: dict[str, OtherThreat] = {}
 
     def _build(self, batch: int) -> Classifier:
         return OnnxClassifier(
@@ -95,6 +107,11 @@ class Engine:
             threads=self.prepared.plan.threads,
             policy=self.prepared.gradient.policy,
         )
+
+    @property
+    def halvings(self) -> int:
+        """How often the plan's batch was halved to fit into memory."""
+        return self._halvings
 
     @property
     def classifier(self) -> Classifier:
@@ -132,6 +149,57 @@ class Engine:
         )
         row = dataclasses.replace(done.rows[-1], halvings=self._halvings)
         return dataclasses.replace(done, rows=(*done.rows[:-1], row))
+
+    @cached_property
+    def others(self) -> Mapping[str, OtherThreat]:
+        """The threats beside the norms that are asked for, by name."""
+        return {threat.name: threat for threat in self._subject.others}
+
+    def judge(self, name: str, rows: np.ndarray) -> Judged:
+        """What a threat beside the norms makes of the sampled examples at `rows`, no more than a slice at a time."""
+        threat = self._taught(name)
+        size = self.prepared.plan.batch * BATCHES_PER_SLICE
+        parts = [rows[start : start + size] for start in range(0, len(rows), size)]
+        return Judged.joined([self._judge(threat, part) for part in parts])
+
+    def learning(self, name: str) -> Passes:
+        """What a threat has cost before it was judged."""
+        return self._taught(name).learning
+
+    def _judge(self, threat: OtherThreat, rows: np.ndarray) -> Judged:
+        examples = self.prepared.examples(self._subject.dataset, rows)
+        shape = self._subject.dataset.shape
+        pixels = Pixels.of(shape, self.spec.layout, self.spec.domain) if threat.images else None
+
+        def judged(classifier: Classifier) -> Judged:
+            return judge(
+                threat,
+                examples,
+                classifier=classifier,
+                verifier=self.verifier,
+                space=self.space,
+                seed=self.spec.seed,
+                pixels=pixels,
+            )
+
+        return self.fitting(judged)
+
+    def _taught(self, name: str) -> OtherThreat:
+        """A threat that has learnt what it must."""
+        learn = self.others[name].learn
+        if learn is None:
+            return self.others[name]
+        if name not in self._learnt:
+            self._learnt[name] = self.fitting(lambda classifier: learn(self._lesson(classifier)))
+        return self._learnt[name]
+
+    def _lesson(self, classifier: Classifier) -> Lesson:
+        dataset, xp = self._subject.dataset, classifier.xp
+        index = spare(dataset, self.spec, LESSON)
+        view = self.space.view(classifier, xp.asarray(dataset.fetch(index)))
+        classifier, x = view.classifier, view.x
+        y = xp.argmax(classifier.logits(x), axis=1) if dataset.y is None else xp.asarray(dataset.y[index])
+        return Lesson(classifier, index, x, y, self.spec.seed)
 
     def fitting(self, work: Callable[[Classifier], T]) -> T:
         """work(classifier); a batch that does not fit is halved and the work done again, which leaves

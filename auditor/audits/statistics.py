@@ -32,6 +32,23 @@ def clopper_pearson(k: int, n: int, alpha: float = ALPHA) -> Interval:
     return lower_limit(k, n, alpha / 2), upper_limit(k, n, alpha / 2)
 
 
+def mean_limits(mean: float, n: int, alpha: float = ALPHA) -> Interval:
+    """Interval of the mean of n independent numbers in [0, 1] of whatever distribution: where the relative entropy
+    between the mean seen and the true one is at most log(2 / alpha) / n (Hoeffding 1963, theorem 1)."""
+    from scipy.optimize import bisect
+
+    if n == 0 or not 0 <= mean <= 1:
+        raise ValueError(f"{mean} is not the mean of {n} numbers from 0 to 1")
+
+    def beyond(q: float) -> float:
+        return float(special.rel_entr(mean, q) + special.rel_entr(1 - mean, 1 - q)) - math.log(2 / alpha) / n
+
+    smallest, largest = 1e-300, math.nextafter(1.0, 0.0)
+    lower = bisect(beyond, smallest, mean, xtol=1e-12) if mean > 0 and beyond(smallest) > 0 else 0.0
+    upper = bisect(beyond, mean, largest, xtol=1e-12) if mean < 1 and beyond(largest) > 0 else 1.0
+    return lower, upper
+
+
 def dkw_margin(n: int, alpha: float = ALPHA) -> float:
     """Half the width of the band that holds a whole distribution function at once, cut to at most 1.
 

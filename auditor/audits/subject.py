@@ -14,6 +14,9 @@ from auditor.data.dataset import Dataset
 from auditor.graph.plain import ClassifierGraph, make_plain
 from auditor.graph.upload import Upload
 from auditor.spec import AuditSpec, digest
+from auditor.threats.catalogue import chosen_others
+from auditor.threats.corruptions import image_libraries
+from auditor.threats.threat import OtherThreat
 
 
 @dataclass(frozen=True)
@@ -33,7 +36,16 @@ class Subject:
         stages = [stage.as_json() for stage in chosen_stages(self.spec, label_only=self.upload.label_only)]
         circumstances = [__version__, runtime.fingerprint(self.spec.device)]
         dataset = [self.dataset.sha256, self.dataset.preprocessing["steps"]]
-        return digest([self.upload.sha256, dataset, self.spec.sha256, stages, circumstances])
+        what = [self.upload.sha256, dataset, self.spec.sha256, stages, circumstances]
+        if self.spec.also:
+            what.append([[threat.name, threat.settings] for threat in self.others] + [image_libraries()])
+        return digest(what)
+
+    @cached_property
+    def others(self) -> tuple[OtherThreat, ...]:
+        """The threats beside the norms that are asked for."""
+        left = max(self.dataset.size - self.spec.examples, 0)
+        return chosen_others(self.spec, self.space, self.dataset.shape, left=left)
 
     @cached_property
     def space(self) -> Space:

@@ -24,6 +24,9 @@ class AuditOptions(TypedDict):
             help="A model of the same task whose gradients are followed in its place, MODEL[:mean=M:std=S]; repeat."
         ),
     ]
+    also: Annotated[
+        list[str] | None, Option(help="A threat beside the norms: corruptions, fog, … or all that apply; repeat.")
+    ]
     domain: Annotated[str | None, Option(help="The box that inputs live in: 0,1 or none.")]
     quantize: Annotated[int | None, Option(help="Bits: inputs are whole levels of the domain, 8 for images.")]
     constraints: Annotated[Path | None, Option(help="YAML: what the features of a table may be.")]

@@ -121,7 +121,9 @@ def progress(listed: Listed) -> dict[str, int]:
     alone = (
         stages if facts["clean"]["correct"] else 0
     )  # the diagnosis runs each once more, on what is right when clean
-    return {"done": listed.stages, "all": stages * slices + alone}
+    others, whole = (len(facts["plan"].get(name, ())) for name in ("others", "whole"))
+    beside = others * slices + whole
+    return {"done": listed.stages, "all": stages * slices + alone + beside}
 
 
 def _bounds(session: Session, listed: Listed) -> Iterator[resources.Bounds]:

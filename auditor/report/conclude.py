@@ -18,6 +18,8 @@ from auditor.audits.checkpoints import Checkpoints
 from auditor.audits.crossings import crossed
 from auditor.audits.diagnosis import diagnose
 from auditor.audits.gates import Baseline, findings, regression_gates, robust_gate
+from auditor.audits.other_figures import OtherFigures, other_figures
+from auditor.audits.others import load_results, other_items
 from auditor.audits.outcomes import Outcomes
 from auditor.audits.prepare import Prepared
 from auditor.audits.run import WorkItem, alone, slices
@@ -27,6 +29,8 @@ from auditor.report.document import build_report
 from auditor.report.files import write_adversarial, write_outcomes, write_report
 from auditor.report.schema import Report
 from auditor.spec import AuditSpec
+from auditor.threats.catalogue import KINDS
+from auditor.threats.corruptions import image_libraries
 
 
 @dataclass(frozen=True)
@@ -68,6 +72,9 @@ def conclude(
             findings=doubts,
             primary=(only.norm, only.eps) if only else None,
         )
+    beside = other_items(prepared)
+    results = load_results(checkpoints, beside)
+    others = other_figures(prepared, subject.others, beside, results)
     report = build_report(
         audit=_audit(subject, prepared, circumstances),
         model=_model(subject, prepared),
@@ -77,8 +84,12 @@ def conclude(
         stages=_stages(prepared, items, finished, seconds, spec),
         diagnosis=diagnosis,
         gates=gates,
+        other_threats=others,
         surrogates=_surrogates(subject, prepared.trained),
-        not_tested=_not_tested(subject, prepared, outcomes, finished, circumstances),
+        not_tested=[
+            *_not_tested(subject, prepared, outcomes, finished, circumstances),
+            *_not_tested_beside(subject, prepared, others, max((r.halvings for r in results.values()), default=0)),
+        ],
     )
     adversarial: dict[str, dict[str, np.ndarray]] = {
         t.norm: finish.adversarial(prepared, t.norm, items, finished) for t in spec.threats
@@ -103,7 +114,12 @@ def _audit(subject: Subject, prepared: Prepared, circumstances: Circumstances) -
         "started_at": circumstances.started_at,
         "finished_at": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "device": spec.device,
-        "versions": {"auditor": __version__, "python": platform.python_version(), **_versions(fingerprint)},
+        "versions": {
+            "auditor": __version__,
+            "python": platform.python_version(),
+            **_versions(fingerprint),
+            **(image_libraries() if subject.others else {}),
+        },
     }
 
 
@@ -222,6 +238,29 @@ def _not_tested(
         said.append("inputs in whole grey levels: points found may lie between them (--quantize 8)")
     if len(subject.dataset.shape) == 1 and subject.spec.constraints is None:
         said.append("what features may be: points found may be impossible as rows of a table (--constraints)")
-    said.append("natural corruptions, patches, rotations")
+    return said
+
+
+def _not_tested_beside(
+    subject: Subject, prepared: Prepared, others: Sequence[OtherFigures], halvings: int
+) -> list[str]:
+    """The same of threats beside the norms."""
+    said = []
+    for threat in subject.others:
+        if threat.name not in (*prepared.plan.others, *prepared.plan.whole):
+            said.append(f"{threat.name}, which follows gradients: {prepared.gradient.why}")
+        elif threat.name not in (figures.threat["name"] for figures in others):
+            said.append(f"{threat.name}: the audit ended before it")
+    for figures in others:
+        if figures.unfinished:
+            said.append(f"{figures.threat['name']}: {figures.unfinished} of {len(prepared.index)} examples")
+    if halvings:
+        said.append(
+            f"memory ran out {halvings} times under threats beside the norms: this run is not bit-reproducible by another"
+        )
+    tested = {threat.kind for threat in subject.others}
+    left_out = [f"{what} (--also {word})" for kind, (what, word) in KINDS.items() if kind not in tested]
+    said += ["beside the norms: " + ", ".join(left_out)] if left_out else []
+    said.append("patches")
     said.append("poisoning, model extraction and privacy attacks")
     return said

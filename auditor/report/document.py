@@ -8,6 +8,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from auditor.audits.gates import Baseline, GateResult, verdict
+from auditor.audits.other_figures import OtherFigures
 from auditor.audits.summary import Clean, Curve, outcomes_of
 from auditor.errors import SpecError
 from auditor.report.schema import Report
@@ -22,6 +23,7 @@ _CIRCUMSTANCES: dict[str, Any] = {
     "dataset": {"name"},
     "surrogates": {"__all__": {"name"}},
     "stages": {"__all__": {"seconds"}},
+    "other_threats": {"__all__": {"seconds"}},
 }
 
 
@@ -35,7 +37,7 @@ def build_report(
     stages: Sequence[Mapping[str, Any]],
     diagnosis: Mapping[str, Any],
     gates: Sequence[GateResult] = (),
-    other_threats: Sequence[Mapping[str, Any]] = (),
+    other_threats: Sequence[OtherFigures] = (),
     not_tested: Sequence[str] = (),
     surrogates: Sequence[Mapping[str, Any]] = (),
 ) -> Report:

@@ -11,7 +11,7 @@ import numpy as np
 from pydantic import BeforeValidator
 
 from auditor.audits.gates import GateResult, Verdict
-from auditor.audits.statistics import Interval
+from auditor.audits.other_figures import OtherFigures
 from auditor.audits.summary import Clean, Curve, Section
 from auditor.spec import Norm, Preset
 
@@ -81,14 +81,6 @@ class Dataset(Section):
     predicted: list[int]
     confidence: list[float | None] | None = None
     digest: list[str]
-
-
-class OtherThreat(Section):
-    """Accuracy under a threat that has no curve."""
-
-    threat: PlainObject
-    accuracy: float
-    interval: Interval
 
 
 class Crossing(Section):
@@ -166,7 +158,7 @@ class Report(Section):
     dataset: Dataset
     clean: Clean
     curves: list[Curve]
-    other_threats: list[OtherThreat] = []
+    other_threats: list[OtherFigures] = []
     surrogates: list[Surrogate] = []
     stages: list[Stage]
     diagnosis: Diagnosis

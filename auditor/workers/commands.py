@@ -14,6 +14,7 @@ from auditor.attacks.cascade import Progress
 from auditor.audits import finish
 from auditor.audits.checkpoints import Checkpoints, Place
 from auditor.audits.estimate import estimate
+from auditor.audits.others import OtherItem, OtherStep, other_items, run_others
 from auditor.audits.prepare import Prepared, prepare_once
 from auditor.audits.probes import run_probes
 from auditor.audits.run import Engine, Step, WorkItem, alone, run_stages, slices
@@ -111,15 +112,20 @@ class Commands:
             "randomised": prepared.randomised,
             "fingerprint": [__version__, runtime.fingerprint(opened.asked.subject.spec.device)],
         }
-        return {"examples": len(prepared.index), "items": list(opened.items), "facts": facts}
+        return {"examples": len(prepared.index), "items": [*opened.items, *opened.others], "facts": facts}
 
     def attack(self, item: str, seconds_left: float | None = None) -> Facts:
         """Run what is missing of one work item and tell of all its stages, those found finished included. OutOfTime."""
         opened = self._audit
+        opened.engine.stop_at = _stop_at(seconds_left)
+        if item in opened.others:
+            beside = run_others(opened.engine, [opened.others[item]], opened.kept(_Remembered(self._place)))
+            for position, other in enumerate(beside):
+                self._tell(_other_stage(other, position, opened.prepared), {})
+            return {}
         chosen = opened.items.get(item)
         if chosen is None:
             raise AuditorError(f"the audit has no work item '{item}'")
-        opened.engine.stop_at = _stop_at(seconds_left)
         steps = run_stages(opened.engine, [chosen], opened.kept(_Remembered(self._place)))
         for position, step in enumerate(steps):
             outcomes = {} if item.startswith("alone-") else _outcomes(opened, chosen, step.progress)
@@ -185,6 +191,10 @@ class _Opened:
         return {item.name: item for item in (*slices(self.prepared), *alone(self.prepared, seed))}
 
     @cached_property
+    def others(self) -> dict[str, OtherItem]:
+        return {item.name: item for item in other_items(self.prepared)}
+
+    @cached_property
     def engine(self) -> Engine:
         return Engine(self.asked.subject, self.prepared)
 
@@ -214,6 +224,7 @@ def _estimate(asked: Asked, prepared: Prepared | None) -> Facts:
         examples=min(spec.examples, dataset.size),
         classes=upload.classes,
         label_only=upload.label_only,
+        others=asked.subject.others,
     )
     if prepared is not None:
         return of_all(gradient=prepared.gradient.followed)
@@ -238,6 +249,11 @@ def _stage(opened: _Opened, step: Step, position: int) -> Facts:
         "seconds": step.seconds[position],
         **row,
     }
+
+
+def _other_stage(step: OtherStep, position: int, prepared: Prepared) -> Facts:
+    facts = {"item": step.item.name, "position": position, "attack": step.threat, "norm": "", "access": step.access}
+    return {"kind": "stage", **facts, "seconds": step.result.seconds, **step.counts(prepared.right)}
 
 
 def _outcomes(opened: _Opened, item: WorkItem, progress: Progress) -> Arrays:

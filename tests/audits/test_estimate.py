@@ -6,8 +6,10 @@ from auditor import local, options
 from auditor.attacks.catalogue import CATALOGUE, Passes
 from auditor.audits.estimate import Speed, estimate
 from auditor.audits.presets import PRESETS
+from auditor.audits.subject import space_of
 from auditor.request import settle
 from auditor.spec import AuditSpec, Budget, Threat
+from auditor.threats.catalogue import chosen_others
 
 SPEC = AuditSpec(threats=(Threat(norm="Linf", eps=("0.05", "0.1")), Threat(norm="L2", eps=("1",))), preset="quick")
 
@@ -113,3 +115,12 @@ def test_seconds_come_from_a_measured_pass_and_end_with_the_budget_of_time():
 @pytest.mark.parametrize("preset", PRESETS)
 def test_every_preset_can_be_estimated(preset):
     assert passes(preset=preset) > 0
+
+
+def test_threats_beside_the_norms_cost_their_points():
+    spec = SPEC.model_copy(update={"also": ("corruptions",), "domain": (0.0, 1.0)})
+    with_them, without = (
+        estimate(spec, examples=200, classes=10, others=others)["passes_at_most"]
+        for others in (chosen_others(spec, space_of(spec), (1, 8, 8), left=0), ())
+    )
+    assert with_them - without == 200 * 75

@@ -82,6 +82,26 @@ def test_an_audit_through_the_service_has_the_command_lines_results(service, pro
         assert [row.complete for row in found] == curve.examples.complete
 
 
+@on_sqlite
+def test_threats_beside_the_norms_are_work_items_like_the_rest(service, project, worker, tmp_path):
+    words = {**WORDS, "also": ["fog", "jpeg-compression"]}
+    audit_id = put_audit(service, project, put_inputs(service, project), words=words)
+    with at_work(worker(), worker()):
+        until(lambda: audit_of(service, audit_id).state in FINISHED)
+    audit = audit_of(service, audit_id)
+    assert audit.problem is None
+    (listed,) = [row for row in rows(service, Stage, audit_id=audit_id) if row.item == "other-00002" and row.position]
+    assert (listed.attack, listed.norm, listed.tried, listed.forwards) == ("jpeg-compression", "", 8, 40)
+    known = audits.show(service, project.id, audit_id)
+    progress = audits.progress(known.listed)
+    assert progress["done"] == progress["all"] == 3 * 4 + 4 + 3 * 2
+    paths = {"model": DEMO / "digits.onnx", "data": DEMO / "digits.npz", "out": tmp_path / "calm"}
+    request = options.request({**words, **paths})
+    alone = local_audit(request, settle(request), lambda step: None)
+    assert audit.results_sha256 == alone.report.results_sha256
+
+
+@pytest.fixture
 def children():
     """The child processes of this process."""
     pids = []
@@ -192,13 +212,15 @@ def test_a_dataset_that_cannot_be_read_fails_the_audit(service, project, worker,
 @on_sqlite
 def test_an_extension_by_examples_goes_on_from_the_slices_there_are(service, project, worker):
     inputs = put_inputs(service, project)
-    before = put_audit(service, project, inputs)
+    words = {**WORDS, "also": ["contrast"]}
+    before = put_audit(service, project, inputs, words=words)
     work_off(worker())
-    longer = {**WORDS, "examples": 64}
+    longer = {**words, "examples": 64}
     extended = put_audit(service, project, inputs, words=longer, extends_id=before)
     work_off(worker())
     reused = {row.name for row in rows(service, Checkpoint, audit_id=extended) if "/0-" in row.key}
-    assert reused == {"slice-00000", "slice-00001"}  # the third was not full
+    whole = {"slice-00000", "slice-00001"}  # the third was not full
+    assert reused == whole | {"other-00000-contrast", "other-00001-contrast"}
     with service.database.transaction() as session:
         session.get_one(Audit, extended).subject_sha256 = None  # so that it answers for nothing
     anew = put_audit(service, project, inputs, words=longer)

@@ -134,13 +134,14 @@ def _inherited(service: Service, claim: Claim, answer: Mapping[str, Any]) -> Seq
     # A transfer attack uses the examples that are not audited, which are fewer now.
     if any(stage.access == "transfer" for stage in Plan.from_json(new).stages):
         return []
-    if not same_arithmetic or any(old[part] != new[part] for part in ("batch", "threads", "stages")):
+    if not same_arithmetic or any(
+        old.get(part) != new.get(part) for part in ("batch", "threads", "stages", "others")
+    ):
         return []
-    same = tuple(
-        f"slice-{number:05}"
-        for number, (one, other) in enumerate(zip(old["slices"], new["slices"], strict=False))
-        if one == other
-    )
+    pairs = zip(old["slices"], new["slices"], strict=False)
+    numbers = [number for number, (one, other) in enumerate(pairs) if one == other]
+    same = tuple(f"slice-{number:05}" for number in numbers)
+    same += tuple(f"other-{number:05}" for number in numbers)
     return checkpoints.inherit(service, before.id, audit.id, same)
 
 

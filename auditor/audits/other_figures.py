@@ -1,0 +1,173 @@
+"""From what became of the examples under threats beside the norms to figures.
+
+Accuracy under a threat is the share of all examples that are right when clean and at every point of every setting.
+The accuracy of one setting is the share of all examples, wrong ones included, that are right at its points: for
+corruptions what the literature reports. What a budget left unfinished enters as bounds: as right in every value, and
+as wrong in the lower end of its interval.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from auditor.audits.others import COUNTS, OtherItem, OtherResult
+from auditor.audits.prepare import Prepared
+from auditor.audits.statistics import Interval, lower_limit, mean_limits, upper_limit
+from auditor.audits.summary import Section
+from auditor.threats.threat import OtherThreat
+
+
+class OtherSetting(Section):
+    """One setting of a threat: accuracy of all examples over its points, with a 95 % interval."""
+
+    setting: dict[str, Any]
+    accuracy: float
+    interval: Interval
+
+
+class ClassRow(Section):
+    """Accuracy under a threat of the examples of one label."""
+
+    label: int
+    examples: int
+    accuracy: float
+
+
+class OtherFigures(Section):
+    """Accuracy under a threat that has no curve.
+
+    accuracy: share of all examples that are right when clean and at every point of every setting. mean_accuracy: of the
+    settings, where no attacker searches among them; mean_error: the rest, over all corruptions that were run (the mean
+    corruption error, not divided by another model's). broken: positions in the dataset of examples that are right when
+    clean and wrong somewhere. claims, refuted: points that the attacked copy gets wrong, and those of them that the upload
+    does not.
+    """
+
+    threat: dict[str, Any]
+    accuracy: float
+    interval: Interval
+    access: str | None = None
+    mean_accuracy: float | None = None
+    mean_interval: Interval | None = None
+    mean_error: float | None = None
+    settings: list[OtherSetting] = []
+    by_class: list[ClassRow] = []
+    broken: list[int] = []
+    unfinished: int = 0
+    claims: int | None = None
+    refuted: int | None = None
+    forwards: int | None = None
+    backwards: int | None = None
+    seconds: float | None = None
+
+
+@dataclass(frozen=True)
+class _Found:
+    """All sampled examples under some settings. share: (n, settings), 1 where unfinished; standing: (n,) bool."""
+
+    share: np.ndarray
+    standing: np.ndarray
+    done: np.ndarray
+
+
+def other_figures(
+    prepared: Prepared,
+    threats: Sequence[OtherThreat],
+    items: Sequence[OtherItem],
+    results: Mapping[tuple[str, str], OtherResult],
+) -> list[OtherFigures]:
+    """One entry per threat that was begun, and one over all corruptions where several were. results: by item and
+    threat."""
+    figures, corruptions = [], []
+    for threat in threats:
+        mine = [(item, results[item.name, threat.name]) for item in items if (item.name, threat.name) in results]
+        if mine:
+            found = _gathered(prepared, threat, mine)
+            if threat.kind == "corruption":
+                corruptions.append(found)
+            figures.append(_figures(prepared, threat, found).model_copy(update=_spent(threat, mine)))
+    if len(corruptions) > 1:
+        figures.append(_together(prepared, corruptions))
+    return figures
+
+
+def _gathered(prepared: Prepared, threat: OtherThreat, mine: Sequence[tuple[OtherItem, OtherResult]]) -> _Found:
+    n = len(prepared.index)
+    share = np.ones((n, len(threat.settings)))
+    standing, done = prepared.right.copy(), np.zeros(n, dtype=bool)
+    for item, result in mine:
+        share[item.rows], done[item.rows] = result.judged.right, True
+        standing[item.rows] &= result.judged.standing.all(axis=1)
+    return _Found(share, standing, done)
+
+
+def _figures(prepared: Prepared, threat: OtherThreat, found: _Found) -> OtherFigures:
+    about = {
+        "threat": threat.as_json(),
+        "settings": _settings(threat, found),
+        "access": prepared.gradient.seen_beside(threat),
+    }
+    return _section(prepared, found, averaged=not threat.search, **about)
+
+
+def _together(prepared: Prepared, corruptions: Sequence[_Found]) -> OtherFigures:
+    found = _Found(
+        share=np.concatenate([c.share for c in corruptions], axis=1),
+        standing=np.all([c.standing for c in corruptions], axis=0),
+        done=np.all([c.done for c in corruptions], axis=0),
+    )
+    about = {"name": "common-corruptions", "kind": "corruption", "corruptions": len(corruptions)}
+    section = _section(prepared, found, averaged=True, threat=about)
+    return section.model_copy(update={"mean_error": 1 - (section.mean_accuracy or 0.0)})
+
+
+def _section(prepared: Prepared, found: _Found, *, averaged: bool, **about: Any) -> OtherFigures:
+    n, standing = len(found.standing), int(found.standing.sum())
+    if averaged:
+        mean, interval = _mean(found.share.mean(axis=1), found.done)
+        about |= {"mean_accuracy": mean, "mean_interval": interval}
+    return OtherFigures(
+        accuracy=standing / n,
+        interval=(lower_limit(int((found.standing & found.done).sum()), n), upper_limit(standing, n)),
+        by_class=_by_class(prepared.label, found.standing),
+        broken=prepared.index[prepared.right & ~found.standing].tolist(),
+        unfinished=int((~found.done).sum()),
+        **about,
+    )
+
+
+def _settings(threat: OtherThreat, found: _Found) -> list[OtherSetting]:
+    rows = []
+    for position, setting in enumerate(threat.settings):
+        accuracy, interval = _mean(found.share[:, position], found.done)
+        rows.append(OtherSetting(setting=dict(setting), accuracy=accuracy, interval=interval))
+    return rows
+
+
+def _mean(share: np.ndarray, done: np.ndarray) -> tuple[float, Interval]:
+    """The mean of (n,) numbers from 0 to 1 and its interval, exact for successes and failures."""
+    n = len(share)
+    smallest = np.where(done, share, 0.0)
+    if np.isin(share, (0.0, 1.0)).all():
+        ones = int(share.sum())
+        return ones / n, (lower_limit(int(smallest.sum()), n), upper_limit(ones, n))
+    mean = float(share.mean())
+    return mean, (mean_limits(float(smallest.mean()), n)[0], mean_limits(mean, n)[1])
+
+
+def _by_class(label: np.ndarray, standing: np.ndarray) -> list[ClassRow]:
+    return [
+        ClassRow(label=int(y), examples=int(np.sum(label == y)), accuracy=float(np.mean(standing[label == y])))
+        for y in np.unique(label)
+    ]
+
+
+def _spent(threat: OtherThreat, mine: Sequence[tuple[OtherItem, OtherResult]]) -> dict[str, Any]:
+    spent: dict[str, Any] = {name: sum(getattr(result.judged, name) for _, result in mine) for name in COUNTS}
+    for name in ("forwards", "backwards"):
+        spent[name] = sum(
+            int(getattr(result.judged, name).sum()) + getattr(result.learning, name) for _, result in mine
+        )
+    return spent | {"seconds": sum(result.seconds for _, result in mine)}
