@@ -33,6 +33,8 @@ def request(options: Mapping[str, Any], spec: Path | None = None) -> Request:
         settings["constraints"] = constraints_of(words["constraints"])
     if "also" in words:
         settings["also"] = tuple(map(str, words["also"]))
+    if "target" in words:
+        settings["target"] = _target(words["target"])
     if "budget" in words:
         settings["budget"] = Budget.parse(str(words["budget"]))
     model, data = Path(words["model"]), Path(words["data"])
@@ -131,6 +133,13 @@ def _bits(text: object) -> int:
     if str(text) not in map(str, range(1, 17)):
         raise SpecError(f"--quantize {text} is no number of bits; give one from 1 to 16, 8 for images")
     return int(str(text))
+
+
+def _target(text: object) -> int | str:
+    word = str(text).strip()
+    if word != "random" and not (word.isascii() and word.isdigit() and len(word) < 10):
+        raise SpecError(f"--target {text} is not understood; write the number of a class, such as 3, or random")
+    return word if word == "random" else int(word)
 
 
 def _margin(text: object) -> float:

@@ -9,6 +9,7 @@ from typing import Any
 from auditor import runtime
 from auditor.audits import choices
 from auditor.audits.gates import Baseline, check_comparable
+from auditor.audits.goal import check_target, goal_of
 from auditor.audits.presets import chosen_stages
 from auditor.audits.subject import Subject
 from auditor.audits.surrogates import check_surrogates, needs_training
@@ -113,6 +114,7 @@ def settle(request: Request) -> Asked:
         check_comparable(baseline, spec.sha256, [threat.norm for threat in spec.threats])
     names = tuple(choice.path.name for choice in request.surrogates)
     subject = Subject(request.model.name, upload, dataset, spec, surrogates, names)
+    check_target(subject)
     check_surrogates(subject)
     _ = subject.others  # SpecError for one that does not apply to such examples
     return Asked(subject, _said(request, subject, preset), baseline)
@@ -149,6 +151,8 @@ def _said(request: Request, subject: Subject, preset: str) -> tuple[str, ...]:
     said.append(f"preset '{spec.preset}'" if not spec.attacks else f"attacks {', '.join(spec.attacks)}")
     if spec.also:
         said.append(f"threats beside the norms: {', '.join(t.name for t in subject.others) or 'none applies'}")
+    if spec.target is not None:
+        said.append(goal_of(spec.target))
     if needs_training(subject):
         said.append("a surrogate, trained on examples that are not audited by asking the model for their labels")
     for choice in request.surrogates:

@@ -182,6 +182,7 @@ class NewAudit(Body):
     interpolation: str | None = None
     channel_order: str | None = None
     scale: str | None = None
+    target: int | str | None = None
     examples: int | None = Field(default=None, ge=1)
     seed: int | None = Field(default=None, ge=0)
     budget: str | None = None

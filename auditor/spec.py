@@ -43,6 +43,10 @@ def _once_each(names: tuple[str, ...]) -> tuple[str, ...]:
 Attacks = Annotated[tuple[str, ...], AfterValidator(_once_each)]
 
 
+# A class by its number, or for each example one of the others at random.
+Target = Annotated[int, Field(ge=0, lt=2**31)] | Literal["random"]
+
+
 class Loss(IntEnum):
     """What an attack ascends. z: logits, y: label, t: target class, pi: classes by falling score.
 
@@ -150,8 +154,8 @@ class AuditSpec(Frozen):
     surrogates: tuple[SurrogateFile, ...] = ()
     also: Attacks = ()  # threats beside the norms
     quantize: int | None = Field(default=None, ge=1, le=16)  # bits: inputs are at one of 2^bits levels of the domain
-
     constraints: Constraints | None = None  # what the features of a table may be
+    target: Target | None = None  # the class that has to be reached; None where any but the label will do
 
     @model_validator(mode="after")
     def _levels_have_ends(self) -> "AuditSpec":
@@ -173,13 +177,17 @@ class AuditSpec(Frozen):
 
 
 # Fields younger than the first stored audits: while one is empty it is no part of the digest, which so stays what it was.
-YOUNGER = ("surrogates", "quantize", "constraints", "also")
+YOUNGER = ("surrogates", "quantize", "constraints", "also", "target")
 
 
 def spec_sha256(fields: Mapping[str, object]) -> str:
     """`AuditSpec.sha256` from a specification's JSON form."""
-    left_out = {"budget", "gates", *(name for name in YOUNGER if not fields.get(name))}
+    left_out = {"budget", "gates", *(name for name in YOUNGER if _is_empty(fields.get(name)))}
     return digest({name: value for name, value in fields.items() if name not in left_out})
+
+
+def _is_empty(value: object) -> bool:
+    return not value and type(value) is not int  # a number is said even where it is 0
 
 
 def digest(value: object) -> str:

@@ -14,6 +14,7 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeE
 from rich.table import Table
 
 from auditor import local
+from auditor.audits.summary import Faced
 from auditor.inspection import inspect
 from auditor.report.schema import Report
 from auditor.request import Request, read_model, settle
@@ -76,9 +77,7 @@ def show(console: Console, report: Report, folder: Path | None) -> None:
         f"({clean.correct} of {clean.total}, 95 % interval {_interval(clean.interval)})"
     )
     for curve in report.curves:
-        table = Table(
-            title=f"{curve.norm}, robust accuracy under these attacks (an upper bound)", title_justify="left"
-        )
+        table = Table(title=f"{curve.norm}, {_measured(curve.threat)} (an upper bound)", title_justify="left")
         for heading in ("eps", "robust", "95 % interval", "certified", "broken by"):
             table.add_column(heading, justify="left" if heading == "broken by" else "right")
         for point in curve.points:
@@ -131,6 +130,13 @@ def bar(unit: str, task: str = "reading and probing") -> Iterator[Move]:
     with Progress(*columns, TimeElapsedColumn(), console=_errors, disable=not _errors.is_terminal) as progress:
         shown = progress.add_task(task, total=None)
         yield lambda name, done, total: progress.update(shown, total=total, completed=done, description=escape(name))
+
+
+def _measured(threat: Faced) -> str:
+    if threat.goal == "untargeted":
+        return "robust accuracy under these attacks"
+    aim = "one random class each" if threat.target == "random" else f"class {threat.target}"
+    return f"robust accuracy under these attacks towards {aim}, no other counts"
 
 
 def _finders(broken_by: Mapping[str, int]) -> str:

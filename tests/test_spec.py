@@ -104,6 +104,7 @@ OTHER = {
     "surrogates": (SurrogateFile(sha256="0" * 64),),
     "quantize": 8,
     "constraints": Constraints(features={"age": {"immutable": True}}),
+    "target": 0,
 }
 NEEDS = {"quantize": {"domain": (0.0, 1.0)}}
 UNDIGESTED = {"budget": Budget(passes=7), "gates": (Gate.parse("Linf:8/255=0.4"),)}
@@ -122,6 +123,17 @@ def test_the_digest_covers_what_can_change_a_result(field):
 @pytest.mark.parametrize("field", UNDIGESTED)
 def test_the_digest_leaves_out_what_only_cuts_short_or_judges(field):
     assert AuditSpec(threats=(THREAT,), **{field: UNDIGESTED[field]}).sha256 == AuditSpec(threats=(THREAT,)).sha256
+
+
+def test_an_audit_without_a_target_has_the_digest_that_it_had_before_there_were_targets():
+    fields = AuditSpec(threats=(THREAT,)).model_dump(mode="json")
+    assert spec_sha256({name: value for name, value in fields.items() if name != "target"}) == spec_sha256(fields)
+
+
+@pytest.mark.parametrize("target", [-1, 2**31, "any", 1.5])
+def test_a_target_that_is_no_class_is_refused(target):
+    with pytest.raises(SpecError, match="target"):
+        build(AuditSpec, threats=(THREAT,), target=target)
 
 
 def test_a_digest_does_not_depend_on_the_order_of_keys():

@@ -6,6 +6,7 @@ Each computes every row by itself (sums over the last axis, no matrix product ov
 from collections.abc import Sequence
 
 import numpy as np
+from scipy.optimize import linprog, nnls
 
 from auditor.autodiff.losses import available
 from auditor.classifier import Evaluation
@@ -47,8 +48,8 @@ class Zoo:
         self.backwards += int(active.sum())
         target = np.zeros(len(x), np.int64) if target is None else target
         g, value = np.zeros_like(x), np.zeros(len(x), np.float32)
-        computed = np.array([available(self.classes)[kind] for kind in Loss])[np.asarray(loss)]
-        f, dz = _loss(z[active].astype(np.float64), y[active], computed, target[active])
+        computed = np.array([available(self.classes)[kind] for kind in Loss])[np.broadcast_to(loss, len(x))]
+        f, dz = _loss(z[active].astype(np.float64), y[active], computed[active], target[active])
         value[active] = f
         flat = x[active].reshape(int(active.sum()), -1)
         g[active] = self.pull(flat, dz.astype(np.float32)).reshape(-1, *self.shape)
@@ -83,6 +84,19 @@ class Affine(Zoo):
             best = np.where(aside, best, np.minimum(best, gap / np.where(size > 0, size, 1)))
         return best
 
+    def region(self, x, target, norm, *, clearance=0.0):
+        """(n,): how far it is to where z_t - z_k >= clearance for every class k beside t = target (n,), all at once: by
+        a linear programme in Linf and L1, in L2 by Lawson & Hanson's least distance programming."""
+        z = self.scores(x.reshape(len(x), -1)).astype(np.float64)
+        clearance = np.broadcast_to(clearance, len(x))
+        nearest = []
+        for row, t in enumerate(target):
+            others = np.arange(self.classes) != t
+            slope = (self.W[t] - self.W[others]).astype(np.float64)
+            needed = z[row, others] - z[row, t] + clearance[row]
+            nearest.append(_least(slope, needed, norm))
+        return np.array(nearest)
+
     def fewest(self, x, y, *, clearance=0.0):
         """(n,): how many features must change, inside the domain, for any other class: those that gain most."""
         z = self.scores(x.reshape(len(x), -1)).astype(np.float64)
@@ -96,6 +110,23 @@ class Affine(Zoo):
                 )
                 count[i] = min(count[i], reached.argmax() + 1 if reached.any() else np.inf)
         return count
+
+
+def _least(slope, needed, norm):
+    """The smallest |delta| with slope @ delta >= needed."""
+    d = slope.shape[1]
+    if norm == "L2":
+        e = np.append(np.zeros(d), 1.0)
+        u, _ = nnls(np.vstack([slope.T, needed]), e)
+        r = np.vstack([slope.T, needed]) @ u - e
+        return np.linalg.norm(r[:d] / r[d])
+    if norm == "L1":  # delta = up - down
+        cost, rows = np.ones(2 * d), np.hstack([-slope, slope])
+        return linprog(cost, rows, -needed).fun
+    size = np.eye(d), -np.eye(d)  # |delta_i| <= s
+    rows = np.block([[-slope, np.zeros((len(slope), 1))], *([e, -np.ones((d, 1))] for e in size)])
+    bounds = [(None, None)] * d + [(0, None)]
+    return linprog(np.append(np.zeros(d), 1.0), rows, np.append(-needed, np.zeros(2 * d)), bounds=bounds).fun
 
 
 class Cross(Zoo):

@@ -28,10 +28,12 @@ from auditor.attacks.sparse_rs import sparse_rs
 from auditor.attacks.spsa import spsa
 from auditor.attacks.square import square
 from auditor.attacks.surfree import surfree
+from auditor.attacks.targeted import Targeted
 
 __all__ = [
     "Attempt",
     "Random",
+    "Targeted",
     "apgd",
     "apgd_targeted",
     "boundary",

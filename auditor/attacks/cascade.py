@@ -19,8 +19,10 @@ import numpy as np
 from auditor import runtime
 from auditor.attacks.attempt import Attempt
 from auditor.attacks.catalogue import CATALOGUE, Access
+from auditor.attacks.norms import per_row
 from auditor.attacks.random import Random
 from auditor.attacks.space import Space
+from auditor.attacks.targeted import Targeted
 from auditor.attacks.transfer import Crossing, Surrogate
 from auditor.attacks.verify import Verifier
 from auditor.classifier import Classifier, Counted
@@ -54,12 +56,18 @@ class Stage:
 
 @dataclass(frozen=True)
 class Examples:
-    """A slice. index: (n,) positions in the dataset; x: (n, *shape) float32; y: (n,); right: (n,) right when clean."""
+    """A slice. index: (n,) positions in the dataset; x: (n, *shape) float32; y: (n,); right: (n,) right when clean.
+
+    target: (n,) the class that has to be reached, beside the label, None where any other will do; start: (n, *shape)
+    points that are of that class, x itself where none is known, for attacks that begin at such a point.
+    """
 
     index: np.ndarray
     x: np.ndarray
     y: np.ndarray
     right: np.ndarray
+    target: np.ndarray | None = None
+    start: np.ndarray | None = None
 
 
 @dataclass(frozen=True)
@@ -210,6 +218,7 @@ class _StageRun:
         x, self.y = self.xp.asarray(examples.x), self.xp.asarray(examples.y)
         self.view = space.view(classifier, x)
         self.classifier = Counted(self.view.classifier, len(examples.index))
+        self.seen = self._aimed(self.classifier)
         self.rng = Random.keyed(self.xp, seed, f"{stage.norm}/{stage.name}", examples.index)
         self.claims = self.refuted = 0
         self.surrogate: Counted | None = None
@@ -220,7 +229,11 @@ class _StageRun:
         if stage.access == "transfer":
             assert surrogate is not None, f"{stage.attack} needs a surrogate"
             self.surrogate = Counted(space.view(surrogate.classifier, x).classifier, len(examples.index))
-            self.given |= {"surrogate": self.surrogate, "pool": surrogate.pool}
+            self.given |= {"surrogate": self._aimed(self.surrogate), "pool": surrogate.pool}
+
+    def _aimed(self, classifier: Classifier) -> Classifier:
+        target = self.examples.target
+        return classifier if target is None else Targeted(classifier, self.y, self.xp.asarray(target))
 
     def minimal(self, active: np.ndarray) -> None:
         if active.any():
@@ -259,15 +272,18 @@ class _StageRun:
 
     def _start(self) -> dict[str, Any]:
         """An example without a known point has x itself here, and starts as the attack usually does."""
-        return (
-            {"start": self.view.coordinates(self.xp.asarray(self.best[self.stage.norm].x_adv))}
-            if self.stage.warm
-            else {}
-        )
+        best = self.best[self.stage.norm]
+        begin = best.x_adv
+        if self.examples.start is not None and self.stage.access == "decision":
+            known = np.isfinite(best.distance) & self.stage.warm
+            begin = np.where(per_row(known, begin), begin, self.examples.start)
+        elif not self.stage.warm:
+            return {}
+        return {"start": self.view.coordinates(self.xp.asarray(begin))}
 
     def _attack(self, active: np.ndarray, rng: Random, **budget: Any) -> Attempt:
         return CATALOGUE[self.stage.attack].function(
-            self.classifier,
+            self.seen,
             self.view.x,
             self.y,
             norm=self.stage.norm,
@@ -301,7 +317,7 @@ class _StageRun:
         if not found.any() or self.stage.access == "transfer":
             return [runtime.to_host(claimed)]
         rows, follow = self.xp.asarray(found), self.stage.access == "white-box"
-        nearer = self.view.nearer(self.classifier, claimed, self.y, self.stage.norm, rows, follow=follow)
+        nearer = self.view.nearer(self.seen, claimed, self.y, self.stage.norm, rows, follow=follow)
         return [runtime.to_host(points) for points in ((claimed,) if nearer is claimed else (nearer, claimed))]
 
     def _keep(self, x_adv: np.ndarray, row: int) -> float:
@@ -310,7 +326,8 @@ class _StageRun:
         x = self.examples.x[row : row + 1]
         if not self.space.admits(x, x_adv[None])[0]:
             return np.inf
-        verdict = self.verifier.check(x_adv, int(self.examples.y[row]))
+        target = None if self.examples.target is None else int(self.examples.target[row])
+        verdict = self.verifier.check(x_adv, int(self.examples.y[row]), target)
         if not verdict.counts:
             return np.inf
         measured = self.space.distances(x, x_adv[None])

@@ -8,6 +8,7 @@ from auditor import runtime
 from auditor.attacks.attempt import margin, safely_broken
 from auditor.attacks.norms import Ball
 from auditor.attacks.random import Random
+from auditor.attacks.targeted import Targeted
 from auditor.classifier import Array, Classifier, Evaluation
 from auditor.spec import Loss
 
@@ -68,12 +69,17 @@ def jumps(classifier: Classifier, x: np.ndarray, y: np.ndarray, rng: Random, wid
 
 class Traced:
     """A classifier that remembers every step of an attack: the loss, and at which call each row was first broken; every
-    call must be about the same rows, with the same labels.
+    call must be about the same rows, with the same labels. target: (n,) what counts as broken, where the attack sees
+    it through `Targeted`; None where any class but y does.
     """
 
-    def __init__(self, classifier: Classifier, y: np.ndarray) -> None:
-        self._classifier = classifier
+    def __init__(self, classifier: Classifier, y: np.ndarray, target: np.ndarray | None = None) -> None:
+        self._classifier, self._sign = (
+            classifier,
+            1 if target is None else -1,
+        )  # an attack goes down the target's loss
         self._y = classifier.xp.asarray(y)
+        self._aimed = None if target is None else Targeted(classifier, self._y, classifier.xp.asarray(target))
         self._calls = 0
         self._broken_at = np.full(len(y), -1, dtype=np.int64)
         self.xp, self.shape, self.classes = classifier.xp, classifier.shape, classifier.classes
@@ -90,12 +96,12 @@ class Traced:
     ) -> Evaluation:
         here = self._classifier.gradient(x, y, loss, target=target, active=active)
         seen = here.loss if active is None else self.xp.where(active, here.loss, self.xp.float32(np.nan))
-        self._losses.append(runtime.to_host(seen).astype(np.float64))
+        self._losses.append(self._sign * runtime.to_host(seen).astype(np.float64))
         self._look(here.logits, active)
         return here
 
     def _look(self, logits: Array, active: Array | None) -> None:
-        rows = safely_broken(self.xp, logits, self._y)
+        rows = safely_broken(self.xp, logits if self._aimed is None else self._aimed.seen(logits), self._y)
         rows = runtime.to_host(rows if active is None else rows & active)
         self._broken_at = np.where(rows & (self._broken_at < 0), self._calls, self._broken_at)
         self._calls += 1

@@ -2,7 +2,7 @@
 
 A point counts when the bytes as uploaded, run by plain ONNX Runtime on the CPU with one thread on that example alone
 (N copies where the upload's batch is fixed to N), behind the declared normalisation in NumPy float32, give another
-class both with ONNX Runtime's default graph optimisation and with none. The largest score decides, the first of
+class, or the target's where there is one, both with ONNX Runtime's default graph optimisation and with none. The largest score decides, the first of
 equals; a tie for the largest is not broken, and a score that is not finite never counts. The input must be finite
 and inside the domain. How far it lies from the clean one, and whether it may take its place, is a question to `Space`.
 """
@@ -21,8 +21,9 @@ from auditor.spec import Normalisation
 
 @dataclass(frozen=True)
 class Verdict:
-    """What the upload says about one point. margin: (best other score - own score) / range of scores, the smaller of
-    the two runs; predicted: the class that the default run gives; confidence: see `Verifier.confidence`."""
+    """What the upload says about one point. margin: (best other score - own score) / range of scores, for a target (its
+    score - best other score) / range, the smaller of the two runs; predicted: the class that the default run gives;
+    confidence: see `Verifier.confidence`."""
 
     counts: bool
     predicted: int
@@ -62,8 +63,9 @@ class Verifier:
             return -np.inf
         return float(np.max(scores if self._upload.scores == "probabilities" else softmax(scores)))
 
-    def check(self, x_adv: np.ndarray, y: int) -> Verdict:
-        """Whether one point counts as adversarial for label y, by everything but its distance."""
+    def check(self, x_adv: np.ndarray, y: int, target: int | None = None) -> Verdict:
+        """Whether one point counts as adversarial for label y, by everything but its distance: whether it is of another
+        class, or of the class `target` where there is one."""
         inside = bool(np.isfinite(x_adv).all())
         if self.domain is not None:
             exact = x_adv.astype(np.float64)  # so that the bounds are not rounded to float32
@@ -74,8 +76,12 @@ class Verifier:
         predicted = int(np.argmax(default))
         if not (np.isfinite(default).all() and np.isfinite(plain).all()):
             return Verdict(False, predicted, -np.inf)
-        margin = min(_relative_margin(default, y), _relative_margin(plain, y))
-        counts = all(np.argmax(s) != y and np.max(s) > s[y] for s in (default, plain))
+        if target is None:
+            margin = min(_relative_margin(scores, y) for scores in (default, plain))
+            counts = all(np.max(scores) > scores[y] for scores in (default, plain))
+        else:
+            margin = min(-_relative_margin(scores, target) for scores in (default, plain))
+            counts = margin > 0
         return Verdict(counts, predicted, margin, self.confidence(default))
 
 

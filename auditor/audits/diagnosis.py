@@ -101,7 +101,7 @@ class _Diagnosis:
                 yield checks.not_made(name, reason)
         else:
             yield checks.gradient_vanishes(self.slopes)
-            yield checks.softmax_saturates(self.slopes, self._only_cross_entropy())
+            yield self._saturation(self.slopes)
             yield checks.loss_jumps(self.jumps)
         yield self._half_domain(reason)
         yield self._unconstrained(reason)
@@ -147,6 +147,8 @@ class _Diagnosis:
 
     def _unconstrained(self, reason: str) -> Check:
         """By attacks that know no limit, and within half the domain."""
+        if self.spec.target is not None:
+            return checks.not_made("unconstrained-attack", "there may be no input of the target class at all")
         unlimited = [
             (item.stages[0].norm, self.apart[item.name])
             for item in self.items
@@ -180,8 +182,16 @@ class _Diagnosis:
             return "no norm was asked for in which gradient steps are taken"
         return "the audit ended before it" if len(self.rows) else "no example is right when clean"
 
+    def _saturation(self, slopes: Slopes) -> Check:
+        if self.spec.target is not None:
+            why = "where a model is sure of the label, the cross-entropy towards a target is steepest"
+            return checks.not_made("saturated-softmax", why)
+        return checks.softmax_saturates(slopes, self._only_cross_entropy())
+
     def _half_domain(self, reason: str) -> Check:
         name = "half-domain-accuracy"
+        if self.spec.target is not None:
+            return checks.not_made(name, "the class of a grey image need not be the target")
         if self.todo and self.spec.domain is None:
             return checks.not_made(name, "the inputs have no domain, so that nothing lies half of it away")
         if HALF_DOMAIN not in self.probed:

@@ -6,6 +6,7 @@ from typing import Any
 
 from auditor.attacks.cascade import Stage
 from auditor.attacks.catalogue import CATALOGUE, Passes
+from auditor.attacks.targeted import Targeted
 from auditor.audits.plan import DIAGNOSIS_EXAMPLES
 from auditor.audits.presets import chosen_stages
 from auditor.audits.probes import passes_at_most
@@ -45,6 +46,8 @@ def estimate(
     is not in them.
     """
     chosen = chosen_stages(spec, label_only=label_only)
+    if spec.target is not None:
+        classes = Targeted.classes
     stages = [stage for stage in chosen if gradient or stage.access != "white-box"]
     apart = _all(spec, stages, classes) + (passes_at_most(spec, classes) if gradient else Passes())
     passes = _cascade(spec, stages, classes) * examples + apart * min(examples, DIAGNOSIS_EXAMPLES)

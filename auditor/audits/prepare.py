@@ -8,6 +8,7 @@ import numpy as np
 from auditor.attacks.cascade import Examples
 from auditor.attacks.transfer.train import Trained
 from auditor.audits.checkpoints import Checkpoints
+from auditor.audits.goal import attackable, audited, starting_points, targets
 from auditor.audits.gradients import Gradient, choose
 from auditor.audits.outcomes import example_digests
 from auditor.audits.plan import Plan, default_batch, make_plan
@@ -16,12 +17,12 @@ from auditor.audits.subject import Subject
 from auditor.audits.surrogates import needs_training, train
 from auditor.data.dataset import Dataset
 from auditor.data.labels import check_labels
-from auditor.data.sampling import sample
 from auditor.errors import DatasetError, ModelError, OutOfMemory
 from auditor.graph.plain import ClassifierGraph
 
 _COLUMNS = ("index", "label", "predicted", "confidence")
 _PROBED = 16  # examples that the probes look at
+_AIMS = ("target", "start")
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,9 @@ class Prepared:
     index: positions in the dataset; label; predicted: the upload's class, of which it is `confidence` sure (see
     `Verifier.confidence`); digests pair audits of the same examples.
     randomised: whether the upload gave other scores for the same input. halvings: how often the usual batch was
-    halved to fit into memory. trained: the surrogate of transfer attacks where none was named.
+    halved to fit into memory. trained: the surrogate of transfer attacks where none was named. target: the class that
+    has to be reached, None where any other will do; start: position of an example of that class, -1 where none is
+    known, None where no attack begins there.
     """
 
     index: np.ndarray
@@ -45,6 +48,8 @@ class Prepared:
     labelled: bool
     halvings: int = 0
     trained: Trained | None = None
+    target: np.ndarray | None = None
+    start: np.ndarray | None = None
 
     @property
     def right(self) -> np.ndarray:
@@ -61,6 +66,7 @@ class Prepared:
             "halvings": self.halvings,
         }
         arrays = {name: getattr(self, name) for name in _COLUMNS}
+        arrays |= {name: column for name in _AIMS if (column := getattr(self, name)) is not None}
         if self.trained is not None:
             facts["trained"] = {"queries": self.trained.queries, "agreement": self.trained.agreement}
             arrays["surrogate"] = np.frombuffer(self.trained.model, dtype=np.uint8)
@@ -85,11 +91,16 @@ class Prepared:
             labelled=facts["labelled"],
             halvings=facts["halvings"],
             trained=trained,
+            **{name: arrays[name] for name in _AIMS if name in arrays},
         )
 
     def examples(self, dataset: Dataset, rows: np.ndarray) -> Examples:
         """The sampled examples at `rows`, decoded."""
-        return Examples(self.index[rows], dataset.fetch(self.index[rows]), self.label[rows], self.right[rows])
+        index, start = self.index[rows], None
+        if self.start is not None:
+            start = dataset.fetch(np.where(self.start[rows] >= 0, self.start[rows], index))
+        target = None if self.target is None else self.target[rows]
+        return Examples(index, dataset.fetch(index), self.label[rows], self.right[rows], target, start)
 
 
 def prepare_once(subject: Subject, checkpoints: Checkpoints, *, allow_chance: bool = False) -> Prepared:
@@ -110,7 +121,7 @@ def prepare(subject: Subject, *, allow_chance: bool = False) -> Prepared:
     dataset, spec = subject.dataset, subject.spec
     if dataset.y is not None:
         check_labels(dataset.y, subject.upload.classes)
-    index = sample(dataset.size, spec.examples, spec.seed)
+    index = audited(dataset, spec)
     verifier = subject.verifier()
     predicted, confidence = np.empty(len(index), dtype=np.int64), np.empty(len(index))
     label = predicted if dataset.y is None else dataset.y[index]
@@ -128,6 +139,9 @@ def prepare(subject: Subject, *, allow_chance: bool = False) -> Prepared:
         if row < _PROBED:
             randomised = randomised or not np.array_equal(scores, verifier.scores(x))
         digests += example_digests(x[None], label[row : row + 1])
+    rows = np.flatnonzero(attackable(label, dataset, spec.target))
+    index, label, predicted, confidence = index[rows], label[rows], predicted[rows], confidence[rows]
+    digests = [digests[row] for row in rows]
     if dataset.y is not None and not allow_chance:
         _question_chance(label, predicted, subject.upload.classes, dataset.name)
     probed = np.flatnonzero(predicted == label)[:_PROBED]
@@ -153,8 +167,23 @@ def prepare(subject: Subject, *, allow_chance: bool = False) -> Prepared:
     )
     labelled = dataset.y is not None
     trained = train(subject, batch=plan.batch, threads=plan.threads) if needs_training(subject) else None
+    target, start = targets(spec, subject.upload.classes, index, label), None
+    if target is not None and any(stage.access == "decision" for stage in plan.stages):
+        start = starting_points(subject, verifier, index, target)
     return Prepared(
-        index, label, predicted, confidence, tuple(digests), plan, gradient, randomised, labelled, halvings, trained
+        index,
+        label,
+        predicted,
+        confidence,
+        tuple(digests),
+        plan,
+        gradient,
+        randomised,
+        labelled,
+        halvings,
+        trained,
+        target,
+        start,
     )
 
 

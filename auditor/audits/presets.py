@@ -7,7 +7,7 @@ from typing import Any
 from auditor.attacks.cascade import Stage
 from auditor.attacks.catalogue import CATALOGUE
 from auditor.errors import SpecError
-from auditor.spec import NORMS, AuditSpec, Layout, Loss, Norm, Preset
+from auditor.spec import NORMS, AuditSpec, Loss, Norm, Preset
 
 
 @dataclass(frozen=True)
@@ -21,9 +21,11 @@ class Step:
     warm: bool = False
     each_eps: bool = False
 
-    def stage(self, norm: Norm, layout: Layout | None) -> Stage:
-        spatial = {"layout": layout or "NCHW"} if CATALOGUE[self.attack].spatial else {}
-        return Stage(self.name, self.attack, norm, {**self.parameters, **spatial}, self.warm, self.each_eps)
+    def stage(self, norm: Norm, spec: AuditSpec) -> Stage:
+        entry = CATALOGUE[self.attack]
+        spatial = {"layout": spec.layout or "NCHW"} if entry.spatial else {}
+        aimed = AIMED_TRANSFER if spec.target is not None and entry.access == "transfer" else {}
+        return Stage(self.name, self.attack, norm, {**self.parameters, **spatial, **aimed}, self.warm, self.each_eps)
 
 
 # Minimal-norm attacks first: they settle most of the curve for little. Then fixed-budget attacks, only at the grid
@@ -116,6 +118,10 @@ TABLES: dict[Preset, Step] = {
 # methods that cost no more, and the losses, this broke most, by little (benchmarks/transfer.py).
 TRANSFER = (Step("transfer", "transfer-ti-fgsm", ("Linf", "L2"), {"loss": Loss.MARGIN}),)
 
+# Towards a target the logit transfers best, and takes many more steps (Zhao et al. 2021, "On success and simplicity: a
+# second look at transferable targeted attacks").
+AIMED_TRANSFER: Mapping[str, Any] = {"loss": Loss.LOGIT, "steps": 50}
+
 
 def chosen_stages(spec: AuditSpec, *, label_only: bool = False) -> list[Stage]:
     """The preset's stages for the norms asked for, or those of the attacks named, and where surrogates are named one that
@@ -124,9 +130,10 @@ def chosen_stages(spec: AuditSpec, *, label_only: bool = False) -> list[Stage]:
     label_only: the upload tells no scores, so that a preset's attacks see no more than labels or gradients.
     """
     norms = [threat.norm for threat in spec.threats]
-    steps = [_named(name) for name in spec.attacks] or _preset(spec.preset, label_only)
+    steps = [_named(name) for name in spec.attacks] or _preset(spec, label_only)
     if spec.constraints is not None and not (spec.attacks or label_only):
         steps.append(TABLES[spec.preset])
+    _refuse_aimless(steps, spec)
     if spec.surrogates and not any(CATALOGUE[step.attack].access == "transfer" for step in steps):
         steps += TRANSFER
     if spec.constraints is not None and any(CATALOGUE[step.attack].access == "transfer" for step in steps):
@@ -134,16 +141,34 @@ def chosen_stages(spec: AuditSpec, *, label_only: bool = False) -> list[Stage]:
     for norm in norms:
         if not any(norm in step.norms for step in steps):
             raise SpecError(f"none of the attacks {', '.join(step.name for step in steps)} works in {norm}")
-    return [step.stage(norm, spec.layout) for norm in norms for step in steps if norm in step.norms]
+    return [step.stage(norm, spec) for norm in norms for step in steps if norm in step.norms]
 
 
-def _preset(preset: Preset, label_only: bool) -> list[Step]:
+def _preset(spec: AuditSpec, label_only: bool) -> list[Step]:
+    steps, preset = list(PRESETS[spec.preset]), spec.preset
+    if spec.target is not None and preset == "autoattack":
+        raise SpecError("AutoAttack looks for any other class; leave --target out, or take another preset")
     if not label_only:
-        return list(PRESETS[preset])
+        return steps
     if preset not in BY_LABELS:
         raise SpecError(f"the preset '{preset}' asks for class scores, and this model gives labels; take another one")
-    kept = [step for step in PRESETS[preset] if CATALOGUE[step.attack].access == "white-box"]
-    return [*kept, *BY_LABELS[preset]]
+    by_labels = BY_LABELS[preset] if spec.target is None else map(_aimed, BY_LABELS[preset])
+    return [*(step for step in steps if CATALOGUE[step.attack].access == "white-box"), *by_labels]
+
+
+def _aimed(step: Step) -> Step:
+    """HopSkipJump in the place of an attack that cannot be told a target."""
+    aimed = "hop-skip-jump"
+    return step if CATALOGUE[step.attack].targeted else replace(step, name=aimed, attack=aimed, warm=True)
+
+
+def _refuse_aimless(steps: Sequence[Step], spec: AuditSpec) -> None:
+    """SpecError for attacks that cannot be told a target, where there is one."""
+    if spec.target is not None and spec.also:
+        raise SpecError("threats beside the norms know no target; leave --also or --target out")
+    aimless = [] if spec.target is None else [step.name for step in steps if not CATALOGUE[step.attack].targeted]
+    if aimless:
+        raise SpecError(f"no class can be aimed at by {', '.join(aimless)}; leave that out, or --target")
 
 
 def _named(name: str) -> Step:

@@ -152,7 +152,7 @@ def _run(engine: Engine, probe: Probe, checkpoints: Checkpoints) -> tuple[Progre
     traces: list[Traced] = []
 
     def attack(classifier: object) -> Progress:
-        traces.append(Traced(classifier, examples.y))  # type: ignore[arg-type]
+        traces.append(Traced(classifier, examples.y, examples.target))  # type: ignore[arg-type]
         return run_stage(
             probe.stage,
             examples,

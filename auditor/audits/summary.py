@@ -6,6 +6,7 @@ broken in every lower one; they never shrink the denominator.
 
 import math
 from collections.abc import Sequence
+from typing import Literal
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict
@@ -20,7 +21,7 @@ from auditor.audits.statistics import (
     median_interval,
     upper_limit,
 )
-from auditor.spec import Norm, Threat, exact
+from auditor.spec import Norm, Target, Threat, exact
 
 
 class Section(BaseModel):
@@ -79,11 +80,20 @@ class MedianDistance(Section):
     interval: tuple[float | None, float | None]
 
 
+class Faced(Threat):
+    """A threat with its goal: any other class than the label, or one class for all examples, or one each at random."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    goal: Literal["untargeted", "targeted"] = "untargeted"
+    target: Target | None = None
+
+
 class Curve(Section):
     """One threat over its grid of eps, from one pass."""
 
     norm: Norm
-    threat: Threat
+    threat: Faced
     points: list[Point]
     examples: ExampleRows
     median_distance: MedianDistance
@@ -96,12 +106,15 @@ def clean(right: np.ndarray) -> Clean:
     return Clean(correct=correct, total=total, accuracy=correct / total, interval=clopper_pearson(correct, total))
 
 
-def curve(outcomes: Outcomes, *, grey_levels: int | None = None) -> Curve:
-    """The whole curve of one threat. grey_levels: 255 for images that come as bytes, None where inputs have none."""
+def curve(outcomes: Outcomes, *, grey_levels: int | None = None, target: Target | None = None) -> Curve:
+    """The whole curve of one threat. grey_levels: 255 for images that come as bytes, None where inputs have none;
+    target: the class that had to be reached, None where any other would do."""
     points = [_point(outcomes, eps) for eps in outcomes.threat.eps]
+    threat = outcomes.threat
+    goal: Literal["untargeted", "targeted"] = "untargeted" if target is None else "targeted"
     return Curve(
-        norm=outcomes.threat.norm,
-        threat=outcomes.threat,
+        norm=threat.norm,
+        threat=Faced(norm=threat.norm, eps=threat.eps, goal=goal, target=target),
         points=points,
         examples=_rows(outcomes),
         median_distance=_median_distance(outcomes),
@@ -113,7 +126,7 @@ def outcomes_of(curve: Curve) -> Outcomes:
     """The outcomes that a curve was made of, as far as the report keeps them."""
     rows = curve.examples
     return Outcomes(
-        threat=curve.threat,
+        threat=Threat(norm=curve.threat.norm, eps=curve.threat.eps),
         index=np.array(rows.id, np.int64),
         right=np.array([status != Status.WRONG for status in rows.status], bool),
         distance=np.array([math.inf if d is None else d for d in rows.distance], np.float64),

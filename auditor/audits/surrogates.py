@@ -8,6 +8,7 @@ import numpy as np
 from auditor import runtime
 from auditor.attacks.transfer import Ensemble, Pool, Surrogate
 from auditor.attacks.transfer.train import Trained, Training, train_surrogate
+from auditor.audits.goal import audited
 from auditor.audits.presets import chosen_stages
 from auditor.audits.subject import Subject
 from auditor.autodiff.coverage import obstacles
@@ -77,7 +78,8 @@ def build_surrogate(subject: Subject, trained: Trained | None, *, batch: int, th
 
 def spare(dataset: Dataset, spec: AuditSpec, count: int) -> np.ndarray:
     """Positions of at most `count` examples that are not audited, in the order in which they would be next."""
-    return sample(dataset.size, spec.examples + count, spec.seed)[spec.examples :]
+    order = sample(dataset.size, dataset.size, spec.seed)
+    return order[~np.isin(order, audited(dataset, spec))][:count]
 
 
 def _pool(dataset: Dataset, spec: AuditSpec) -> Pool | None:

@@ -18,6 +18,7 @@ from auditor.audits.checkpoints import Checkpoints
 from auditor.audits.crossings import crossed
 from auditor.audits.diagnosis import diagnose
 from auditor.audits.gates import Baseline, findings, regression_gates, robust_gate
+from auditor.audits.goal import goal_of
 from auditor.audits.other_figures import OtherFigures, other_figures
 from auditor.audits.others import load_results, other_items
 from auditor.audits.outcomes import Outcomes
@@ -56,7 +57,7 @@ def conclude(
     outcomes = finish.outcomes(prepared, spec, items, finished)
     eight_bit = subject.dataset.implied_domain is not None
     levels = 2**spec.quantize - 1 if spec.quantize else 255 if eight_bit else None
-    curves = [curve(found, grey_levels=levels) for found in outcomes]
+    curves = [curve(found, grey_levels=levels, target=spec.target) for found in outcomes]
     diagnosis = diagnose(subject, prepared, checkpoints, finished, outcomes)
     doubts = findings(diagnosis["checks"])
     gates = [robust_gate(gate, curves, doubts) for gate in spec.gates]
@@ -95,7 +96,7 @@ def conclude(
         t.norm: finish.adversarial(prepared, t.norm, items, finished) for t in spec.threats
     }
     write_adversarial(folder / "adversarial.npz", adversarial, subject.dataset.shape)
-    write_outcomes(folder / "outcomes.parquet", prepared.label, prepared.predicted, outcomes)
+    write_outcomes(folder / "outcomes.parquet", prepared.label, prepared.predicted, outcomes, target=prepared.target)
     write_report(folder / "report.json", report)
     return report
 
@@ -149,23 +150,32 @@ def _model(subject: Subject, prepared: Prepared) -> dict[str, Any]:
 
 def _dataset(subject: Subject, prepared: Prepared) -> dict[str, Any]:
     dataset, spec = subject.dataset, subject.spec
+    fixed = spec.target if isinstance(spec.target, int) else None
     return {
         "name": dataset.name,
         "sha256": dataset.sha256,
         "examples": dataset.size,
         "domain": dataset.domain,
         "sampling": {
-            "method": "simple random sample without replacement" if len(prepared.index) < dataset.size else "all",
+            "method": "simple random sample without replacement" if _is_sample(subject, prepared) else "all",
             "seed": spec.seed,
             "labels": "dataset" if prepared.labelled else "the model's own answers (stability)",
+            "left_out": None if fixed is None else f"examples of class {fixed}, the target",
             "preprocessing": dataset.preprocessing,
         },
         "index": prepared.index.tolist(),
         "label": prepared.label.tolist(),
         "predicted": prepared.predicted.tolist(),
         "confidence": [finite(share) for share in prepared.confidence.tolist()],
+        "target": None if prepared.target is None else prepared.target.tolist(),
         "digest": list(prepared.digests),
     }
+
+
+def _is_sample(subject: Subject, prepared: Prepared) -> bool:
+    dataset, target = subject.dataset, subject.spec.target
+    could_be = dataset.size if dataset.y is None or target is None else int(np.sum(dataset.y != target))
+    return len(prepared.index) < could_be
 
 
 def _surrogates(subject: Subject, trained: Trained | None) -> list[dict[str, Any]]:
@@ -220,6 +230,8 @@ def _not_tested(
         unfinished = int(np.sum(~found.complete))
         if unfinished:
             said.append(f"{found.threat.norm}: not every planned stage ran on {unfinished} of {len(found)} examples")
+    if subject.spec.target is not None:
+        said.append(f"any class but the target, which is easier to reach: {goal_of(subject.spec.target)}")
     if prepared.gradient.access != "white-box":
         said.append(f"white-box attacks: {prepared.gradient.why}")
     halvings = prepared.halvings + max((row.halvings for p in finished.values() for row in p.rows), default=0)

@@ -40,10 +40,18 @@ def write_adversarial(path: Path, found: Mapping[str, Mapping[str, np.ndarray]],
         np.savez(file, norm=np.array(norms, "U4"), **joined)  # type: ignore[arg-type]
 
 
-def write_outcomes(path: Path, label: np.ndarray, predicted: np.ndarray, outcomes: Sequence[Outcomes]) -> None:
+def write_outcomes(
+    path: Path,
+    label: np.ndarray,
+    predicted: np.ndarray,
+    outcomes: Sequence[Outcomes],
+    *,
+    target: np.ndarray | None = None,
+) -> None:
     """outcomes.parquet: one row per example and norm.
 
-    label, predicted: (n,) int64, predicted when clean; outcomes: one per norm over the same n examples. Whether an
+    label, predicted: (n,) int64, predicted when clean; target: (n,) int64 the class to be reached, null where any but the
+    label will do; outcomes: one per norm over the same n examples. Whether an
     example is broken at an eps is `distance <= eps`; distance, attack and margin are null where nothing was found.
     """
     import pyarrow as pa
@@ -56,6 +64,7 @@ def write_outcomes(path: Path, label: np.ndarray, predicted: np.ndarray, outcome
                 "norm": pa.array([part.threat.norm] * len(part), pa.string()),
                 "label": pa.array(label, pa.int64()),
                 "predicted": pa.array(predicted, pa.int64()),
+                "target": _counts(target, len(part)),
                 "status": pa.array([str(status) for status in part.statuses()], pa.string()),
                 "distance": _numbers(part.distance, len(part)),
                 "attack": pa.array([attack or None for attack in part.attack.tolist()], pa.string()),

@@ -68,7 +68,9 @@ class Model(Section):
 class Dataset(Section):
     """What was audited on. examples: how many the dataset holds; index, label, predicted and digest: the audited ones.
 
-    predicted is the class when clean, confidence how sure the model is of it (null where it gives labels only); digest is the SHA-256 of input and label, by which two reports are paired.
+    predicted is the class when clean, confidence how sure the model is of it (null where it gives labels only); target the
+    class that attacks have to reach, null where any but the label will do; digest is the SHA-256 of input and label, by
+    which two reports are paired.
     """
 
     name: str
@@ -80,6 +82,7 @@ class Dataset(Section):
     label: list[int]
     predicted: list[int]
     confidence: list[float | None] | None = None
+    target: list[int] | None = None
     digest: list[str]
 
 

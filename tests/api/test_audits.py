@@ -124,6 +124,12 @@ def test_constraints_are_asked_for_as_an_object(ask, service):
     assert rows(service, Audit)[0].words == WORDS | {"constraints": declared}
 
 
+@pytest.mark.parametrize("target", [0, "0", "random"])
+def test_a_target_is_asked_for_by_its_number_or_at_random(ask, service, target):
+    assert ask(target=target).status_code == 201
+    assert rows(service, Audit)[0].words["target"] == target
+
+
 def test_a_stored_report_answers_with_200(ask, bell):
     bell.answer = {"state": "done"}
     assert ask().status_code == 200
@@ -161,6 +167,8 @@ def test_an_audit_that_is_not_settled_in_time_is_accepted(ask, bell, monkeypatch
         ({"preset": "endless"}, "preset"),
         ({"domain": "0"}, "domain"),
         ({"scale": "1e999"}, "--scale 1e999"),
+        ({"target": "cat"}, "--target cat"),
+        ({"target": 3, "attack": ["rays"]}, "rays"),
         ({"input": "x" * 200_000}, "/input"),
         ({"batch_size": 10**6}, "batch_size"),
         ({"eps": [",".join(f"{n}/999" for n in range(1, 300))]}, "too many"),

@@ -26,9 +26,10 @@ class Judge:
     def __init__(self, classifier, refuse=()):
         self.classifier, self.refuse = classifier, refuse
 
-    def check(self, x_adv, y):
+    def check(self, x_adv, y, target=None):
         scores = self.classifier.scores(x_adv.reshape(1, -1))[0]
-        counts = scores.max() > scores[y] and y not in self.refuse
+        reached = scores.max() > scores[y] if target is None else scores.argmax() == target
+        counts = reached and y not in self.refuse
         return Verdict(bool(counts), int(scores.argmax()), 0.1)
 
 
@@ -39,7 +40,7 @@ def slice_of(classifier, n=12, seed=1):
 
 
 def rows_of(examples, rows):
-    return Examples(*(column[rows] for column in vars(examples).values()))
+    return Examples(*(None if column is None else column[rows] for column in vars(examples).values()))
 
 
 def run(
