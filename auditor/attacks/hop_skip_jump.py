@@ -11,7 +11,7 @@ from math import isqrt
 
 from auditor.attacks.attempt import Attempt
 from auditor.attacks.decisions import FINEST, Decisions, begin, to_boundary
-from auditor.attacks.norms import distance, length, per_row, steepest
+from auditor.attacks.norms import distance, per_row, steepest
 from auditor.attacks.random import Random
 from auditor.classifier import Array, Classifier
 from auditor.spec import Norm
@@ -70,12 +70,14 @@ def _normal(asked: Decisions, x_adv: Array, radius: Array, wanted: int, rng: Ran
         probing = sample < samples
         if not xp.any(probing):
             break
-        u = rng.bell(sample, x.shape[1:])
-        probe = asked.inside(x_adv + u * per_row(radius / length(xp, u, "L2"), u).astype(xp.float32))
+        u = rng.coarse(sample, x.shape[1:])
+        size = xp.linalg.vector_norm(u.reshape((u.shape[0], -1)), axis=1)
+        probe = asked.inside(x_adv + u * per_row(radius / size, u).astype(xp.float32))
         phi = xp.where(asked.broken(probe, probing, probe=True), xp.float32(1), xp.float32(-1)) * probing
-        agreed = agreed + phi
-        u = xp.where(per_row(probing, u), probe - x_adv, xp.float32(0))
-        moved, weighted = moved + u, weighted + per_row(phi, u) * u
+        u = probe - x_adv
+        agreed += phi
+        moved += u * per_row(probing, u)
+        weighted += u * per_row(phi, u)
     mean = agreed / xp.maximum(samples, 1).astype(xp.float32)
     same = xp.abs(mean) == 1  # all decisions alike: the mean direction, forwards or backwards
     return weighted - per_row(xp.where(same, xp.float32(0), mean), x) * moved

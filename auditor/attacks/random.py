@@ -80,6 +80,15 @@ class Random:
         values = (sums - self.xp.float32(510)) * self.xp.float32(((256**2 - 1) / 3) ** -0.5)
         return self.xp.reshape(values, (self.examples.shape[0], *shape))
 
+    def coarse(self, step: int, shape: tuple[int, ...]) -> Array:
+        """(n, *shape) float32 of mean 0 and variance 1, evenly distributed over 256 levels: each byte of an integer is
+        one. Four times cheaper than `bell`, for directions of many features, whose sums it leaves normal."""
+        xp, count = self.xp, int(np.prod(shape, dtype=np.int64))
+        words = self.integers(step, -(-count // 4))
+        levels = xp.stack([((words >> 8 * byte) & 0xFF).astype(xp.float32) for byte in range(4)], axis=-1)
+        values = (levels - xp.float32(127.5)) * xp.float32(((256**2 - 1) / 12) ** -0.5)
+        return xp.reshape(xp.reshape(values, (words.shape[0], -1))[:, :count], (words.shape[0], *shape))
+
 
 def _philox(xp: Any, counters: list[Array], key: tuple[int, int]) -> list[Array]:
     """Ten rounds of Philox4x32 on four uint64 arrays that hold 32-bit words."""

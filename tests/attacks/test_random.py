@@ -49,6 +49,13 @@ def test_numbers_have_the_moments_of_their_distribution():
     assert uniform.min() >= 0
     assert uniform.max() < 1
     assert abs(uniform.mean() - 0.5) < 0.005
-    for values in (rng.normal(1, (20_000,)), rng.bell(1, (20_000,))):
+    for values in (rng.normal(1, (20_000,)), rng.bell(1, (20_000,)), rng.coarse(1, (20_000,))):
         assert abs(values.mean()) < 0.02
         assert abs(values.std() - 1) < 0.02
+
+
+def test_coarse_numbers_are_the_bytes_of_the_integers():
+    rng = Random.keyed(np, 0, "bytes", np.arange(3))
+    words = rng.integers(2, 2).astype("<u4").view(np.uint8)[:, :7]
+    assert rng.coarse(2, (7,)) == pytest.approx((words - 127.5) / np.sqrt((256**2 - 1) / 12))
+    assert rng.coarse(2, (2, 3)).shape == (3, 2, 3)
