@@ -64,6 +64,7 @@ QUERY = {"name", "filename", "model", "dataset", "upload", "wait"}
 HEADERS = {"upload-offset": "0"}
 BODIES = {
     "NewUpload": lambda names: {"filename": "mine.onnx", "size": 1},
+    "ModelChange": lambda names: {"surrogate": True},
     "NewAlias": lambda names: {"version": 1},
     "NewAudit": lambda names: {"model": names["model"], "data": names["dataset"]},
     "Extension": lambda names: {"examples": 16},
