@@ -24,6 +24,7 @@ from auditor.attacks.sigma_zero import sigma_zero
 from auditor.attacks.sign_hunter import sign_hunter
 from auditor.attacks.sign_opt import sign_opt
 from auditor.attacks.simba import simba
+from auditor.attacks.sparse_pgd import sparse_pgd
 from auditor.attacks.sparse_rs import sparse_rs
 from auditor.attacks.spsa import spsa
 from auditor.attacks.square import square
@@ -61,6 +62,7 @@ __all__ = [
     "sign_hunter",
     "sign_opt",
     "simba",
+    "sparse_pgd",
     "sparse_rs",
     "spsa",
     "square",

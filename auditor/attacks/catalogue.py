@@ -37,6 +37,7 @@ from auditor.attacks.sigma_zero import sigma_zero
 from auditor.attacks.sign_hunter import sign_hunter
 from auditor.attacks.sign_opt import sign_opt
 from auditor.attacks.simba import simba
+from auditor.attacks.sparse_pgd import sparse_pgd
 from auditor.attacks.sparse_rs import sparse_rs
 from auditor.attacks.spsa import spsa
 from auditor.attacks.square import square
@@ -174,6 +175,7 @@ CATALOGUE: dict[str, Entry] = {
     "deepfool": Entry(deepfool, _ALL, "minimal", _deepfool),
     "superdeepfool": Entry(superdeepfool, ("L2",), "minimal", _deepfool),
     "fmn": Entry(fmn, (*_ALL, "L0"), "minimal", lambda p, classes: _gradients(p["steps"] + 1)),
+    "sparse-pgd": Entry(sparse_pgd, ("L0",), "fixed", lambda p, classes: _gradients(p["steps"])),
     "square": Entry(square, _ALL, "fixed", _queries, "score", spatial=True),
     "sparse-rs": Entry(sparse_rs, ("L0",), "fixed", _queries, "score"),
     "feature-search": Entry(feature_search, (*_ALL, "L0"), "fixed", _queries, "score", views=True),

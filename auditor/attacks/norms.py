@@ -38,6 +38,17 @@ def at_ends(xp: Any, x: Array, up: Array, lower: Array, upper: Array) -> Array:
     return xp.where(end == x, xp.where(up, lower, upper), end)
 
 
+def largest(xp: Any, values: Array, count: Array) -> Array:
+    """Where each row's `count` (n,) largest values stand, the first of equals. (n, *shape) -> (n, *shape) bool"""
+    flat = values.reshape((values.shape[0], -1))
+    d = flat.shape[1]
+    whole = xp.clip(xp.floor(count), 0, d).astype(xp.int64)[:, None]
+    least = xp.take_along_axis(xp.sort(flat, axis=1), xp.minimum(d - whole, d - 1), axis=1)
+    above, equal = flat > least, flat == least
+    wanted = whole - xp.sum(above, axis=1)[:, None]
+    return (above | (equal & (xp.cumulative_sum(equal.astype(xp.int64), axis=1) <= wanted))).reshape(values.shape)
+
+
 def elsewhere(xp: Any, start: Array, x: Array) -> Array:
     """(n,) bool, the rows of `start` (n, *shape) that are not x itself."""
     return xp.any((start != x).reshape((x.shape[0], -1)), axis=1)
@@ -205,10 +216,7 @@ class Ball:
 
     def _sparsest(self, x_adv: Array) -> Array:
         """L0: the largest changes stay, as many as the radius allows, the first of equals."""
-        xp = self.xp
-        change = xp.abs(x_adv - self.x).reshape((x_adv.shape[0], -1))
-        rank = xp.argsort(xp.argsort(-change, axis=1, stable=True), axis=1)
-        return xp.where((rank + 1 <= self.eps[:, None]).reshape(x_adv.shape), x_adv, self.x)
+        return self.xp.where(largest(self.xp, self.xp.abs(x_adv - self.x), self.eps), x_adv, self.x)
 
     def _shrunk(self, delta: Array) -> Array:
         """L1: sign(delta) * clip(|delta| - shift, 0, room) with the smallest shift >= 0 at which it has length
