@@ -60,6 +60,7 @@ class Loss(IntEnum):
     DIFFERENCE = 4  # z_t - z_y
     TARGETED_CROSS_ENTROPY = 5  # z_t - logsumexp(z)
     LOGIT = 6  # z_t (Zhao et al. 2021, for targets that are to transfer)
+    PROBABILITY_MARGIN = 7  # max_{k != y} p_k - p_y with p = softmax(z) (Xie et al. 2024, arXiv:2411.15210)
 
 
 class Threat(Frozen):

@@ -4,6 +4,7 @@ import itertools
 
 import numpy as np
 import pytest
+from scipy.special import softmax
 
 import auditor
 from auditor.classifier import Counted, load_classifier
@@ -89,6 +90,22 @@ def test_every_row_ascends_its_own_loss(network):
         rows = mixed == loss
         assert np.array_equal(together["g"][rows], alone["g"][rows])
         assert np.array_equal(together["loss"][rows], alone["loss"][rows])
+
+
+def test_the_margin_of_probabilities_is_that_of_the_softmax(network):
+    classifier, x = network
+    x, rows = x[:8], np.arange(8)
+    y, _ = labels(8)
+    here = classifier.gradient(x, y, Loss.PROBABILITY_MARGIN)
+    share = softmax(here.logits.astype(np.float64), axis=1)
+    rival = np.where(np.arange(classifier.classes) == y[:, None], -1, share).argmax(axis=1)
+    assert here.loss == pytest.approx(share[rows, rival] - share[rows, y], abs=1e-6)
+    along = -share * (share[rows, rival] - share[rows, y])[:, None]
+    along[rows, rival] += share[rows, rival]
+    along[rows, y] -= share[rows, y]
+    scores = [classifier.gradient(x, y, Loss.LOGIT, target=np.full(8, k)).g for k in range(classifier.classes)]
+    expected = np.einsum("nk,kn...->n...", along, np.array(scores, np.float64))
+    assert here.g == pytest.approx(expected, abs=1e-5 * np.abs(expected).max())
 
 
 def test_results_are_the_callers_own(network):

@@ -200,6 +200,12 @@ def _loss(z, y, loss, target):
             value[i], dz[i] = sign * (log_sum - row[of]), sign * share
             dz[i, of] -= sign
             continue
+        if kind == Loss.PROBABILITY_MARGIN:
+            share = np.exp(row - row.max()) / np.exp(row - row.max()).sum()
+            value[i], pull = share[rival] - share[own], np.zeros_like(row)
+            pull[rival], pull[own] = share[rival], -share[own]
+            dz[i] = pull - share * value[i]
+            continue
         if kind == Loss.LOGIT:
             value[i], dz[i, aim] = row[aim], 1
             continue

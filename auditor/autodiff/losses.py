@@ -41,6 +41,7 @@ def loss_heads(op: Builder, logits: ir.Value, y: ir.Value, target: ir.Value, cho
         Loss.DIFFERENCE: lambda: op.Sub(scores.wanted(), scores.label()),
         Loss.TARGETED_CROSS_ENTROPY: lambda: scores.pick(scores.log_softmax(), scores.aim),
         Loss.LOGIT: scores.wanted,
+        Loss.PROBABILITY_MARGIN: scores.probability_margin,
     }
     computed = set(available(classes).values())
     result: ir.Value | None = None
@@ -91,6 +92,12 @@ class _Scores:
             "best_other",
             lambda: op.ReduceMax(op.Where(self.own, lowest, self.logits), op.ints([1]), keepdims=0),
         )
+
+    def probability_margin(self) -> ir.Value:
+        op = self.op
+        share = op.Softmax(self.logits, axis=1)
+        others = op.Where(self.own, op.const(-np.inf, like=share), share)
+        return op.Sub(op.ReduceMax(others, op.ints([1]), keepdims=0), self.pick(share, self.own))
 
     def log_softmax(self) -> ir.Value:
         return self._once("log_softmax", lambda: self.op.LogSoftmax(self.logits, axis=1))
