@@ -8,7 +8,7 @@ from auditor.attacks.fgsm import fgsm
 from auditor.attacks.malt import nearest_targets
 from auditor.attacks.momentum import mi_fgsm, ni_fgsm
 from auditor.attacks.norms import distance
-from auditor.attacks.pgd import pgd
+from auditor.attacks.pgd import _Circling, pgd
 from auditor.attacks.random import Random
 from auditor.attacks.square import patch, square
 from auditor.spec import Loss
@@ -277,3 +277,47 @@ def test_targets_are_ranked_by_the_distance_of_their_boundaries(norm, rng):
     one = {"eps": eps, "norm": norm, "rng": rng(60), "targets": 1, "loss": Loss.DIFFERENCE, "steps": 50}
     assert apgd_targeted(classifier, x, y, candidates=99, **one).found.all()
     assert not apgd_targeted(classifier, x, y, **one).found.all()
+
+
+@pytest.mark.parametrize("loss", [Loss.CROSS_ENTROPY, Loss.PROBABILITY_MARGIN])
+def test_pgd_ends_where_its_points_repeat_and_gives_the_same_bits(loss, rng, monkeypatch):
+    classifier = Affine((3, 5, 4), 2, domain=(-9.0, 9.0))
+    x, y = _clean(classifier, 6)
+    eps = np.array([0.5, 0.7, 0.9, 0.97, 1.02, 1.2]) * classifier.exact(x, y, "Linf")
+    found, spent = [], []
+    for tell in (True, False):
+        if not tell:
+            monkeypatch.setattr(_Circling, "see", lambda self, x_adv: None)
+        before = classifier.backwards
+        found.append(pgd(classifier, x, y, eps=eps, norm="Linf", rng=rng(6), steps=100, restarts=2, loss=loss))
+        spent.append(classifier.backwards - before)
+    for one, other in zip(vars(found[0]).values(), vars(found[1]).values(), strict=True):
+        assert np.array_equal(one, other)
+    assert spent[0] < 0.5 * spent[1]
+
+
+@pytest.mark.parametrize("norm", NORMS)
+@pytest.mark.parametrize("classes", [2, 3, 10, 100])
+@pytest.mark.parametrize("climb", [pgd, apgd])
+def test_the_margin_of_probabilities_leads_across_the_boundary(climb, classes, norm, rng):
+    classifier = Affine((3, 5, 4), classes)
+    classifier.W *= np.float32(0.1)  # scores of far more than ten leave no probability to climb by
+    x, y = _clean(classifier, 6)
+    exact = classifier.exact(x, y, norm)
+    options = {"norm": norm, "rng": rng(6), "steps": 100, "loss": Loss.PROBABILITY_MARGIN}
+    assert climb(classifier, x, y, eps=1.3 * exact, **options).found.mean() > 0.8
+    assert not climb(classifier, x, y, eps=0.99 * exact, **options).found.any()
+
+
+@pytest.mark.parametrize("period", [1, 2, 3, 7])
+@pytest.mark.parametrize("ahead", [0, 5, 11])
+def test_rounds_of_any_length_are_told_and_nothing_else(period, ahead):
+    points = [-1.0 - k for k in range(ahead)] + [float(k % period) for k in range(80)]
+    circling = _Circling(np, np.array([[points[0]], [0.0]], np.float32))
+    told = []
+    for k, point in enumerate(points[1:], start=1):
+        circling.see(np.array([[point], [k]], np.float32))
+        told.append(circling.rows.tolist())
+    first = next(k for k, row in enumerate(told, start=1) if row[0])
+    assert ahead + period <= first <= 2 * (2 * ahead + 2 * period)
+    assert not any(row[1] for row in told)
