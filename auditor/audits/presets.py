@@ -145,15 +145,16 @@ def chosen_stages(spec: AuditSpec, *, label_only: bool = False) -> list[Stage]:
 
 
 def _preset(spec: AuditSpec, label_only: bool) -> list[Step]:
-    steps, preset = list(PRESETS[spec.preset]), spec.preset
+    preset = spec.preset
     if spec.target is not None and preset == "autoattack":
         raise SpecError("AutoAttack looks for any other class; leave --target out, or take another preset")
-    if not label_only:
-        return steps
-    if preset not in BY_LABELS:
-        raise SpecError(f"the preset '{preset}' asks for class scores, and this model gives labels; take another one")
-    by_labels = BY_LABELS[preset] if spec.target is None else map(_aimed, BY_LABELS[preset])
-    return [*(step for step in steps if CATALOGUE[step.attack].access == "white-box"), *by_labels]
+    steps = PRESETS[preset]
+    if label_only:
+        if preset not in BY_LABELS:
+            why = "asks for class scores, and this model gives labels; take another one"
+            raise SpecError(f"the preset '{preset}' {why}")
+        steps = (*(s for s in steps if CATALOGUE[s.attack].access == "white-box"), *BY_LABELS[preset])
+    return [step if spec.target is None else _aimed(step) for step in steps]
 
 
 def _aimed(step: Step) -> Step:
