@@ -1,11 +1,16 @@
 """Audits of tables with declared constraints, from the file to the report."""
 
+from typing import get_args
+
 import numpy as np
 import pytest
 
 from auditor import local, options
+from auditor.audits.presets import chosen_stages
+from auditor.constraints import Constraints
 from auditor.errors import DatasetError, SpecError
 from auditor.request import settle
+from auditor.spec import AuditSpec, Preset, Threat
 from tests.graph.models import text
 
 DECLARED = """
@@ -99,6 +104,14 @@ def test_constraints_that_do_not_fit_are_refused(folder, declared, error, words)
     (folder / "c.yaml").write_text(declared)
     with pytest.raises(error, match=words):
         audited(folder)
+
+
+@pytest.mark.parametrize("preset", get_args(Preset))
+def test_every_preset_but_autoattacks_own_ends_with_a_search_of_features(preset):
+    spec = AuditSpec(
+        threats=(Threat(norm="L2", eps=("1",)),), preset=preset, constraints=Constraints(features={"0": {}})
+    )
+    assert (chosen_stages(spec)[-1].name == "feature-search") is (preset != "autoattack")
 
 
 def test_transfer_attacks_know_nothing_of_constraints(folder):

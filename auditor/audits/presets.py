@@ -108,10 +108,12 @@ BY_LABELS: dict[Preset, tuple[Step, ...]] = {
     ),
 }
 
-# What comes last where constraints are declared: categories and whole numbers are no matter of gradients.
+# What comes last where constraints are declared: categories and whole numbers are no matter of gradients. AutoAttack's
+# composition stays what it is.
 TABLES: dict[Preset, Step] = {
     "quick": Step("feature-search", "feature-search", NORMS, {"queries": 300}, warm=True),
     "standard": Step("feature-search", "feature-search", NORMS, {"queries": 1500}, warm=True),
+    "thorough": Step("feature-search", "feature-search", NORMS, {"queries": 5000}, warm=True),
 }
 
 # Where surrogates are named: ten gradients of theirs, and one query of the model per example and eps. Of the
@@ -131,7 +133,7 @@ def chosen_stages(spec: AuditSpec, *, label_only: bool = False) -> list[Stage]:
     """
     norms = [threat.norm for threat in spec.threats]
     steps = [_named(name) for name in spec.attacks] or _preset(spec, label_only)
-    if spec.constraints is not None and not (spec.attacks or label_only):
+    if spec.constraints is not None and spec.preset in TABLES and not (spec.attacks or label_only):
         steps.append(TABLES[spec.preset])
     _refuse_aimless(steps, spec)
     if spec.surrogates and not any(CATALOGUE[step.attack].access == "transfer" for step in steps):
