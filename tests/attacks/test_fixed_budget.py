@@ -289,7 +289,8 @@ def test_pgd_ends_where_its_points_repeat_and_gives_the_same_bits(loss, rng, mon
         if not tell:
             monkeypatch.setattr(_Circling, "see", lambda self, x_adv: None)
         before = classifier.backwards
-        found.append(pgd(classifier, x, y, eps=eps, norm="Linf", rng=rng(6), steps=100, restarts=2, loss=loss))
+        options = {"rng": rng(6), "steps": 100, "restarts": 2, "step_size": 0.25, "loss": loss}
+        found.append(pgd(classifier, x, y, eps=eps, norm="Linf", **options))
         spent.append(classifier.backwards - before)
     for one, other in zip(vars(found[0]).values(), vars(found[1]).values(), strict=True):
         assert np.array_equal(one, other)
