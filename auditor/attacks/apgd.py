@@ -11,7 +11,7 @@ from math import ceil
 from auditor.attacks.attempt import Attempt, Strongest
 from auditor.attacks.losses import ascent, runners_up
 from auditor.attacks.malt import nearest_targets
-from auditor.attacks.norms import Ball, elsewhere, per_row
+from auditor.attacks.norms import Ball, elsewhere, length, per_row, steepest
 from auditor.attacks.random import Random
 from auditor.classifier import Array, Classifier
 from auditor.spec import Loss, Norm
@@ -42,16 +42,18 @@ def apgd(
     loss: Loss = Loss.CROSS_ENTROPY,
     target: Array | None = None,
     start: Array | None = None,
+    bounded: bool = True,
 ) -> Attempt:
     """x: (n, *shape) float32, y: (n,) int64, eps: (n,) float64 in input units, target: (n,) for targeted losses;
-    start: (n, *shape), where the first restart begins, projected; a row that is x begins at a random point.
+    start: (n, *shape), where the first restart begins, projected; a row that is x begins at a random point. bounded:
+    whether steps keep to coordinates that the domain lets move; AutoAttack's do not, and are weaker at its border.
 
     An example that is safely broken costs nothing more. At most restarts * steps forwards and backwards per
     example. Every point given lies in the ball and in the domain.
     """
     xp = classifier.xp
     active = xp.ones(x.shape[0], dtype=bool) if active is None else active
-    ball = Ball(xp, x, eps, norm, classifier.domain)
+    ball = (Ball if bounded else _Clipped)(xp, x, eps, norm, classifier.domain)
     best = Strongest(classifier, x, y)
     climb = _climb_sparse if norm == "L1" else _climb
     for restart in range(restarts):
@@ -77,6 +79,7 @@ def apgd_targeted(
     kept: int = 3,
     candidates: int = 0,
     loss: Loss = Loss.TARGETED_DLR,
+    bounded: bool = True,
 ) -> Attempt:
     """APGD towards classes beside the label: `trial` steps towards each of the `targets` with the largest scores at x,
     then `steps` anew towards the `kept` that came nearest to success.
@@ -88,7 +91,7 @@ def apgd_targeted(
     """
     xp, n = classifier.xp, x.shape[0]
     active = xp.ones(n, dtype=bool) if active is None else active
-    ball = Ball(xp, x, eps, norm, classifier.domain)
+    ball = (Ball if bounded else _Clipped)(xp, x, eps, norm, classifier.domain)
     best = Strongest(classifier, x, y)
     climb = _climb_sparse if norm == "L1" else _climb
     at_x = classifier.logits(x, active=active)
@@ -107,6 +110,22 @@ def apgd_targeted(
         x_start = ball.random(rng.split(f"target {place}"))
         climb(_Run(classifier, y, loss, ranked[:, place], active, best), ball, x_start, steps)
     return best.attempt(x)
+
+
+class _Clipped(Ball):
+    """A ball in which steps go wherever the loss rises, in L2 shortened before what leaves the domain is cut off: so
+    they lose length where x lies at the domain's border."""
+
+    def uphill(self, x_adv: Array, g: Array, density: Array | float = 0.05) -> Array:
+        return steepest(self.xp, g, self.norm, density)
+
+    def project(self, x_adv: Array) -> Array:
+        if self.norm != "L2":
+            return super().project(x_adv)
+        delta = x_adv - self.x
+        size = length(self.xp, delta, "L2")
+        scale = self.xp.where(size > self.reach, self.reach / self.xp.where(size > 0, size, 1.0), 1.0)
+        return super().project(self.x + delta * per_row(scale, delta).astype(self.xp.float32))
 
 
 @dataclass(frozen=True)

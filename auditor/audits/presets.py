@@ -48,8 +48,8 @@ PRESETS: dict[Preset, tuple[Step, ...]] = {
         Step("minimal-apgd-targeted", "minimal-apgd-targeted", parameters={"steps": 40, "patience": 5}),
         Step("apgd-ce", "apgd", parameters={"steps": 30}),
         Step("apgd-targeted", "apgd-targeted", parameters={"steps": 40, "targets": 9, "trial": 6, "kept": 2}),
-        Step("apgd-ce-warm", "apgd", parameters={"steps": 30}, warm=True),
-        Step("square", "square", parameters={"queries": 400}, warm=True),
+        Step("apgd-ce-warm", "apgd", parameters={"steps": 50}, warm=True),
+        Step("square", "square", parameters={"queries": 500}, warm=True),
         Step("sparse-rs", "sparse-rs", ("L0",), {"queries": 1500}, warm=True),
     ),
     "thorough": (
@@ -59,7 +59,7 @@ PRESETS: dict[Preset, tuple[Step, ...]] = {
         Step("pdpgd", "pdpgd", parameters={"steps": 200}),
         Step("minimal-apgd-restarts", "minimal-apgd-restarts", parameters={"restarts": 40, "steps": 50, "misses": 8}),
         Step("minimal-apgd-targeted", "minimal-apgd-targeted", parameters={"steps": 60}),
-        Step("fab-targeted", "fab-targeted", parameters={"steps": 50}),
+        Step("fab-targeted", "fab-targeted", parameters={"steps": 100}),
         Step("apgd-ce", "apgd", parameters={"steps": 100, "restarts": 5}),
         Step("apgd-targeted", "apgd-targeted", parameters={"steps": 100, "targets": 9, "trial": 0}),
         Step("apgd-ce-warm", "apgd", parameters={"steps": 100}, warm=True),
@@ -72,15 +72,21 @@ PRESETS: dict[Preset, tuple[Step, ...]] = {
         Step("pointwise", "pointwise", ("L0",), {"queries": 2000}, warm=True),
     ),
     # AutoAttack's standard version (Croce & Hein 2020; for L1, Croce & Hein 2021) at every eps of the grid, from its own
-    # random starts, knowing nothing of the other epsilons. FAB asks for no eps, and serves all of them in one run; as in
-    # the original it has no final search. Square shrinks the patches as if it had 10,000 queries.
+    # random starts, knowing nothing of the other epsilons. FAB asks for no eps, and serves all of them in one run. As in
+    # the original it has no final search, APGD steps out of the domain and back, and Square shrinks its patches as if it had 10,000 queries.
     "autoattack": (
-        Step("apgd-ce", "apgd", ("Linf", "L2"), {"steps": 100}, each_eps=True),
-        Step("apgd-ce", "apgd", ("L1",), {"steps": 100, "restarts": 5}, each_eps=True),
-        Step(
-            "apgd-targeted", "apgd-targeted", ("Linf", "L2"), {"steps": 100, "targets": 9, "trial": 0}, each_eps=True
+        Step("apgd-ce", "apgd", ("Linf", "L2"), {"steps": 100, "bounded": False}, each_eps=True),
+        Step("apgd-ce", "apgd", ("L1",), {"steps": 100, "restarts": 5, "bounded": False}, each_eps=True),
+        *(
+            Step(
+                "apgd-targeted",
+                "apgd-targeted",
+                norms,
+                {"steps": 100, "targets": targets, "trial": 0, "bounded": False},
+                each_eps=True,
+            )
+            for norms, targets in ((("Linf", "L2"), 9), (("L1",), 5))
         ),
-        Step("apgd-targeted", "apgd-targeted", ("L1",), {"steps": 100, "targets": 5, "trial": 0}, each_eps=True),
         Step("fab-targeted", "fab-targeted", parameters={"steps": 100, "targets": 9, "final_search": False}),
         Step("square", "square", parameters={"queries": 5000, "horizon": 10_000}, each_eps=True),
     ),

@@ -25,6 +25,10 @@ def _dlr(*args, **kwargs):
     return apgd(*args, loss=Loss.DLR, **kwargs)
 
 
+def _clipped(*args, **kwargs):
+    return apgd(*args, bounded=False, **kwargs)
+
+
 def _square(*args, **kwargs):
     return square(*args, queries=300, **kwargs)
 
@@ -34,7 +38,14 @@ def _fgsm(*args, **kwargs):
 
 
 MOMENTUM = {"mi-fgsm": mi_fgsm, "ni-fgsm": ni_fgsm}
-WHITE_BOX = {"fgsm": _fgsm, "pgd": _pgd, "apgd": apgd, "apgd-dlr": _dlr, "apgd-targeted": apgd_targeted}
+WHITE_BOX = {
+    "fgsm": _fgsm,
+    "pgd": _pgd,
+    "apgd": apgd,
+    "apgd-dlr": _dlr,
+    "apgd-clipped": _clipped,
+    "apgd-targeted": apgd_targeted,
+}
 EVERY = {**WHITE_BOX, "square": _square}
 
 
@@ -98,6 +109,18 @@ def test_a_boundary_with_a_kink_is_crossed(name, norm, rng):
     y = np.zeros(8, np.int64)
     attempt = EVERY[name](classifier, x, y, eps=1.25 * classifier.exact(x), norm=norm, rng=rng(8))
     assert attempt.found.all()
+
+
+def test_bounded_steps_go_further_at_the_border_of_the_domain(rng):
+    classifier = Affine((3, 5, 4), 2, domain=(0.0, 1.0))
+    x = np.zeros((4, 3, 5, 4), np.float32)
+    y = classifier.logits(x).argmax(axis=1)
+    eps = np.full(4, 0.01)
+    bounded, clipped = (
+        apgd(classifier, x, y, eps=eps, norm="L2", rng=rng(4), steps=3, bounded=choice).loss
+        for choice in (True, False)
+    )
+    assert (bounded > clipped).all()
 
 
 @pytest.mark.parametrize("norm", NORMS)
