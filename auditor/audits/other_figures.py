@@ -6,13 +6,17 @@ corruptions what the literature reports. What a budget left unfinished enters as
 as wrong in the lower end of its interval.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from auditor.attacks.cascade import Grid
+from auditor.attacks.space import Space
+from auditor.audits.checks import Check, beats_cascade
 from auditor.audits.others import COUNTS, OtherItem, OtherResult
+from auditor.audits.outcomes import Outcomes
 from auditor.audits.prepare import Prepared
 from auditor.audits.statistics import Interval, lower_limit, mean_limits, upper_limit
 from auditor.audits.summary import Section
@@ -91,6 +95,33 @@ def other_figures(
     if len(corruptions) > 1:
         figures.append(_together(prepared, corruptions))
     return figures
+
+
+def against_curves(
+    prepared: Prepared,
+    threats: Sequence[OtherThreat],
+    items: Sequence[OtherItem],
+    results: Mapping[tuple[str, str], OtherResult],
+    outcomes: Sequence[Outcomes],
+    space: Space,
+) -> Iterator[Check]:
+    """A check per threat and norm of those whose points lie in the audited balls (noise, universal perturbations): they
+    must not break what the attacks left standing."""
+    for threat in threats:
+        mine = [(item, results[item.name, threat.name]) for item in items if (item.name, threat.name) in results]
+        for found in outcomes:
+            norm, eps = found.threat.norm, found.threat.eps
+            columns = {s["eps"]: i for i, s in enumerate(threat.settings) if s.get("norm") == norm}
+            if not (mine and columns):
+                continue
+            position = np.full(len(found), len(eps) - 1)
+            for item, result in mine:
+                broken = np.stack([~result.judged.standing[:, columns[e]] for e in eps], axis=1)
+                first = np.where(broken.any(axis=1), broken.argmax(axis=1), len(eps))
+                position[item.rows] = first - 1
+            cascade = Grid(found.threat, space).critical(found.distance)
+            rows = found.right & found.complete
+            yield beats_cascade(threat.name, norm, eps, position[rows], cascade[rows])
 
 
 def _gathered(prepared: Prepared, threat: OtherThreat, mine: Sequence[tuple[OtherItem, OtherResult]]) -> _Found:

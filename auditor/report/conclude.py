@@ -19,7 +19,7 @@ from auditor.audits.crossings import crossed
 from auditor.audits.diagnosis import diagnose
 from auditor.audits.gates import Baseline, findings, regression_gates, robust_gate
 from auditor.audits.goal import goal_of
-from auditor.audits.other_figures import OtherFigures, other_figures
+from auditor.audits.other_figures import OtherFigures, against_curves, other_figures
 from auditor.audits.others import load_results, other_items
 from auditor.audits.outcomes import Outcomes
 from auditor.audits.prepare import Prepared
@@ -59,6 +59,13 @@ def conclude(
     levels = 2**spec.quantize - 1 if spec.quantize else 255 if eight_bit else None
     curves = [curve(found, grey_levels=levels, target=spec.target) for found in outcomes]
     diagnosis = diagnose(subject, prepared, checkpoints, finished, outcomes)
+    beside = other_items(prepared)
+    results = load_results(checkpoints, beside)
+    if (
+        spec.target is None
+    ):  # beside the norms any wrong class counts, so that with a target there is nothing to compare
+        contradictions = against_curves(prepared, subject.others, beside, results, outcomes, subject.space)
+        diagnosis["checks"] += [check.as_json() for check in contradictions]
     doubts = findings(diagnosis["checks"])
     gates = [robust_gate(gate, curves, doubts) for gate in spec.gates]
     if circumstances.baseline is not None:
@@ -73,8 +80,6 @@ def conclude(
             findings=doubts,
             primary=(only.norm, only.eps) if only else None,
         )
-    beside = other_items(prepared)
-    results = load_results(checkpoints, beside)
     others = other_figures(prepared, subject.others, beside, results)
     report = build_report(
         audit=_audit(subject, prepared, circumstances),

@@ -85,4 +85,6 @@ def chosen_others(spec: AuditSpec, space: Space, shape: tuple[int, ...], *, left
 def _built(name: str, spec: AuditSpec, space: Space, shape: tuple[int, ...], left: int) -> OtherThreat:
     if name in _OF_ANY:
         return _OF_ANY[name](spec, space, left)
+    if spec.constraints is not None:
+        raise SpecError(f"{name} moves pixels, and does not know what the rows of a table may be (--constraints)")
     return _OF_IMAGES[name](Pixels.of(shape, spec.layout, spec.domain))

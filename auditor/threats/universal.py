@@ -14,7 +14,7 @@ import numpy as np
 
 from auditor.attacks.cascade import Grid
 from auditor.attacks.catalogue import Passes
-from auditor.attacks.norms import Ball, steepest
+from auditor.attacks.norms import Ball, per_row, steepest
 from auditor.attacks.random import Random
 from auditor.attacks.space import Space
 from auditor.classifier import Array, Classifier
@@ -79,24 +79,23 @@ def learnt(lesson: Lesson, threat: Threat, space: Space) -> Mapping[str, Array]:
             delta = ball.project(delta * xp.float32(exact(eps) / before))
         steps = EPOCHS * -(-len(x) // _BATCH)
         for step in range(steps):
-            rows = _drawn(lesson, level, step)
-            g = _mean_gradient(classifier, x, y, rows, delta)
+            active = xp.asarray(np.isin(np.arange(len(x)), _drawn(lesson, level, step)))
+            g = _mean_gradient(classifier, x, y, active, delta)
             size = xp.float32(2 * radius * 10 ** (-step / steps) / 5)
             delta = ball.project(delta + size * steepest(xp, g, norm))
         found[eps], before = delta[0], Fraction(exact(eps))
     return found
 
 
-def _mean_gradient(classifier: Classifier, x: Array, y: Array, rows: np.ndarray, delta: Array) -> Array:
-    """Of the cut cross-entropy, over the examples at `rows`. (1, *shape)"""
+def _mean_gradient(classifier: Classifier, x: Array, y: Array, active: Array, delta: Array) -> Array:
+    """Of the cut cross-entropy, over the active examples, which alone are evaluated. (1, *shape)"""
     xp = classifier.xp
-    moved = x[xp.asarray(rows)] + delta
+    moved = x + delta
     if classifier.domain is not None:
         moved = xp.clip(moved, *bounds(classifier.domain))
-    found = classifier.gradient(moved.astype(xp.float32), y[xp.asarray(rows)], Loss.CROSS_ENTROPY)
-    counts = (found.loss < _CUT) & xp.all(xp.isfinite(found.g.reshape((len(rows), -1))), axis=1)
-    g = xp.where(counts.reshape((-1,) + (1,) * (x.ndim - 1)), found.g, xp.float32(0))
-    return xp.sum(g, axis=0, keepdims=True)
+    found = classifier.gradient(moved.astype(xp.float32), y, Loss.CROSS_ENTROPY, active=active)
+    counts = active & (found.loss < _CUT) & xp.all(xp.isfinite(found.g.reshape((len(x), -1))), axis=1)
+    return xp.sum(xp.where(per_row(counts, x), found.g, xp.float32(0)), axis=0, keepdims=True)
 
 
 def _drawn(lesson: Lesson, level: int, step: int) -> np.ndarray:

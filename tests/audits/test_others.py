@@ -5,8 +5,9 @@ import pytest
 
 from auditor import local
 from auditor.audits.checkpoints import Checkpoints, Folder
-from auditor.audits.other_figures import other_figures
+from auditor.audits.other_figures import against_curves, other_figures
 from auditor.audits.others import OtherItem, OtherResult, load_results, other_items, run_others
+from auditor.audits.outcomes import Outcomes
 from auditor.audits.prepare import prepare_once
 from auditor.audits.run import Engine
 from auditor.audits.statistics import clopper_pearson
@@ -16,6 +17,7 @@ from auditor.threats.catalogue import chosen_others
 from auditor.threats.corruptions import CORRUPTIONS
 from auditor.threats.judge import Judged
 from auditor.threats.threat import OtherThreat
+from tests.graph.models import text
 
 ALSO = ["contrast", "fog"]
 SMALL = {"norm": ["Linf"], "eps": ["0.05"], "attack": ["fgsm"], "examples": 12}
@@ -133,3 +135,71 @@ def test_an_audit_that_ended_before_a_threat_says_so_and_bounds_the_rest(request
     assert figures.settings[1].accuracy == (8 + 1.5) / 12
     assert figures.settings[1].interval[0] < 1.5 / 12
     assert other_figures(prepared, [threat], items, {}) == []
+
+
+BALLS = {"also": ["noise", "universal"], "norm": ["Linf", "L2"], "eps": ["0.05,0.3", "1"]}
+
+
+def test_what_looks_at_all_slices_at_once_is_an_item_of_its_own(audited, tmp_path):
+    report, steps = audited(**BALLS, batch_size=1)
+    names = [step.title for step in steps][-5:]
+    assert names == ["noise", "noise", "noise", "universal-Linf", "universal-L2"]
+    noise, linf, l2 = report.other_threats
+    assert [s.setting["eps"] for s in linf.settings] == ["0.05", "0.3"]
+    assert linf.settings[1].accuracy < linf.settings[0].accuracy
+    assert linf.backwards == 8 * 2 * 488  # eight epochs, two eps, all that is not audited
+    assert l2.mean_accuracy is None
+    assert noise.settings[0].accuracy >= noise.accuracy
+    kept = sorted(path.name for path in tmp_path.rglob("whole-*.frame"))
+    assert kept == ["whole-universal-L2-universal-L2.frame", "whole-universal-Linf-universal-Linf.frame"]
+    again, _ = audited("again", **BALLS)
+    assert [f.model_dump(exclude={"seconds"}) for f in report.other_threats[1:]] == [
+        f.model_dump(exclude={"seconds"}) for f in again.other_threats[1:]
+    ]
+
+
+def test_what_breaks_inside_a_ball_is_held_against_the_curve(requested, tmp_path):
+    subject = settle(requested(**(SMALL | {"eps": ["0.05,0.1"]}))).subject
+    prepared = prepare_once(subject, Checkpoints(Folder(tmp_path / "p")))
+    settings = tuple({"norm": "Linf", "eps": eps} for eps in ("0.05", "0.1"))
+    threat, item = OtherThreat("noise", "noise", settings, None), OtherItem("a", np.arange(12), ("noise",))
+    standing = np.ones((12, 2), bool)
+    standing[:, 1] = False
+    zeros = np.zeros(12, np.int64)
+    results = {("a", "noise"): OtherResult(Judged(1.0 * standing, standing, zeros, zeros, 12, 0), 0.1, 0)}
+    outcomes = [
+        Outcomes(
+            threat=subject.spec.threats[0],
+            index=prepared.index,
+            right=prepared.right,
+            distance=np.where(prepared.right, np.inf, 0.0),
+            attack=np.full(12, ""),
+            complete=np.ones(12, bool),
+        )
+    ]
+    (check,) = against_curves(prepared, [threat], [item], results, outcomes, subject.space)
+    assert (check.severity, check.evidence["eps"]) == ("error", "0.1")
+    assert check.evidence["only_it"] == prepared.right.sum()
+    assert list(against_curves(prepared, [threat], [item], {}, outcomes, subject.space)) == []
+
+
+def test_rows_of_a_table_stay_rows_of_that_table(requested, tmp_path):
+    rng = np.random.default_rng(0)
+    weight = rng.normal(size=(4, 2)).astype(np.float32)
+    x = rng.integers(0, 10, (60, 4)).astype(np.float32)
+    (tmp_path / "table.onnx").write_bytes(text("f (float[N,4] x) => (float[N,2] y) { y = MatMul(x, W) }", W=weight))
+    np.savez(tmp_path / "table.npz", x=x, y=np.argmax(x @ weight, axis=1))
+    (tmp_path / "rules.yaml").write_text("features:\n  '0': {immutable: true}\n  '1': {step: 1}\n")
+    request = requested(
+        model=tmp_path / "table.onnx",
+        data=tmp_path / "table.npz",
+        domain="0,10",
+        constraints=str(tmp_path / "rules.yaml"),
+        also=["all"],
+        norm=["Linf"],
+        eps=["1,4"],
+        attack=["pgd"],
+    )
+    report = local.audit(request, settle(request), lambda step: None).report
+    assert [f.threat["name"] for f in report.other_threats] == ["noise", "universal-Linf"]
+    assert all(f.settings[1].accuracy < 1 for f in report.other_threats)
