@@ -9,6 +9,7 @@ from pathlib import Path
 
 from auditor.audits.checkpoints import Checkpoints, Folder
 from auditor.audits.others import OtherStep, other_items, run_others
+from auditor.audits.planted import PlantedEngines, planted, run_planted
 from auditor.audits.prepare import prepare_once
 from auditor.audits.probes import run_probes
 from auditor.audits.run import Engine, Step, alone, run_stages, slices
@@ -49,6 +50,10 @@ def audit(request: Request, asked: Asked, watch: Callable[[Step | OtherStep], No
             watch(step)
         for other in run_others(engine, other_items(prepared), checkpoints):
             watch(other)
+        engines = PlantedEngines(subject, prepared)
+        for item in planted(prepared, subject.spec):
+            for step in run_planted(engine, engines, item, checkpoints):
+                watch(step)
     except OutOfTime as error:
         stopped = str(error)
     except KeyboardInterrupt:

@@ -24,7 +24,7 @@ from auditor.attacks.random import Random
 from auditor.attacks.space import Space
 from auditor.attacks.targeted import Targeted
 from auditor.attacks.transfer import Crossing, Surrogate
-from auditor.attacks.verify import Verifier
+from auditor.attacks.verify import Judge
 from auditor.classifier import Classifier, Counted
 from auditor.spec import Norm, Threat, exact
 
@@ -173,7 +173,7 @@ def run_stage(
     progress: Progress,
     *,
     classifier: Classifier,
-    verifier: Verifier,
+    verifier: Judge,
     grid: Grid,
     space: Space,
     seed: int,
@@ -206,7 +206,7 @@ class _StageRun:
         examples: Examples,
         progress: Progress,
         classifier: Classifier,
-        verifier: Verifier,
+        verifier: Judge,
         space: Space,
         seed: int,
         surrogate: Surrogate | None,

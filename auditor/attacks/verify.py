@@ -9,6 +9,7 @@ and inside the domain. How far it lies from the clean one, and whether it may ta
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Protocol
 
 import numpy as np
 from scipy.special import softmax
@@ -29,6 +30,15 @@ class Verdict:
     predicted: int
     margin: float
     confidence: float = -np.inf
+
+
+class Judge(Protocol):
+    """Whoever decides whether a claimed point counts."""
+
+    def check(self, x_adv: np.ndarray, y: int, target: int | None = None) -> Verdict:
+        """Whether one point counts as adversarial for label y, by everything but its distance: whether it is of another
+        class, or of the class `target` where there is one."""
+        ...
 
 
 class Verifier:

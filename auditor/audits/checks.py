@@ -22,6 +22,8 @@ CHANGED = 0.02  # more examples than this broken by doubling the steps is much
 REFUTED = 0.01
 CLIMBING = 0.05  # of the loss's range, gained in the last quarter of the steps
 JUMPY = 0.1  # of the margin, changed within a thousandth of the domain (the threshold of Pintor et al. 2022)
+MISSED = 0.05  # of planted adversarial examples (the threshold of Zimmermann et al. 2022)
+FEWEST_PLANTED = 8
 UNSTABLE = 0.05  # more examples than this share may not have such a loss: some lie next to the boundary
 TRANSFERRED = 0.1  # of the points that fool a surrogate, a share below this that break the model says little
 STRONGER = 0.01  # an attack alone above the cascade by more than this share is no accident of random starts
@@ -337,6 +339,30 @@ def claims_refuted(claims: int, refuted: int) -> Check:
             evidence,
         )
     return Check("refuted-claims", "info", finding, evidence)
+
+
+def planted_found(norm: str, eps: str, planted: int, found: int, chance: int | None) -> Check:
+    """How many planted adversarial examples the stages found; chance: by random noise, None where it was not tried.
+
+    Zimmermann et al. 2022 call an evaluation too weak that finds fewer than 95 %.
+    """
+    evidence = {"norm": norm, "eps": eps, "planted": planted, "found": found, "by_noise": chance}
+    if planted < FEWEST_PLANTED:
+        why = f"around {planted} examples only could one be planted that the last layer's features show"
+        return Check("planted-examples", "info", f"not made in {norm} at {eps}: {why}", evidence)
+    finding = f"the attacks find {found} of {planted} adversarial examples that were planted at {norm} {eps}"
+    if chance is not None:
+        finding += f", random noise {chance}"
+    missed = planted - found
+    if surely_above(missed, planted, MISSED):
+        return Check(
+            "planted-examples",
+            "error" if surely_above(missed, planted, 0.5) else "warning",
+            f"{finding}: what they left standing elsewhere may fall to a better attack; judge the model by the attacks "
+            "that find these, or by a larger preset",
+            evidence,
+        )
+    return Check("planted-examples", "info", finding, evidence)
 
 
 def beats_cascade(attack: str, norm: str, eps: Sequence[str], position: np.ndarray, cascade: np.ndarray) -> Check:

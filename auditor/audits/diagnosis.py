@@ -18,6 +18,7 @@ from auditor.audits.checkpoints import Checkpoints
 from auditor.audits.checks import Check
 from auditor.audits.crossings import crossed
 from auditor.audits.outcomes import Outcomes
+from auditor.audits.planted import PlantedItem, left_out, planted
 from auditor.audits.prepare import Prepared
 from auditor.audits.probes import (
     HALF_DOMAIN,
@@ -29,7 +30,7 @@ from auditor.audits.probes import (
     nearest_by_gradients,
     probes,
 )
-from auditor.audits.run import alone, subsample
+from auditor.audits.run import WorkItem, alone, subsample
 from auditor.audits.subject import Subject
 from auditor.spec import AuditSpec, Loss, Threat
 
@@ -59,6 +60,7 @@ class _Diagnosis:
         self.spec: AuditSpec = subject.spec
         self.rows = subsample(prepared, self.spec.seed)
         self.items = alone(prepared, self.spec.seed)
+        self.planted = planted(prepared, self.spec)
         self.apart = {item.name: finished[item.name] for item in self.items if item.name in finished}
         self.todo = probes(prepared, self.spec, self.apart)
         measured = load_slopes(checkpoints)
@@ -83,15 +85,21 @@ class _Diagnosis:
         yield self._claims()
         yield from self._about_gradients()
         yield from self._about_transfer()
+        yield from self._about_planted()
         for outcomes in self.outcomes:
             yield from self._about_threat(outcomes)
 
     def _missing(self) -> list[str]:
         names = [item.name for item in self.items if item.name not in self.apart]
+        names += [item.name for item in self.planted if not self._ended(item)]
         return names + [p.item.name for p in self.todo if p.stage.name not in self.probed]
 
+    def _ended(self, item: WorkItem) -> bool:
+        return item.name in self.finished and len(self.finished[item.name].rows) == len(item.stages)
+
     def _claims(self) -> Check:
-        rows = [row for progress in self.finished.values() for row in progress.rows]
+        problems = {item.name for item in self.planted}  # nobody questions what is claimed of those
+        rows = [row for name, progress in self.finished.items() if name not in problems for row in progress.rows]
         return checks.claims_refuted(sum(r.claims for r in rows), sum(r.refuted for r in rows))
 
     def _about_gradients(self) -> Iterator[Check]:
@@ -174,6 +182,23 @@ class _Diagnosis:
             stage = item.stages[0]
             for at in crossed(stage, [self.apart[item.name].rows[0]], self.spec)["crossings"][-1:]:
                 yield checks.transfers(stage.name, stage.norm, at["eps"], at["fooled"], at["both"], alone=alone)
+
+    def _about_planted(self) -> Iterator[Check]:
+        ended = {item.name: item for item in self.planted if self._ended(item)}
+        mains = [item for name, item in ended.items() if not name.endswith("-chance")]
+        if not mains:
+            reason = left_out(self.prepared, self.spec) or self._no_probes()
+            yield checks.not_made("planted-examples", "the audit ended before it" if self.planted else reason)
+        for item in mains:
+            chance = ended.get(f"{item.name}-chance")
+            made = self.finished[item.name].rows[0].tried
+            noise = None if chance is None else self._planted_found(chance)
+            found = self._planted_found(item)
+            yield checks.planted_found(item.threat.norm, item.threat.eps[0], made, found, noise)
+
+    def _planted_found(self, item: PlantedItem) -> int:
+        nearest = self.finished[item.name].best[item.threat.norm].distance
+        return int(np.sum(Grid(item.threat, self.subject.space).critical(nearest) < 0))
 
     def _no_probes(self) -> str:
         if not self.prepared.gradient.followed:

@@ -8,6 +8,8 @@ from auditor.attacks.cascade import Stage
 from auditor.attacks.catalogue import CATALOGUE, Passes
 from auditor.attacks.targeted import Targeted
 from auditor.audits.plan import DIAGNOSIS_EXAMPLES
+from auditor.audits.planted import EXAMPLES as PLANTED_EXAMPLES
+from auditor.audits.planted import passes_at_most as planted_at_most
 from auditor.audits.presets import chosen_stages
 from auditor.audits.probes import passes_at_most
 from auditor.spec import AuditSpec
@@ -53,6 +55,7 @@ def estimate(
     passes = _cascade(spec, stages, classes) * examples + apart * min(examples, DIAGNOSIS_EXAMPLES)
     beside = [threat.at_most for threat in others if gradient or threat.access != "white-box"]
     passes += sum(beside, start=Passes()) * examples
+    passes += planted_at_most(spec, tuple(stages)) * min(examples, PLANTED_EXAMPLES)
     seconds = None if speed is None else _seconds(passes, speed)
     per_pass = None if seconds is None else seconds / max(passes.total, 1)
     if seconds is not None and spec.budget.seconds is not None:

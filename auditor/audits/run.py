@@ -17,6 +17,7 @@ from auditor.attacks.cascade import Examples, Grid, Progress, Stage, run_stage
 from auditor.attacks.catalogue import Passes
 from auditor.attacks.random import Random
 from auditor.attacks.transfer import Surrogate
+from auditor.attacks.verify import Judge
 from auditor.audits.checkpoints import Checkpoints
 from auditor.audits.plan import BATCHES_PER_SLICE, DIAGNOSIS_EXAMPLES
 from auditor.audits.prepare import Prepared
@@ -56,7 +57,8 @@ class Step:
     @property
     def title(self) -> str:
         name = f"{self.stage.norm} {self.stage.name}"
-        return f"alone: {name}" if self.item.startswith("alone") else name
+        kind = self.item.partition("-")[0]
+        return f"{kind}: {name}" if kind in ("alone", "planted") else name
 
 
 def slices(prepared: Prepared) -> list[WorkItem]:
@@ -90,7 +92,7 @@ class Engine:
 
     def __init__(self, subject: Subject, prepared: Prepared, *, stop_at: float | None = None) -> None:
         self._subject, self.prepared, self.spec = subject, prepared, subject.spec
-        self.verifier = subject.verifier()
+        self.verifier: Judge = subject.verifier()
         self.space = subject.space
         self._grids = {threat.norm: Grid(threat, self.space) for threat in self.spec.threats}
         self.stop_at = stop_at

@@ -22,6 +22,7 @@ from auditor.audits.goal import goal_of
 from auditor.audits.other_figures import OtherFigures, against_curves, other_figures
 from auditor.audits.others import load_results, other_items
 from auditor.audits.outcomes import Outcomes
+from auditor.audits.planted import planted
 from auditor.audits.prepare import Prepared
 from auditor.audits.run import WorkItem, alone, slices
 from auditor.audits.subject import Subject
@@ -50,7 +51,7 @@ def conclude(
 ) -> Report:
     """Write report.json, adversarial.npz and outcomes.parquet into `folder`; unfinished examples enter as bounds."""
     spec = subject.spec
-    items, apart = slices(prepared), alone(prepared, spec.seed)
+    items, apart = slices(prepared), (*alone(prepared, spec.seed), *planted(prepared, spec))
     stored = {item.name: found for item in (*items, *apart) if (found := checkpoints.load(item.name)) is not None}
     finished = {name: progress for name, (progress, _) in stored.items()}
     seconds = {name: times for name, (_, times) in stored.items()}

@@ -15,6 +15,7 @@ from auditor.audits import finish
 from auditor.audits.checkpoints import Checkpoints, Place
 from auditor.audits.estimate import estimate
 from auditor.audits.others import OtherItem, OtherStep, other_items, run_others
+from auditor.audits.planted import PlantedEngines, PlantedItem, planted, run_planted
 from auditor.audits.prepare import Prepared, prepare_once
 from auditor.audits.probes import run_probes
 from auditor.audits.run import Engine, Step, WorkItem, alone, run_stages, slices
@@ -126,9 +127,13 @@ class Commands:
         chosen = opened.items.get(item)
         if chosen is None:
             raise AuditorError(f"the audit has no work item '{item}'")
-        steps = run_stages(opened.engine, [chosen], opened.kept(_Remembered(self._place)))
+        kept = opened.kept(_Remembered(self._place))
+        if isinstance(chosen, PlantedItem):
+            steps = run_planted(opened.engine, opened.planted, chosen, kept)
+        else:
+            steps = run_stages(opened.engine, [chosen], kept)
         for position, step in enumerate(steps):
-            outcomes = {} if item.startswith("alone-") else _outcomes(opened, chosen, step.progress)
+            outcomes = _outcomes(opened, chosen, step.progress) if item.startswith("slice-") else {}
             self._tell(_stage(opened, step, position), outcomes)
         return {}
 
@@ -187,8 +192,9 @@ class _Opened:
 
     @cached_property
     def items(self) -> dict[str, WorkItem]:
-        seed = self.asked.subject.spec.seed
-        return {item.name: item for item in (*slices(self.prepared), *alone(self.prepared, seed))}
+        prepared, spec = self.prepared, self.asked.subject.spec
+        every = (*slices(prepared), *alone(prepared, spec.seed), *planted(prepared, spec))
+        return {item.name: item for item in every}
 
     @cached_property
     def others(self) -> dict[str, OtherItem]:
@@ -197,6 +203,10 @@ class _Opened:
     @cached_property
     def engine(self) -> Engine:
         return Engine(self.asked.subject, self.prepared)
+
+    @cached_property
+    def planted(self) -> PlantedEngines:
+        return PlantedEngines(self.asked.subject, self.prepared)
 
 
 class _Remembered:

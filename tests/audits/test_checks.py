@@ -201,3 +201,11 @@ def test_noise_that_breaks_what_gradients_leave_is_a_warning_of_its_own():
     stood, followed = np.where(rows(3), -1, 0), np.zeros(100, np.int64)
     found = checks.beats_gradients("noise", "Linf", ("0.1",), stood, followed, check="noise-beats-white-box")
     assert (found.check, found.severity) == ("noise-beats-white-box", "warning")
+
+
+def test_planted_examples_that_are_missed_are_a_finding():
+    assert checks.planted_found("Linf", "0.1", 32, 32, 0).severity == "info"
+    assert checks.planted_found("Linf", "0.1", 32, 28, 0).severity == "info"
+    assert checks.planted_found("Linf", "0.1", 32, 24, None).severity == "warning"
+    assert checks.planted_found("Linf", "0.1", 32, 2, 0).severity == "error"
+    assert checks.planted_found("Linf", "0.1", 5, 0, 0).message.startswith("not made")

@@ -69,7 +69,7 @@ def honest(tmp_path_factory):
 def test_an_honest_model_has_a_clean_diagnosis_in_which_every_check_was_made(honest):
     assert unclean(honest) == set()
     left_out = {c.check for c in honest.diagnosis.checks if c.message.startswith("not made")}
-    assert left_out == {"doubling-restarts", "transfer-failure"}
+    assert left_out == {"doubling-restarts", "transfer-failure", "planted-examples"}
     assert len(honest.diagnosis.subsample) == 100
 
 
@@ -97,6 +97,69 @@ def test_more_starts_are_tried_above_quick(tmp_path):
     assert "pgd-restarts" in [row["attack"] for row in report.diagnosis.probes]
     assert "doubling PGD's starts" in said(report, "doubling-restarts")
     assert report.diagnosis.probes[3]["forwards"] > 10 * 100  # noise
+
+
+HIDDEN = "h = Relu(a) z2 = MatMul(h, V) y = Identity(z2)"
+
+
+def two_layers(body=HIDDEN):
+    wide = np.random.default_rng(7).normal(size=(16, 48)).astype(np.float32)
+    top = np.random.default_rng(8).normal(size=(48, 4)).astype(np.float32)
+    return text(
+        f"f (float[N,16] x) => (float[N,4] y) {{ z = MatMul(x, U) a = Add(z, b) {body} }}",
+        U=wide,
+        b=-wide.sum(axis=0) / 2,
+        V=top,
+        k=np.float32(1e4),
+    )
+
+
+def planted(report):
+    (check,) = (c for c in report.diagnosis.checks if c.check == "planted-examples")
+    return check
+
+
+def test_attacks_find_what_was_planted_and_noise_does_not(tmp_path):
+    report = audited(tmp_path, two_layers(), attacks=("apgd-ce",), preset="standard", examples=16)
+    check = planted(report)
+    assert check.severity == "info"
+    assert check.evidence["planted"] >= 12
+    assert check.evidence["found"] >= 0.95 * check.evidence["planted"]
+    assert check.evidence["by_noise"] < 0.5 * check.evidence["planted"]
+    assert check.evidence["eps"] == "0.1"
+
+
+def test_an_attack_that_misses_what_was_planted_is_told(tmp_path):
+    report = audited(tmp_path, two_layers(), attacks=("noise",), preset="standard", examples=12)
+    assert planted(report).severity == "error"
+
+
+def test_without_a_last_linear_layer_nothing_can_be_planted(tmp_path):
+    report = audited(
+        tmp_path, two_layers("y0 = MatMul(a, V) y = Tanh(y0)"), attacks=("fgsm",), preset="standard", examples=12
+    )
+    assert planted(report).message.startswith("not made")
+    assert planted(report).evidence["planted"] == 0
+
+
+def test_a_test_that_is_stopped_resumes_to_the_same_results(tmp_path, monkeypatch):
+    asked = {"attacks": ("fgsm", "apgd-ce"), "preset": "standard", "examples": 8}
+    whole = audited(tmp_path / "whole", two_layers(), **asked)
+    saved = run.Checkpoints.save
+
+    def save_then_stop(self, name, *rest):
+        saved(self, name, *rest)
+        if name == "planted-Linf":
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(run.Checkpoints, "save", save_then_stop)
+        partial = audited(tmp_path / "stopped", two_layers(), **asked)
+    assert unclean(partial) == {"unfinished-diagnosis"}
+    assert planted(partial).message == "not made: the audit ended before it"
+    resumed = audited(tmp_path / "stopped", two_layers(), **asked)
+    assert resumed.results_sha256 == whole.results_sha256
+    assert planted(resumed) == planted(whole)
 
 
 def test_a_loss_full_of_steps_is_unstable(tmp_path):
