@@ -108,7 +108,8 @@ def _results(audit_id, ran: Ran):
             yield Point(audit_id=audit_id, norm=curve.norm, position=position, **columns)
         for position, row in enumerate(ran.rows(curve.norm)):
             row["example"] = row.pop("index")
-            yield Outcome(audit_id=audit_id, position=position, **row)
+            kept = {name: value for name, value in row.items() if name in Outcome.__table__.columns}
+            yield Outcome(audit_id=audit_id, position=position, **kept)
     slices, stages = len(ran.report.audit.plan["slices"]), ran.report.stages
     for item in [f"slice-{number:05}" for number in range(slices)]:
         for position, stage in enumerate(stages):
