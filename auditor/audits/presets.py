@@ -28,6 +28,8 @@ class Step:
         return Stage(self.name, self.attack, norm, {**self.parameters, **spatial, **aimed}, self.warm, self.each_eps)
 
 
+_TARGETED = {"steps": 100, "trial": 0, "bounded": False}  # AutoAttack's
+
 # Minimal-norm attacks first: they settle most of the curve for little. Then fixed-budget attacks, only at the grid
 # point next to each example's distance: from random points, then from the nearest point known, last without
 # gradients. Budgets come from benchmarks/curve.py: what the next step would still find against what it costs.
@@ -48,8 +50,8 @@ PRESETS: dict[Preset, tuple[Step, ...]] = {
         Step("minimal-apgd-targeted", "minimal-apgd-targeted", parameters={"steps": 40, "patience": 5}),
         Step("apgd-ce", "apgd", parameters={"steps": 30}),
         Step("apgd-targeted", "apgd-targeted", parameters={"steps": 40, "targets": 9, "trial": 6, "kept": 2}),
-        Step("apgd-ce-warm", "apgd", parameters={"steps": 50}, warm=True),
-        Step("square", "square", parameters={"queries": 500}, warm=True),
+        Step("apgd-ce-warm", "apgd", parameters={"steps": 30}, warm=True),
+        Step("square", "square", parameters={"queries": 400}, warm=True),
         Step("sparse-rs", "sparse-rs", ("L0",), {"queries": 1500}, warm=True),
     ),
     "thorough": (
@@ -77,16 +79,8 @@ PRESETS: dict[Preset, tuple[Step, ...]] = {
     "autoattack": (
         Step("apgd-ce", "apgd", ("Linf", "L2"), {"steps": 100, "bounded": False}, each_eps=True),
         Step("apgd-ce", "apgd", ("L1",), {"steps": 100, "restarts": 5, "bounded": False}, each_eps=True),
-        *(
-            Step(
-                "apgd-targeted",
-                "apgd-targeted",
-                norms,
-                {"steps": 100, "targets": targets, "trial": 0, "bounded": False},
-                each_eps=True,
-            )
-            for norms, targets in ((("Linf", "L2"), 9), (("L1",), 5))
-        ),
+        Step("apgd-targeted", "apgd-targeted", ("Linf", "L2"), {**_TARGETED, "targets": 9}, each_eps=True),
+        Step("apgd-targeted", "apgd-targeted", ("L1",), {**_TARGETED, "targets": 5}, each_eps=True),
         Step("fab-targeted", "fab-targeted", parameters={"steps": 100, "targets": 9, "final_search": False}),
         Step("square", "square", parameters={"queries": 5000, "horizon": 10_000}, each_eps=True),
     ),
