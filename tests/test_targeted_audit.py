@@ -11,11 +11,9 @@ from auditor import local, options
 from auditor.audits.estimate import estimate
 from auditor.audits.goal import ASKED, targets
 from auditor.audits.prepare import prepare
-from auditor.audits.presets import chosen_stages
 from auditor.data.sampling import sample
 from auditor.errors import DatasetError, ModelError, SpecError
 from auditor.request import settle
-from auditor.spec import Loss
 from tests.graph.models import text
 
 SMALL = {"examples": 40, "threads": 1, "norm": ["Linf"], "eps": ["0.02,0.1,0.4"], "preset": "quick"}
@@ -145,11 +143,6 @@ def test_what_enumerates_classes_aims_at_one(requested):
     assert saved >= 2 * 8 * 62 * 2  # minimal-norm APGD towards eight classes more, in the cascade and alone
 
 
-def test_transfer_attacks_follow_the_logit(requested):
-    (stage,) = chosen_stages(settle(requested(target=3, attack=["transfer"])).subject.spec)
-    assert stage.parameters["loss"] == Loss.LOGIT
-
-
 def test_class_0_in_a_yaml_file_is_a_target(tmp_path, demo_model, demo_data):
     (tmp_path / "audit.yaml").write_text("target: 0\n")
     asked = {"model": demo_model, "data": demo_data, "target": None}
@@ -175,23 +168,10 @@ def test_a_model_of_one_class_is_refused_whatever_the_target(requested, tmp_path
         settle(requested(model=tmp_path / "one.onnx", data=tmp_path / "one.npz", domain="0,1", target=1))
 
 
-def test_an_attack_without_a_targeted_mode_is_refused(requested):
-    with pytest.raises(SpecError, match="no class can be aimed at by rays"):
-        settle(requested(target=1, attack=["rays"]))
-
-
 @pytest.mark.parametrize("words", [{"also": ["fog"]}, {"preset": "autoattack"}])
 def test_what_knows_no_target_is_refused(words, requested):
     with pytest.raises(SpecError, match="leave --"):
         settle(requested(target=1, **words))
-
-
-@pytest.mark.parametrize("preset", ["quick", "standard", "thorough"])
-def test_hop_skip_jump_takes_the_place_of_what_cannot_be_aimed(preset, requested):
-    spec = settle(requested(target=1, preset=preset)).subject.spec
-    stages = chosen_stages(spec, label_only=True)
-    assert [s.attack for s in stages if s.access == "decision"] == ["hop-skip-jump"]
-    assert all(s.access in ("white-box", "decision") for s in stages)
 
 
 def test_data_of_the_target_alone_are_refused(requested, digits, tmp_path):

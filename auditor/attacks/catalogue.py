@@ -74,7 +74,7 @@ class Entry:
     """One attack of the catalogue. cost: what its parameters, defaults included, and the number of classes allow it at
     most per example and call; of a transfer attack, which is given a `surrogate` and a `pool`, with one surrogate.
     spatial: it wants to know where the channels are, as `layout`. views: it is given the `view` that it sees through.
-    targeted: it can be shown a class to reach, see `Targeted`."""
+    Each can be aimed at a class, see `Targeted`."""
 
     function: Callable[..., Attempt]
     norms: tuple[Norm, ...]
@@ -83,7 +83,6 @@ class Entry:
     access: Access = "white-box"
     spatial: bool = False
     views: bool = False
-    targeted: bool = True
 
     def at_most(self, parameters: Mapping[str, Any], classes: int) -> Passes:
         """What one call may cost per example with these parameters, the attack's own defaults for the rest."""
@@ -188,6 +187,6 @@ CATALOGUE: dict[str, Entry] = {
     "surfree": Entry(surfree, ("L2",), "minimal", _queries, "decision", spatial=True),
     "sign-opt": Entry(sign_opt, ("L2",), "minimal", _queries, "decision"),
     "boundary": Entry(boundary, ("L2",), "minimal", _queries, "decision"),
-    "rays": Entry(rays, ("Linf",), "minimal", _queries, "decision", targeted=False),
+    "rays": Entry(rays, ("Linf",), "minimal", _queries, "decision"),
     "pointwise": Entry(pointwise, ("L0",), "minimal", _queries, "decision"),
 } | {f"transfer-{name}": _transfer(method) for name, method in METHODS.items()}

@@ -10,16 +10,14 @@ import numpy as np
 from auditor.classifier import Array, Classifier, Evaluation
 from auditor.spec import Loss
 
-# loss asked for -> the loss of the target that is computed, and whether going down it is what is wanted
-_COMPUTED: dict[Loss, tuple[Loss, bool]] = {
-    Loss.CROSS_ENTROPY: (Loss.CROSS_ENTROPY, True),  # z_t - logsumexp(z)
-    Loss.MARGIN: (Loss.MARGIN, True),  # z_t - max_{k != t} z_k; positive exactly when the target is reached
-    Loss.DLR: (Loss.DLR, True),  # the same over z_pi1 - z_pi3
-    Loss.TARGETED_DLR: (Loss.DLR, True),
-    Loss.DIFFERENCE: (Loss.MARGIN, True),
-    Loss.TARGETED_CROSS_ENTROPY: (Loss.CROSS_ENTROPY, True),
-    Loss.LOGIT: (Loss.LOGIT, False),  # z_t
+# What is computed is a loss of the target in the label's place, and an attack goes down it; of the losses that name two
+# classes already, the one that the target alone has: its margin over every other class, and its cross-entropy.
+_OF_THE_TARGET = {
+    Loss.TARGETED_DLR: Loss.DLR,
+    Loss.DIFFERENCE: Loss.MARGIN,
+    Loss.TARGETED_CROSS_ENTROPY: Loss.CROSS_ENTROPY,
 }
+_UPHILL = (Loss.LOGIT,)  # the target's own score
 
 
 class Targeted:
@@ -41,8 +39,8 @@ class Targeted:
         self.shape, self.domain = classifier.shape, classifier.domain
         number = xp.arange(classifier.classes)[None, :]
         self._aim, self._own = number == target[:, None], number == y[:, None]
-        self._computed = xp.asarray([_COMPUTED[loss][0] for loss in Loss], dtype=np.int64)
-        self._sign = xp.asarray([-1 if _COMPUTED[loss][1] else 1 for loss in Loss], dtype=np.float32)
+        self._computed = xp.asarray([_OF_THE_TARGET.get(loss, loss) for loss in Loss], dtype=np.int64)
+        self._sign = xp.asarray([1 if loss in _UPHILL else -1 for loss in Loss], dtype=np.float32)
 
     def logits(self, x: Array, *, active: Array | None = None) -> Array:
         """See Classifier.logits."""

@@ -168,7 +168,7 @@ def test_an_audit_that_is_not_settled_in_time_is_accepted(ask, bell, monkeypatch
         ({"domain": "0"}, "domain"),
         ({"scale": "1e999"}, "--scale 1e999"),
         ({"target": "cat"}, "--target cat"),
-        ({"target": 3, "attack": ["rays"]}, "rays"),
+        ({"target": 3, "preset": "autoattack"}, "--target"),
         ({"input": "x" * 200_000}, "/input"),
         ({"batch_size": 10**6}, "batch_size"),
         ({"eps": [",".join(f"{n}/999" for n in range(1, 300))]}, "too many"),

@@ -18,6 +18,7 @@ CHEAPER = {
     "spsa": {"queries": 600},
     "cw-linf": {"searches": 6},
     **{name: {"queries": 600} for name in ("surfree", "boundary", "sign-opt", "hop-skip-jump")},
+    "rays": {"queries": 1500},
 }
 # L1 is what HopSkipJump's paper has not.
 ROOM = {
@@ -49,7 +50,7 @@ def given(name, classifier, x, target, norm, rng):
 
 def cases(budget):
     """Without Square in L2 and L1, which needs thousands of queries on so few features."""
-    chosen = {name: entry for name, entry in CATALOGUE.items() if entry.targeted and entry.access != "transfer"}
+    chosen = {name: entry for name, entry in CATALOGUE.items() if entry.access != "transfer"}
     return [
         (name, norm)
         for name, entry in chosen.items()
@@ -115,9 +116,10 @@ def test_the_margin_is_the_targets_over_every_other_class(classes):
 @pytest.mark.parametrize("loss", [loss for loss in Loss if loss != Loss.LOGIT])
 def test_a_loss_rises_along_its_gradient_towards_the_target(loss):
     classifier, x, y, target = setting(10)
+    classifier.W *= np.float32(0.1)  # so that no softmax is saturated
     seen = Targeted(classifier, y, target)
     here = seen.gradient(x, y, loss, target=y)
-    step = np.float32(1e-3)
+    step = np.float32(0.02)
     there = seen.gradient(x + step * here.g, y, loss, target=y)
     expected = step * np.sum(here.g.reshape(3, -1) ** 2, axis=1)
     assert np.allclose(there.loss - here.loss, expected, rtol=0.1)
