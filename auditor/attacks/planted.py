@@ -148,12 +148,18 @@ def _targeted_cross_entropy(xp: Array, z: Array, y: Array, target: Array) -> tup
     return -value, -slope
 
 
+def _probability_margin(xp: Array, z: Array, y: Array, target: Array) -> tuple[Array, Array]:
+    sign, difference = 1 - 2 * y, xp.tanh(z / 2)
+    return sign * difference, sign * (1 - difference * difference) / 2
+
+
 # z: the second score, the first being 0; y and target are 0 or 1. Each gives the loss and its slope in z.
 _LOSSES: dict[Loss, Callable[[Array, Array, Array, Array], tuple[Array, Array]]] = {
     Loss.CROSS_ENTROPY: _cross_entropy,
     Loss.MARGIN: lambda xp, z, y, target: ((1 - 2 * y) * z, 1 - 2 * y),
     Loss.DIFFERENCE: lambda xp, z, y, target: ((target - y) * z, target - y),
     Loss.TARGETED_CROSS_ENTROPY: _targeted_cross_entropy,
+    Loss.PROBABILITY_MARGIN: _probability_margin,
     Loss.LOGIT: lambda xp, z, y, target: (target * z, target),
 }
 

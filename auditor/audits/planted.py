@@ -95,7 +95,7 @@ class PlantedEngine(Engine):
         self._graphs: dict[int, ClassifierGraph] = {}
         self._readouts: Readouts | None = None
         super().__init__(subject, prepared, stop_at=stop_at)
-        self.verifier = Unquestioned()
+        self.referee = Unquestioned()
         self._grids[item.threat.norm] = Grid(item.threat, self.space)
         self._right = np.zeros(len(item.rows), dtype=bool)
         if features(self._graphs[prepared.plan.batch >> self._halvings]) is not None:

@@ -92,7 +92,8 @@ class Engine:
 
     def __init__(self, subject: Subject, prepared: Prepared, *, stop_at: float | None = None) -> None:
         self._subject, self.prepared, self.spec = subject, prepared, subject.spec
-        self.verifier: Judge = subject.verifier()
+        self.verifier = subject.verifier()
+        self.referee: Judge = self.verifier  # of what the stages claim
         self.space = subject.space
         self._grids = {threat.norm: Grid(threat, self.space) for threat in self.spec.threats}
         self.stop_at = stop_at
@@ -141,7 +142,7 @@ class Engine:
                 examples,
                 progress,
                 classifier=classifier,
-                verifier=self.verifier,
+                verifier=self.referee,
                 grid=self._grids[stage.norm],
                 space=self.space,
                 seed=self.spec.seed,
