@@ -77,7 +77,7 @@ def test_attacks_without_gradients_break_the_same_examples_but_for_rounding(pair
     entry, found = CATALOGUE[name], []
     for classifier in pair:
         arguments, rng = given(classifier, digits)
-        size = {"Linf": 0.2, "L2": 1.0, "L1": 6.0}[norm] if entry.budget == "fixed" else np.inf
+        size = {"Linf": 0.2, "L2": 1.0, "L1": 6.0, "L0": 4.0}[norm] if entry.budget == "fixed" else np.inf
         budget = {"eps" if entry.budget == "fixed" else "ceiling": classifier.xp.full(40, size)}
         attempt = entry.function(*arguments, norm=norm, rng=rng, queries=120, **budget)
         assert isinstance(attempt.x_adv, type(arguments[1]))

@@ -18,7 +18,8 @@ from auditor.threats.threat import OtherThreat
 _NOTE = (
     "an upper bound of the attacks' passes: most examples are broken early and cost far less. The attacks' own "
     "arithmetic and the re-checks of finds on the upload come on top; they outweigh the passes of a very small model. "
-    "So does the training of a surrogate where an attack needs one and none is named"
+    "So do, with levels or constraints, the passes that bring finds nearer, and the training of a surrogate where an "
+    "attack needs one and none is named"
 )
 
 

@@ -4,9 +4,9 @@ import pytest
 
 from auditor import local, options
 from auditor.attacks.catalogue import CATALOGUE, Passes
+from auditor.attacks.space import Space
 from auditor.audits.estimate import Speed, estimate
 from auditor.audits.presets import PRESETS
-from auditor.audits.subject import space_of
 from auditor.request import settle
 from auditor.spec import AuditSpec, Budget, Threat
 from auditor.threats.catalogue import chosen_others
@@ -121,6 +121,6 @@ def test_threats_beside_the_norms_cost_their_points():
     spec = SPEC.model_copy(update={"also": ("corruptions",), "domain": (0.0, 1.0)})
     with_them, without = (
         estimate(spec, examples=200, classes=10, others=others)["passes_at_most"]
-        for others in (chosen_others(spec, space_of(spec), (1, 8, 8), left=0), ())
+        for others in (chosen_others(spec, Space(spec.domain), (1, 8, 8), left=0), ())
     )
     assert with_them - without == 200 * 75
