@@ -10,7 +10,7 @@ import numpy as np
 from auditor import runtime
 from auditor.attacks.cascade import Examples
 from auditor.attacks.space import Space
-from auditor.attacks.verify import Verifier
+from auditor.attacks.verify import Judge
 from auditor.classifier import Array, Classifier, Counted
 from auditor.spec import exact
 from auditor.threats.pixels import Pixels
@@ -47,7 +47,7 @@ def judge(
     examples: Examples,
     *,
     classifier: Classifier,
-    verifier: Verifier,
+    verifier: Judge,
     space: Space,
     seed: int,
     pixels: Pixels | None = None,
@@ -63,7 +63,7 @@ class _Judge:
         threat: OtherThreat,
         examples: Examples,
         classifier: Classifier,
-        verifier: Verifier,
+        verifier: Judge,
         space: Space,
         seed: int,
         pixels: Pixels | None,
