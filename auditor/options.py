@@ -15,7 +15,7 @@ from auditor.errors import SpecError
 from auditor.request import Request, SurrogateChoice
 from auditor.spec import Budget, Gate, Layout, Normalisation, build, exact
 
-_SETTINGS = ("preset", "input", "output", "examples", "seed", "device", "batch_size", "threads")
+_SETTINGS = ("preset", "input", "output", "examples", "seed", "device", "batch_size", "threads", "draws")
 
 
 def request(options: Mapping[str, Any], spec: Path | None = None) -> Request:

@@ -171,6 +171,7 @@ class NewAudit(Body):
     domain: str | None = None
     quantize: int | None = Field(default=None, ge=1, le=16)
     constraints: dict[str, Any] | None = None
+    draws: int | None = Field(default=None, ge=2, le=1000)
     mean: str | None = None
     std: str | None = None
     layout: str | None = None

@@ -47,7 +47,8 @@ class Tensor:
 class Session:
     """A model ready to run on one device with a fixed number of threads.
 
-    model: serialised ONNX. optimise: "all" is ONNX Runtime's default, "none" runs the graph as written.
+    model: serialised ONNX. optimise: "all" is ONNX Runtime's default, "none" runs the graph as written. seed: of what the
+    model draws; ONNX Runtime's generators begin with the session and go on from run to run.
     Raises ModelError when ONNX Runtime refuses the model, DeviceError when CUDA was asked for and is not there.
     """
 
@@ -58,8 +59,10 @@ class Session:
         device: Device = "cpu",
         threads: int = 1,
         optimise: Literal["all", "none"] = "all",
+        seed: int = 0,
     ) -> None:
         ort = _onnxruntime()
+        ort.set_seed(seed)
         options = ort.SessionOptions()
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1

@@ -154,6 +154,7 @@ class AuditSpec(Frozen):
     gates: tuple[Gate, ...] = ()
     surrogates: tuple[SurrogateFile, ...] = ()
     also: Attacks = ()  # threats beside the norms
+    draws: int | None = Field(default=None, ge=2, le=1000)  # per pass of a randomised model; None: the preset's
     quantize: int | None = Field(default=None, ge=1, le=16)  # bits: inputs are at one of 2^bits levels of the domain
     constraints: Constraints | None = None  # what the features of a table may be
     target: Target | None = None  # the class that has to be reached; None where any but the label will do
@@ -178,7 +179,7 @@ class AuditSpec(Frozen):
 
 
 # Fields younger than the first stored audits: while one is empty it is no part of the digest, which so stays what it was.
-YOUNGER = ("surrogates", "quantize", "constraints", "also", "target")
+YOUNGER = ("surrogates", "quantize", "constraints", "also", "target", "draws")
 
 
 def spec_sha256(fields: Mapping[str, object]) -> str:

@@ -20,13 +20,17 @@ from auditor import runtime
 from auditor.attacks.attempt import Attempt
 from auditor.attacks.catalogue import CATALOGUE, Access
 from auditor.attacks.norms import per_row
+from auditor.attacks.expectation import Averaged
 from auditor.attacks.random import Random
 from auditor.attacks.space import Space
 from auditor.attacks.targeted import Targeted
 from auditor.attacks.transfer import Crossing, Surrogate
 from auditor.attacks.verify import Judge
-from auditor.classifier import Classifier, Counted
+from auditor.classifier import Array, Classifier, Counted
+from auditor.data.domain import bounds
 from auditor.spec import Norm, Threat, exact
+
+FARTHER = (1.05, 1.1, 1.2, 1.4, 1.7)  # times a refuted point's distance, see `_StageRun._farther`
 
 
 @dataclass(frozen=True)
@@ -37,6 +41,7 @@ class Stage:
     is one: where gradients mislead near x, what an earlier stage found outside the ball is the best lead.
     each_eps: a fixed-budget attack is made at every eps of the grid, the smallest first, on what is not known to be
     broken there, and not at the critical eps alone: with what it finds at one eps nothing depends on the others.
+    draws: how many passes of a randomised model each pass of the attack averages.
     """
 
     name: str
@@ -45,13 +50,17 @@ class Stage:
     parameters: Mapping[str, Any] = field(default_factory=dict)
     warm: bool = False
     each_eps: bool = False
+    draws: int = 1
 
     @property
     def access(self) -> Access:
         return CATALOGUE[self.attack].access
 
     def as_json(self) -> dict[str, Any]:
-        return {**vars(self), "parameters": dict(self.parameters)}
+        facts = {**vars(self), "parameters": dict(self.parameters)}
+        if self.draws == 1:
+            del facts["draws"]  # so that the digests of stored audits stay
+        return facts
 
 
 @dataclass(frozen=True)
@@ -218,7 +227,7 @@ class _StageRun:
         x, self.y = self.xp.asarray(examples.x), self.xp.asarray(examples.y)
         self.view = space.view(classifier, x)
         self.classifier = Counted(self.view.classifier, len(examples.index))
-        self.seen = self._aimed(self.classifier)
+        self.seen = self._aimed(self._averaged(self.classifier))
         self.rng = Random.keyed(self.xp, seed, f"{stage.norm}/{stage.name}", examples.index)
         self.claims = self.refuted = 0
         self.surrogate: Counted | None = None
@@ -230,6 +239,13 @@ class _StageRun:
             assert surrogate is not None, f"{stage.attack} needs a surrogate"
             self.surrogate = Counted(space.view(surrogate.classifier, x).classifier, len(examples.index))
             self.given |= {"surrogate": self._aimed(self.surrogate), "pool": surrogate.pool}
+
+    def _averaged(self, classifier: Classifier) -> Classifier:
+        """The classifier in the mean over its own noise, where it has some."""
+        if self.stage.draws == 1:
+            return classifier
+        target = None if self.examples.target is None else self.xp.asarray(self.examples.target)
+        return Averaged(classifier, self.stage.draws, self.y, target)
 
     def _aimed(self, classifier: Classifier) -> Classifier:
         target = self.examples.target
@@ -316,9 +332,17 @@ class _StageRun:
         claimed = self.view.input(attempt.x_adv)
         if not found.any() or self.stage.access == "transfer":
             return [runtime.to_host(claimed)]
+        if self.stage.draws > 1:
+            return [runtime.to_host(claimed), *map(runtime.to_host, self._farther(attempt.x_adv))]
         rows, follow = self.xp.asarray(found), self.stage.access == "white-box"
         nearer = self.view.nearer(self.seen, claimed, self.y, self.stage.norm, rows, follow=follow)
         return [runtime.to_host(points) for points in ((claimed,) if nearer is claimed else (nearer, claimed))]
+
+    def _farther(self, points: Array) -> list[Array]:
+        """Where fresh draws of a randomised model refute what lucky ones showed, points farther out on the same ray."""
+        xp, x = self.xp, self.view.x
+        ends = bounds(self.seen.domain)
+        return [self.view.input(xp.clip(x + xp.float32(far) * (points - x), *ends)) for far in FARTHER]
 
     def _keep(self, x_adv: np.ndarray, row: int) -> float:
         """The distance at which one point counts, inf where it does not; it is kept under every norm in which it is the

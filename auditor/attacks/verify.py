@@ -60,10 +60,13 @@ class Verifier:
 
     def scores(self, x: np.ndarray, *, optimised: bool = True) -> np.ndarray:
         """(*shape) float32 in domain units -> (classes,) class scores of the upload."""
+        return self.run(self._sessions[0 if optimised else 1], x)
+
+    def run(self, session: runtime.Session, x: np.ndarray) -> np.ndarray:
+        """The same by a session of the upload's."""
         upload = self._upload
         one = normalise(x[None], self._normalisation, upload.layout)
         batch = np.repeat(one, upload.fixed_batch or 1, axis=0).astype(upload.input_dtype)
-        session = self._sessions[0 if optimised else 1]
         (raw,) = session.run({upload.input: batch}, [upload.output])
         return np.asarray(upload.class_scores(raw)[0], dtype=np.float64)
 
@@ -73,14 +76,18 @@ class Verifier:
             return -np.inf
         return float(np.max(scores if self._upload.scores == "probabilities" else softmax(scores)))
 
+    def inside(self, x: np.ndarray) -> bool:
+        """Whether an input is finite and inside the domain."""
+        inside = bool(np.isfinite(x).all())
+        if self.domain is not None:
+            exact = x.astype(np.float64)  # so that the bounds are not rounded to float32
+            inside = inside and bool((exact >= self.domain[0]).all() and (exact <= self.domain[1]).all())
+        return inside
+
     def check(self, x_adv: np.ndarray, y: int, target: int | None = None) -> Verdict:
         """Whether one point counts as adversarial for label y, by everything but its distance: whether it is of another
         class, or of the class `target` where there is one."""
-        inside = bool(np.isfinite(x_adv).all())
-        if self.domain is not None:
-            exact = x_adv.astype(np.float64)  # so that the bounds are not rounded to float32
-            inside = inside and bool((exact >= self.domain[0]).all() and (exact <= self.domain[1]).all())
-        if not inside:
+        if not self.inside(x_adv):
             return Verdict(False, -1, -np.inf)
         default, plain = (self.scores(x_adv, optimised=optimised) for optimised in (True, False))
         predicted = int(np.argmax(default))

@@ -51,7 +51,15 @@ def not_made(check: str, why: str) -> Check:
     return Check(check, "info", f"not made: {why}")
 
 
-def randomised_output(randomised: bool) -> Check:
+def randomised_output(randomised: bool, voted: bool = False) -> Check:
+    """voted: the model draws by nodes that are known, so that attacks averaged over its draws and fresh ones decided."""
+    if voted:
+        return Check(
+            "randomised-output",
+            "info",
+            "the model draws at random; attacks averaged over its draws, and fresh draws decided what counts: see "
+            "model.randomness",
+        )
     if randomised:
         return Check(
             "randomised-output",

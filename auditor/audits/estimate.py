@@ -38,17 +38,18 @@ def estimate(
     classes: int,
     gradient: bool = True,
     label_only: bool = False,
+    random: bool = False,
     speed: Speed | None = None,
     others: Sequence[OtherThreat] = (),
 ) -> dict[str, Any]:
     """At most what an audit of `examples` examples costs, ready for JSON. gradient: whether white-box attacks run;
-    label_only: see `chosen_stages`.
+    label_only, random: see `chosen_stages`.
 
     passes_at_most: forwards and backwards of all examples in the cascade, in the diagnosis and under `others`. Where speed was
     measured: pass_seconds_at_most, within the budget of time if there is one, and seconds_per_pass; the note says what
     is not in them.
     """
-    chosen = chosen_stages(spec, label_only=label_only)
+    chosen = chosen_stages(spec, label_only=label_only, random=random)
     if spec.target is not None:
         classes = Targeted.classes
     stages = [stage for stage in chosen if gradient or stage.access != "white-box"]
@@ -92,4 +93,6 @@ def _of_stage(spec: AuditSpec, stage: Stage, classes: int) -> Passes:
     entry = CATALOGUE[stage.attack]
     grid = next(len(threat.eps) for threat in spec.threats if threat.norm == stage.norm)
     followed = max(len(spec.surrogates), 1) if entry.access == "transfer" else 1
-    return entry.at_most(stage.parameters, classes) * (grid if entry.budget == "fixed" else 1) * followed
+    return (
+        entry.at_most(stage.parameters, classes) * (grid if entry.budget == "fixed" else 1) * followed * stage.draws
+    )

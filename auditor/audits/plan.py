@@ -61,11 +61,13 @@ def make_plan(
     batch: int,
     gradient: bool,
     label_only: bool = False,
+    random: bool = False,
     others: Sequence[OtherThreat] = (),
 ) -> Plan:
     """The plan for `examples` sampled examples. `batch` is the shape that the plain graph reached; without a
-    gradient only attacks that need none remain. label_only: see `chosen_stages`."""
-    stages = tuple(s for s in chosen_stages(spec, label_only=label_only) if gradient or s.access != "white-box")
+    gradient only attacks that need none remain. label_only, random: see `chosen_stages`."""
+    chosen = chosen_stages(spec, label_only=label_only, random=random)
+    stages = tuple(s for s in chosen if gradient or s.access != "white-box")
     if not stages:
         raise SpecError(
             "none of the chosen attacks can run without gradients; add --attack square or --attack hop-skip-jump"

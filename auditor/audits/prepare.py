@@ -31,7 +31,8 @@ class Prepared:
 
     index: positions in the dataset; label; predicted: the upload's class, of which it is `confidence` sure (see
     `Verifier.confidence`); digests pair audits of the same examples.
-    randomised: whether the upload gave other scores for the same input. halvings: how often the usual batch was
+    randomised: whether the upload gives other scores for the same input; expected_accuracy: then the mean share of draws
+    that are right, where it draws by nodes that are known. halvings: how often the usual batch was
     halved to fit into memory. trained: the surrogate of transfer attacks where none was named. target: the class that
     has to be reached, None where any other will do; start: position of an example of that class, -1 where none is
     known, None where no attack begins there.
@@ -50,6 +51,7 @@ class Prepared:
     trained: Trained | None = None
     target: np.ndarray | None = None
     start: np.ndarray | None = None
+    expected_accuracy: float | None = None
 
     @property
     def right(self) -> np.ndarray:
@@ -64,6 +66,7 @@ class Prepared:
             "randomised": self.randomised,
             "labelled": self.labelled,
             "halvings": self.halvings,
+            "expected_accuracy": self.expected_accuracy,
         }
         arrays = {name: getattr(self, name) for name in _COLUMNS}
         arrays |= {name: column for name in _AIMS if (column := getattr(self, name)) is not None}
@@ -92,6 +95,7 @@ class Prepared:
             halvings=facts["halvings"],
             trained=trained,
             **{name: arrays[name] for name in _AIMS if name in arrays},
+            expected_accuracy=facts["expected_accuracy"],
         )
 
     def examples(self, dataset: Dataset, rows: np.ndarray) -> Examples:
@@ -126,7 +130,8 @@ def prepare(subject: Subject, *, allow_chance: bool = False) -> Prepared:
     predicted, confidence = np.empty(len(index), dtype=np.int64), np.empty(len(index))
     label = predicted if dataset.y is None else dataset.y[index]
     digests: list[str] = []
-    randomised = False
+    drawn = np.zeros(len(index))
+    randomised = subject.upload.random
     for row, position in enumerate(index):
         (x,) = dataset.fetch(index[row : row + 1])
         scores = verifier.scores(x)
@@ -136,8 +141,9 @@ def prepare(subject: Subject, *, allow_chance: bool = False) -> Prepared:
                 "check the declared domain, mean and std"
             )
         predicted[row], confidence[row] = int(np.argmax(scores)), verifier.confidence(scores)
-        if row < _PROBED:
-            randomised = randomised or not np.array_equal(scores, verifier.scores(x))
+        drawn[row] = scores[label[row]]
+        if row < _PROBED and not randomised:
+            randomised = not np.array_equal(scores, verifier.scores(x))
         digests += example_digests(x[None], label[row : row + 1])
     rows = np.flatnonzero(attackable(label, dataset, spec.target))
     index, label, predicted, confidence = index[rows], label[rows], predicted[rows], confidence[rows]
@@ -154,15 +160,15 @@ def prepare(subject: Subject, *, allow_chance: bool = False) -> Prepared:
             "the model gives different scores for the same input, so that no graph can be shown to be its own; export "
             f"it without its random nodes, such as dropout in training mode ({error})"
         ) from error
-    label_only = subject.upload.label_only
-    if label_only and gradient.access == "score":
+    if subject.upload.label_only and gradient.access == "score":
         gradient = dataclasses.replace(gradient, access="decision")
     plan = make_plan(
         spec,
         len(index),
         batch=graph.batch,
         gradient=gradient.followed,
-        label_only=label_only,
+        label_only=subject.upload.label_only,
+        random=subject.upload.random,
         others=subject.others,
     )
     labelled = dataset.y is not None
@@ -184,6 +190,7 @@ def prepare(subject: Subject, *, allow_chance: bool = False) -> Prepared:
         trained,
         target,
         start,
+        float(np.mean(drawn[rows])) if subject.upload.random else None,
     )
 
 

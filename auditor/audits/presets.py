@@ -120,14 +120,21 @@ TABLES: dict[Preset, Step] = {
 TRANSFER = (Step("transfer", "transfer-ti-fgsm", ("Linf", "L2"), {"loss": Loss.MARGIN}),)
 
 
-def chosen_stages(spec: AuditSpec, *, label_only: bool = False) -> list[Stage]:
+# Of a randomised model each pass costs DRAWS passes, as many as AutoAttack's "rand" version averages; like it, a preset
+# then keeps what finds most (the nearest point from x, and APGD with two losses), and asks for scores as `quick` does.
+DRAWS = 20
+AVERAGED = {"ddn", "minimal-apgd", "sigma-zero", "apgd-ce", "apgd-dlr-warm"}
+
+
+def chosen_stages(spec: AuditSpec, *, label_only: bool = False, random: bool = False) -> list[Stage]:
     """The preset's stages for the norms asked for, or those of the attacks named, and where surrogates are named one that
     follows them; SpecError where there are none.
 
-    label_only: the upload tells no scores, so that a preset's attacks see no more than labels or gradients.
+    label_only: the upload tells no scores, so that a preset's attacks see no more than labels or gradients. random: it
+    draws at random, so that every pass of an attack averages several of its own, and a preset's stages are fewer.
     """
     norms = [threat.norm for threat in spec.threats]
-    steps = [_named(name) for name in spec.attacks] or _preset(spec, label_only)
+    steps = [_named(name) for name in spec.attacks] or _preset(spec, label_only, random)
     if spec.constraints is not None and spec.preset in TABLES and not (spec.attacks or label_only):
         steps.append(TABLES[spec.preset])
     if spec.target is not None and spec.also:
@@ -139,14 +146,20 @@ def chosen_stages(spec: AuditSpec, *, label_only: bool = False) -> list[Stage]:
     for norm in norms:
         if not any(norm in step.norms for step in steps):
             raise SpecError(f"none of the attacks {', '.join(step.name for step in steps)} works in {norm}")
-    return [step.stage(norm, spec) for norm in norms for step in steps if norm in step.norms]
+    stages = [step.stage(norm, spec) for norm in norms for step in steps if norm in step.norms]
+    return [replace(stage, draws=spec.draws or DRAWS) for stage in stages] if random else stages
 
 
-def _preset(spec: AuditSpec, label_only: bool) -> list[Step]:
+def _preset(spec: AuditSpec, label_only: bool, random: bool) -> list[Step]:
     preset = spec.preset
     if spec.target is not None and preset == "autoattack":
         raise SpecError("AutoAttack looks for any other class; leave --target out, or take another preset")
     steps = PRESETS[preset]
+    if random and preset == "autoattack":
+        raise SpecError("the preset 'autoattack' is for models that do not draw at random; take another one")
+    if random:
+        by_scores = (step for step in PRESETS["quick"] if CATALOGUE[step.attack].access == "score")
+        steps = (*(step for step in steps if step.name in AVERAGED), *by_scores)
     if label_only:
         if preset not in BY_LABELS:
             why = "asks for class scores, and this model gives labels; take another one"

@@ -40,6 +40,11 @@ class Probe:
     def stage(self) -> Stage:
         return self.item.stages[0]
 
+    def averaged(self, draws: int) -> "Probe":
+        """The same, each pass of which averages so many."""
+        stage = dataclasses.replace(self.stage, draws=draws)
+        return Probe(dataclasses.replace(self.item, stages=(stage,)), self.threat)
+
 
 @dataclass(frozen=True)
 class Probed:
@@ -64,7 +69,8 @@ def probes(prepared: Prepared, spec: AuditSpec, apart: Mapping[str, Progress]) -
     if not prepared.gradient.followed or not len(rows):
         return []
     threat = _threat(spec)
-    return _at(threat and _only(threat, steepest_eps(threat, spec, prepared, apart)), rows, spec)
+    found = _at(threat and _only(threat, steepest_eps(threat, spec, prepared, apart)), rows, spec)
+    return [probe.averaged(prepared.plan.stages[0].draws) for probe in found]
 
 
 def passes_at_most(spec: AuditSpec, classes: int) -> Passes:

@@ -8,6 +8,7 @@ from auditor.attacks.levels import Levels
 from auditor.attacks.space import Space
 from auditor.attacks.table import Table
 from auditor.attacks.verify import Verifier
+from auditor.attacks.votes import Voter
 from auditor.audits.presets import chosen_stages
 from auditor.data.constrained import rules_of
 from auditor.data.dataset import Dataset
@@ -33,7 +34,8 @@ class Subject:
     @property
     def sha256(self) -> str:
         """Digest of all that can change a bit of an example's result: what is asked, what will run, and on what."""
-        stages = [stage.as_json() for stage in chosen_stages(self.spec, label_only=self.upload.label_only)]
+        chosen = chosen_stages(self.spec, label_only=self.upload.label_only, random=self.upload.random)
+        stages = [stage.as_json() for stage in chosen]
         circumstances = [__version__, runtime.fingerprint(self.spec.device)]
         dataset = [self.dataset.sha256, self.dataset.preprocessing["steps"]]
         what = [self.upload.sha256, dataset, self.spec.sha256, stages, circumstances]
@@ -59,7 +61,8 @@ class Subject:
         return Space(spec.domain)
 
     def verifier(self) -> Verifier:
-        return Verifier(self.upload, domain=self.spec.domain, normalisation=self.spec.normalisation)
+        judge = Voter if self.upload.random else Verifier
+        return judge(self.upload, domain=self.spec.domain, normalisation=self.spec.normalisation)
 
     def plain_graph(self, batch: int) -> ClassifierGraph:
         """The plain graph for this dataset's examples, declared normalisation included."""

@@ -175,30 +175,19 @@ def _refuse_newer_versions(model: onnx.ModelProto) -> None:
 
 
 def _refuse_training_mode(model: onnx.ModelProto) -> None:
-    constants = {t.name: t for t in model.graph.initializer}
-    constants |= {
-        n.output[0]: a.t
-        for n in all_nodes(model)
-        if n.op_type == "Constant"
-        for a in n.attribute
-        if a.name == "value"
-    }
     for node in all_nodes(model):
-        if node.domain in STANDARD and _trains(node, constants, default_opset(model)):
+        if node.domain in STANDARD and _trains(node, default_opset(model)):
             raise ModelError(
                 f"{node.op_type} (node '{node.name or node.output[0]}') is in training mode, so that the model's "
-                "answers are random or depend on the batch; export it in evaluation mode (model.eval())"
+                "answers depend on the batch; export it in evaluation mode (model.eval())"
             )
 
 
-def _trains(node: onnx.NodeProto, constants: dict[str, onnx.TensorProto], opset: int) -> bool:
-    if node.op_type == "BatchNormalization":
-        declared = any(a.name == "training_mode" and a.i for a in node.attribute)
-        return declared or (7 <= opset < 14 and any(node.output[1:]))
-    if node.op_type == "Dropout" and len(node.input) > 2:
-        mode = constants.get(node.input[2])
-        return mode is not None and bool(onnx.numpy_helper.to_array(mode).any())
-    return False
+def _trains(node: onnx.NodeProto, opset: int) -> bool:
+    if node.op_type != "BatchNormalization":
+        return False
+    declared = any(a.name == "training_mode" and a.i for a in node.attribute)
+    return declared or (7 <= opset < 14 and any(node.output[1:]))
 
 
 def _check(model: onnx.ModelProto) -> None:

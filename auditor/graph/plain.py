@@ -24,6 +24,7 @@ from auditor.graph.load import from_ir, to_ir
 from auditor.graph.normalise import append_normalisation
 from auditor.graph.opset import raise_opset
 from auditor.graph.precision import HALF_TOLERANCE, in_single_precision, is_half
+from auditor.graph.randomness import spelled_out
 from auditor.graph.upload import Upload
 from auditor.spec import Normalisation
 
@@ -124,7 +125,7 @@ def _example_shape(upload: Upload, shape: tuple[int, ...] | None) -> tuple[int, 
 
 def _scores_only(upload: Upload) -> onnx.ModelProto:
     """The upload down to the tensor that decides: other outputs, ZipMap and ArgMax are gone."""
-    model = to_ir(onnx.shape_inference.infer_shapes(onnx.load_from_string(upload.data)))
+    model = to_ir(onnx.shape_inference.infer_shapes(spelled_out(onnx.load_from_string(upload.data))))
     graph = model.graph
     value = next(v for v in graph.outputs if v.name == upload.output)
     head = trace(value)

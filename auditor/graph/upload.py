@@ -12,6 +12,7 @@ import onnx_ir as ir
 from auditor.errors import ModelError
 from auditor.graph.head import Head, Scores, trace
 from auditor.graph.load import STANDARD, all_nodes, damage_told, default_opset, load, to_ir
+from auditor.graph.randomness import is_random
 from auditor.runtime import Session, Tensor
 from auditor.spec import Layout
 
@@ -27,7 +28,7 @@ class Upload:
     input_shape: of the attacked input, batch axis first, None where dynamic. fixed_batch: its first entry when
     static. output: the output that holds the class scores; `scores` says what they are: a label alone is
     "label", a single Sigmoid column is "probabilities" of two classes. opset: of the standard domain, 0 without.
-    parameters: elements of the stored weights. inputs, outputs: every one, as ONNX Runtime describes them.
+    random: whether a node of it draws at random. parameters: elements of the stored weights. inputs, outputs: every one, as ONNX Runtime describes them.
     """
 
     data: bytes
@@ -47,6 +48,7 @@ class Upload:
     outputs: tuple[Tensor, ...]
     names: tuple[int | str, ...] = ()
     binary: bool = False
+    random: bool = False
 
     def class_scores(self, output: Any) -> np.ndarray:
         """The raw output of one run -> (N, classes); the largest is the decision.
@@ -120,6 +122,7 @@ def read_upload(
         outputs=outputs,
         names=head.names,
         binary=binary,
+        random=is_random(model),
     )
 
 

@@ -13,6 +13,7 @@ import numpy as np
 from auditor import __version__, runtime
 from auditor.attacks.cascade import Progress
 from auditor.attacks.transfer.train import Trained
+from auditor.attacks.votes import DRAWS, NEEDED
 from auditor.audits import finish
 from auditor.audits.checkpoints import Checkpoints
 from auditor.audits.crossings import crossed
@@ -151,6 +152,18 @@ def _model(subject: Subject, prepared: Prepared) -> dict[str, Any]:
             "scores": upload.scores,
         },
         "gradient": prepared.gradient.as_json(),
+        "randomness": _randomness(prepared) if upload.random else None,
+    }
+
+
+def _randomness(prepared: Prepared) -> dict[str, Any]:
+    """How a randomised model was attacked and judged."""
+    return {
+        "averaged": prepared.plan.stages[0].draws,
+        "draws": DRAWS,
+        "needed": NEEDED,
+        "unanimous": int(np.sum(prepared.confidence == 1)),
+        "expected_accuracy": prepared.expected_accuracy,
     }
 
 
@@ -245,7 +258,7 @@ def _not_tested(
         said.append(
             f"memory ran out and the batch was halved {halvings} times: this run is not bit-reproducible by another"
         )
-    if prepared.randomised:
+    if prepared.randomised and not subject.upload.random:
         said.append("repetition: the model's scores are random, so that another run finds other points")
     said.append("no lower bound was proved: certificates are not part of this audit")
     accesses = {stage.access for stage in prepared.plan.stages}

@@ -53,7 +53,12 @@ class Audit(Section):
 
 class Model(Section):
     """The upload. operators: how many nodes of each; input: name, type, shape, layout; gradient: access and why, the policy
-    by which slopes were replaced, and under substitutes each such node and what stands in for its slope."""
+    by which slopes were replaced, and under substitutes each such node and what stands in for its slope.
+
+    randomness, of a model that draws at random: how many passes each pass of an attack averaged; of how many fresh draws
+    how many must give another class for a point to count; on how many clean examples all draws agree; and
+    expected_accuracy, the mean share of draws that are right when clean.
+    """
 
     name: str
     sha256: str
@@ -63,6 +68,7 @@ class Model(Section):
     classes: int
     input: PlainObject
     gradient: PlainObject
+    randomness: PlainObject | None = None
 
 
 class Dataset(Section):

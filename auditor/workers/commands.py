@@ -235,6 +235,7 @@ def _estimate(asked: Asked, prepared: Prepared | None) -> Facts:
         classes=upload.classes,
         label_only=upload.label_only,
         others=asked.subject.others,
+        random=upload.random,
     )
     if prepared is not None:
         return of_all(gradient=prepared.gradient.followed)

@@ -11,6 +11,7 @@ from onnx import TensorProto, helper, numpy_helper
 from auditor.errors import ModelError
 from auditor.graph.load import load
 from auditor.graph.plain import make_plain
+from auditor.graph.randomness import is_random
 from auditor.graph.upload import read_upload
 from tests.graph.models import WEIGHT, linear, text, value
 
@@ -141,7 +142,6 @@ def test_what_breaks_the_standard_is_refused_in_one_line():
 TRAINING = {
     "BatchNormalization": """f (float[N,3] x) => (float[N,3] y) {
         y, m, v = BatchNormalization<training_mode=1>(x, one, one, one, one) }""",
-    "Dropout": "f (float[N,3] x) => (float[N,3] y) { y = Dropout(x, ratio, mode) }",
 }
 
 
@@ -152,17 +152,17 @@ def test_newer_operators_under_an_older_opset_are_told_from_other_faults():
 
 @pytest.mark.parametrize("operator", TRAINING)
 def test_training_mode_is_refused(operator):
-    weights = {
-        "BatchNormalization": {"one": np.ones(3, np.float32)},
-        "Dropout": {"ratio": np.array(0.5, np.float32), "mode": np.array(True)},
-    }
+    weights = {"BatchNormalization": {"one": np.ones(3, np.float32)}}
     with pytest.raises(ModelError, match=f"{operator}.*training mode"):
         load(text(TRAINING[operator], **weights[operator]))
 
 
-def test_dropout_at_rest_is_accepted():
-    data = text(TRAINING["Dropout"], ratio=np.array(0.5, np.float32), mode=np.array(False))
-    assert load(data).graph.node[0].op_type == "Dropout"
+@pytest.mark.parametrize("mode", [True, False])
+def test_a_dropout_that_stays_on_is_noise_and_accepted(mode):
+    body = "f (float[N,3] x) => (float[N,3] y) { y = Dropout(x, ratio, mode) }"
+    data = load(text(body, ratio=np.array(0.5, np.float32), mode=np.array(mode)))
+    assert data.graph.node[0].op_type == "Dropout"
+    assert is_random(data) == mode
 
 
 def test_a_name_that_is_no_text_is_damage():
