@@ -81,6 +81,8 @@ def settle(request: Request) -> Asked:
     upload = read_model(
         request.model, input=settings.get("input"), output=settings.get("output"), layout=request.layout
     )
+    if settings.get("draws") is not None and not upload.random:
+        raise SpecError("--draws averages over the draws of a randomised model, and this one has no random node")
     dataset = read_dataset(
         request.data,
         labels=request.labels,
@@ -157,6 +159,9 @@ def _said(request: Request, subject: Subject, preset: str) -> tuple[str, ...]:
         said.append("a surrogate, trained on examples that are not audited by asking the model for their labels")
     for choice in request.surrogates:
         said.append(f"surrogate {choice.path.name}")
+    if subject.upload.random:
+        draws = chosen_stages(spec, random=True)[0].draws
+        said.append(f"means over {draws} draws for attacks, and fresh draws to judge by: the model draws at random")
     if subject.upload.label_only and not spec.attacks:
         said.append("decisions instead of scores for attacks without gradients: the model gives labels only")
     if spec.quantize is not None:

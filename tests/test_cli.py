@@ -153,6 +153,7 @@ OPTIONS = {
     "domain": "0,2",
     "quantize": 8,
     "constraints": {"features": {"0": {"immutable": True}}},
+    "draws": 0,
     "mean": "0.5",
     "std": "0.5",
     "layout": "NCHW",

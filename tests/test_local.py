@@ -123,6 +123,30 @@ def test_a_model_without_gradients_that_gives_only_labels_gets_a_curve(norm, att
     assert accuracy[-1] == 0
 
 
+def noisy(folder):
+    """A classifier that adds noise to its input, and data of its own."""
+    rng = np.random.default_rng(0)
+    weight, x = rng.normal(size=(6, 3)).astype(np.float32), rng.random((12, 6), dtype=np.float32)
+    body = "f (float[N,6] x) => (float[N,3] y) { n = RandomNormalLike<scale=0.05>(x) d = Add(x, n) y = MatMul(d, W) }"
+    (folder / "noisy.onnx").write_bytes(text(body, W=weight))
+    np.savez(folder / "data.npz", x=x, y=np.argmax(x @ weight, axis=1))
+    return {"model": folder / "noisy.onnx", "data": folder / "data.npz", "domain": "0,1"}
+
+
+def test_a_randomised_model_is_attacked_in_the_mean_and_gives_the_same_bits_again(requested, tmp_path):
+    given = noisy(tmp_path) | {"attack": ["pgd", "square"], "eps": ["0.3"], "draws": 4}
+    assert any("means over 4 draws" in sentence for sentence in settle(requested(**given)).chosen)
+    report, _ = ran(requested(**given))
+    assert report.results_sha256 == ran(requested(**given, out=tmp_path / "again"))[0].results_sha256
+    assert report.curves[0].points[0].robust_accuracy < 0.5
+    assert {stage.forwards % 4 for stage in report.stages} == {0}
+
+
+def test_draws_of_a_model_that_never_differs_are_a_mistake(requested):
+    with pytest.raises(SpecError, match="no random node"):
+        settle(requested(draws=4))
+
+
 def test_what_is_finished_is_not_run_again(requested, monkeypatch):
     first, steps = ran(requested())
     monkeypatch.setattr(local.Engine, "run", lambda *given: pytest.fail("a finished stage was run again"))

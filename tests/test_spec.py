@@ -105,6 +105,7 @@ OTHER = {
     "quantize": 8,
     "constraints": Constraints(features={"age": {"immutable": True}}),
     "target": 0,
+    "draws": 7,
 }
 NEEDS = {"quantize": {"domain": (0.0, 1.0)}}
 UNDIGESTED = {"budget": Budget(passes=7), "gates": (Gate.parse("Linf:8/255=0.4"),)}

@@ -19,8 +19,8 @@ import numpy as np
 from auditor import runtime
 from auditor.attacks.attempt import Attempt
 from auditor.attacks.catalogue import CATALOGUE, Access
-from auditor.attacks.norms import per_row
 from auditor.attacks.expectation import Averaged
+from auditor.attacks.norms import per_row
 from auditor.attacks.random import Random
 from auditor.attacks.space import Space
 from auditor.attacks.targeted import Targeted

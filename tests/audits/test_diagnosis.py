@@ -237,7 +237,7 @@ def test_square_that_beats_misleading_gradients_makes_a_passing_gate_inconclusiv
 def test_a_random_model_is_judged_by_fresh_draws_and_may_pass_a_gate(tmp_path):
     noisy = upload("n = RandomNormalLike<scale=0.01>(x) d = Add(x, n) z = MatMul(d, W) y = Add(z, b)")
     report = audited(tmp_path, noisy, eps="0.001,0.5", gates=(Gate.parse("Linf:0.001=0.3"),), examples=20, draws=5)
-    assert "fresh ones decided" in said(report, "randomised-output")
+    assert "fresh draws decided" in said(report, "randomised-output")
     assert "single draws" in said(report, "unstable-loss")
     assert report.model.randomness["averaged"] == 5
     assert 0.9 < report.model.randomness["expected_accuracy"] <= 1

@@ -118,10 +118,13 @@ def test_a_random_model_keeps_its_gradient_unchecked():
     assert "cannot be checked" in found.gradient.why
 
 
-def test_a_model_whose_randomness_cannot_be_held_still_ends_the_audit():
-    noisy = "i = Multinomial<dtype=7, sample_size=4>(x) r = Cast<to=1>(i) s = Mul(r, tenth) y = Add(x, s)"
-    with pytest.raises(ModelError, match="different scores for the same input"):
-        prepare(subject_of(identity(noisy, tenth=np.array(0.1, np.float32)), X, None))
+def test_a_model_that_flips_coins_is_prepared():
+    noisy = "r = Bernoulli(half) s = Mul(r, tenth) y = Add(x, s)"
+    constants = {"half": np.full((1, 4), 0.5, np.float32), "tenth": np.array(0.1, np.float32)}
+    found = prepare(subject_of(identity(noisy, **constants), X, Y))
+    assert found.randomised
+    assert 0.5 < found.expected_accuracy <= 1
+    assert {stage.draws for stage in found.plan.stages} == {20}
 
 
 @pytest.mark.parametrize(
