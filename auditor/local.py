@@ -64,6 +64,7 @@ def audit(request: Request, asked: Asked, watch: Callable[[Step | OtherStep], No
         stopped=stopped,
         baseline=asked.baseline,
         margin=request.margin,
+        pictures=request.pictures,
     )
     report = conclude(subject, prepared, checkpoints, circumstances, request.out)
     return Finished(report, request.out, interrupted)

@@ -1,5 +1,6 @@
 """From the command line's words, and a YAML file of the same words, to a request."""
 
+import os
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import fields
@@ -54,6 +55,7 @@ def request(options: Mapping[str, Any], spec: Path | None = None) -> Request:
         baseline=_path(words.get("baseline")),
         margin=_margin(words.get("margin", 0.02)),
         allow_chance=words.get("allow_chance") is True,
+        pictures=words.get("no_examples") is not True,
         surrogates=tuple(surrogate_of(said) for said in words.get("surrogate", ())),
         settings=settings,
     )
@@ -62,7 +64,12 @@ def request(options: Mapping[str, Any], spec: Path | None = None) -> Request:
 def words_of(options: Mapping[str, Any], spec: Path | None = None) -> dict[str, Any]:
     """What was said: the options that were given, over the entries of the YAML file. Raises SpecError."""
     given = {key: value for key, value in options.items() if not (value is None or value is False or value == [])}
-    return _read_spec(spec, options) | given
+    words = _read_spec(spec, options) | given
+    if words.pop("show_examples", False):
+        words.pop("no_examples", None)
+    elif os.environ.get("CI", "").lower() not in ("", "0", "false"):
+        words["no_examples"] = True  # what a pipeline publishes is often public
+    return words
 
 
 def demo(out: Path) -> Request:

@@ -53,6 +53,7 @@ class Request:
     baseline: Path | None = None
     margin: float = 0.02
     allow_chance: bool = False
+    pictures: bool = True
     surrogates: tuple[SurrogateChoice, ...] = ()
     settings: dict[str, Any] = dataclasses.field(default_factory=dict)  # further fields of AuditSpec
 

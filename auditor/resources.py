@@ -194,6 +194,7 @@ class NewAudit(Body):
     baseline: str | None = None
     margin: float | None = Field(default=None, ge=0, le=1)
     allow_chance: bool = False
+    no_examples: bool = False
     priority: int = Field(default=0, ge=-10, le=10)
 
 

@@ -7,6 +7,7 @@ import numpy as np
 import onnx
 
 from auditor import local, options
+from auditor.operations.work.finishing import KINDS
 from auditor.report.schema import Report
 from auditor.request import settle
 from auditor.store.database import now
@@ -14,7 +15,6 @@ from auditor.store.queries import blobs
 from auditor.store.tables import Artifact, Audit, Event, Outcome, Point, Stage
 from tests.conftest import DEMO
 
-MEDIA_TYPES = {".json": "application/json", ".npz": "application/zip", ".parquet": "application/vnd.apache.parquet"}
 WORDS = {
     "examples": 24,
     "batch_size": 4,
@@ -88,11 +88,12 @@ def put(service, project, inputs, ran: Ran, **columns) -> str:
         session.add(audit)
         session.flush()
         for path in sorted(ran.folder.iterdir()):
-            if path.suffix in MEDIA_TYPES:
+            if path.name in KINDS:
+                kind, media_type = KINDS[path.name]
                 sha256, size = service.artifacts.put([path.read_bytes()])
                 blobs.refer(session, sha256, size)
-                file = {"filename": path.name, "media_type": MEDIA_TYPES[path.suffix], "sha256": sha256, "size": size}
-                session.add(Artifact(audit_id=audit.id, kind=path.stem, created_at=now(), **file))
+                file = {"filename": path.name, "media_type": media_type, "sha256": sha256, "size": size}
+                session.add(Artifact(audit_id=audit.id, kind=kind, created_at=now(), **file))
         session.add_all(_results(audit.id, ran))
         session.add(Event(audit_id=audit.id, number=1, type="audit.done", data={"verdict": "none"}, at=now()))
         return audit.id

@@ -100,6 +100,8 @@ def test_the_readme_goes_from_nothing_to_a_report(served):
     assert "verdict: none" in served.type(submit)
     assert {file.name for file in (served.folder / "audit-model").iterdir()} == {
         "report.json",
+        "report.html",
+        "report.pdf",
         "adversarial.npz",
         "outcomes.parquet",
     }

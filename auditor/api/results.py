@@ -54,15 +54,42 @@ _REPORT: dict[int | str, dict[str, Any]] = {
 _ROWS: dict[int | str, dict[str, Any]] = {
     200: {"model": resources.Page[resources.Outcome], "content": {"text/csv": {"schema": {"type": "string"}}}}
 }
-_FORMATS = ("json",)
+_PAGES: dict[int | str, dict[str, Any]] = {
+    **_REPORT,
+    200: {
+        "content": {"text/html": {"schema": {"type": "string"}}, "application/pdf": _BINARY},
+        "description": "The report for people",
+    },
+}
+_FORMATS = ("json", "html", "pdf")
+# The page holds no script and fetches nothing; should a name in it ever become markup, it can do nothing either.
+_POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; sandbox"
 _RETRY_SECONDS = "5"
 
 
 @router.get("/report.json", response_class=Response, responses=_REPORT, summary="The report")
 def report(audit_id: str, caller: Reader, service: ServiceDep, request: Request) -> Response:
     """The stored bytes. Too early, the answer is the audit as it stands, with bounds."""
+    return _report(audit_id, "report", caller, service, request)
+
+
+@router.get("/report.html", response_class=Response, responses=_PAGES, summary="The report as a page")
+def page(audit_id: str, caller: Reader, service: ServiceDep, request: Request) -> Response:
+    """One file without scripts. Too early, the answer is as for report.json."""
+    response = _report(audit_id, "html", caller, service, request)
+    response.headers["Content-Security-Policy"] = _POLICY
+    return response
+
+
+@router.get("/report.pdf", response_class=Response, responses=_PAGES, summary="The report as a PDF")
+def document(audit_id: str, caller: Reader, service: ServiceDep, request: Request) -> Response:
+    """A tagged PDF. Too early, the answer is as for report.json."""
+    return _report(audit_id, "pdf", caller, service, request)
+
+
+def _report(audit_id: str, kind: str, caller: Caller, service: Service, request: Request) -> Response:
     try:
-        file = results.file(service, caller.project_id, audit_id, "report")
+        file = results.file(service, caller.project_id, audit_id, kind)
     except NotDone:
         return _no_report(service, caller.project_id, audit_id, request.url.path)
     return files.send(request, service.artifacts, file, download=False)

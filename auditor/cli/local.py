@@ -27,7 +27,7 @@ def audit(
     json: Json = False,
     **words: Unpack[AuditOptions],
 ) -> int:
-    """Attack MODEL on DATA and write report.json, adversarial.npz and outcomes.parquet.
+    """Attack MODEL on DATA and write report.json, .html and .pdf, adversarial.npz and outcomes.parquet.
 
     Says what it chose where you said nothing. The same command resumes an audit that was stopped.
     """

@@ -55,6 +55,10 @@ class AuditOptions(TypedDict):
     baseline: Annotated[Path | None, Option(help="A report.json that this model must not fall behind.")]
     margin: Annotated[float | None, Option(help="The loss against the baseline that is accepted (0.02).")]
     allow_chance: Annotated[bool, Option(help="Audit even when clean accuracy is at chance.")]
+    no_examples: Annotated[
+        bool, Option(help="Leave the data's examples out of HTML and PDF (default where CI is set).")
+    ]
+    show_examples: Annotated[bool, Option(help="Show the examples nearest to the boundary, in CI too.")]
 
 
 def spread(command: Command) -> Command:

@@ -12,7 +12,10 @@ from auditor.cli.options import AuditOptions, spread
 Url = Annotated[str | None, Option(help="The service (default AUDITOR_URL, else http://127.0.0.1:8000).")]
 ApiKey = Annotated[str | None, Option(help="An API key (default AUDITOR_API_KEY, which other users cannot see).")]
 Id = Annotated[str, typer.Argument(metavar="ID", help="The audit's id, as `auditor submit` printed it.")]
-Out = Annotated[Path | None, Option(help="Write report.json, adversarial.npz and outcomes.parquet here.")]
+Out = Annotated[
+    Path | None,
+    Option(help="Write the audit's files here: report.json, .html and .pdf, adversarial.npz, outcomes.parquet."),
+]
 
 
 @spread

@@ -29,9 +29,11 @@ from auditor.audits.run import WorkItem, alone, slices
 from auditor.audits.subject import Subject
 from auditor.audits.summary import clean, curve, finite
 from auditor.report.document import build_report
+from auditor.report.exhibits import Exhibits, choose, is_image
 from auditor.report.files import write_adversarial, write_outcomes, write_report
+from auditor.report.pages import write_pages
 from auditor.report.schema import Report
-from auditor.spec import AuditSpec
+from auditor.spec import AuditSpec, Norm
 from auditor.threats.catalogue import KINDS
 from auditor.threats.corruptions import image_libraries
 
@@ -45,12 +47,13 @@ class Circumstances:
     stopped: str | None = None
     baseline: Baseline | None = None
     margin: float = 0.02
+    pictures: bool = True  # whether the pages may show examples of the data
 
 
 def conclude(
     subject: Subject, prepared: Prepared, checkpoints: Checkpoints, circumstances: Circumstances, folder: Path
 ) -> Report:
-    """Write report.json, adversarial.npz and outcomes.parquet into `folder`; unfinished examples enter as bounds."""
+    """Write the audit's files into `folder`, report.json before the pages; unfinished examples enter as bounds."""
     spec = subject.spec
     items, apart = slices(prepared), (*alone(prepared, spec.seed), *planted(prepared, spec))
     stored = {item.name: found for item in (*items, *apart) if (found := checkpoints.load(item.name)) is not None}
@@ -99,13 +102,26 @@ def conclude(
             *_not_tested_beside(subject, prepared, others, max((r.halvings for r in results.values()), default=0)),
         ],
     )
-    adversarial: dict[str, dict[str, np.ndarray]] = {
+    adversarial: dict[Norm, dict[str, np.ndarray]] = {
         t.norm: finish.adversarial(prepared, t.norm, items, finished) for t in spec.threats
     }
     write_adversarial(folder / "adversarial.npz", adversarial, subject.dataset.shape)
     write_outcomes(folder / "outcomes.parquet", prepared.label, prepared.predicted, outcomes, target=prepared.target)
     write_report(folder / "report.json", report)
+    write_pages(folder, report, _exhibits(subject, report, adversarial) if circumstances.pictures else None)
     return report
+
+
+def _exhibits(subject: Subject, report: Report, adversarial: Mapping[Norm, Mapping[str, np.ndarray]]) -> Exhibits:
+    dataset = subject.dataset
+    known = {
+        (curve.norm, index): share
+        for curve in report.curves
+        for index, share in zip(curve.examples.id, curve.examples.confidence or (), strict=False)
+        if share is not None
+    }
+    layout = (subject.spec.layout or "NCHW") if is_image(dataset.shape) else None
+    return Exhibits(choose(adversarial, dataset.fetch, known), layout, dataset.domain)
 
 
 def _audit(subject: Subject, prepared: Prepared, circumstances: Circumstances) -> dict[str, Any]:

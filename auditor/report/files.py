@@ -11,6 +11,7 @@ import numpy as np
 from auditor.audits.atomic import replacing
 from auditor.audits.outcomes import Outcomes
 from auditor.report.schema import Report
+from auditor.spec import Norm
 
 
 def write_report(path: Path, report: Report) -> None:
@@ -19,7 +20,7 @@ def write_report(path: Path, report: Report) -> None:
         file.write(report.model_dump_json(indent=2).encode() + b"\n")
 
 
-def write_adversarial(path: Path, found: Mapping[str, Mapping[str, np.ndarray]], shape: tuple[int, ...]) -> None:
+def write_adversarial(path: Path, found: Mapping[Norm, Mapping[str, np.ndarray]], shape: tuple[int, ...]) -> None:
     """adversarial.npz: each broken example's smallest counted adversarial example, one row per example and norm.
 
     found: norm -> columns index, x_adv (m, *shape) float32, distance, label, predicted, attack; {} where none.

@@ -144,6 +144,7 @@ class Commands:
         out: str,
         stopped: str | None = None,
         margin: float = 0.02,
+        pictures: bool = True,
         seconds_left: float | None = None,
     ) -> Facts:
         """Run the diagnosis' probes, unless the audit was stopped, and write the report and its files into `out`."""
@@ -155,7 +156,7 @@ class Commands:
                     pass
             except OutOfTime as error:
                 stopped = str(error)
-        circumstances = Circumstances(id, started_at, stopped, opened.asked.baseline, margin)
+        circumstances = Circumstances(id, started_at, stopped, opened.asked.baseline, margin, pictures)
         report = conclude(opened.asked.subject, opened.prepared, opened.checkpoints, circumstances, Path(out))
         return {
             "verdict": report.verdict,

@@ -60,6 +60,7 @@ def _finish(service: Service, claim: Claim, desk: Desk, stop: Stop, spent: Spent
         "started_at": datetime.fromtimestamp(audit.began or 0.0, UTC).isoformat(timespec="seconds"),
         "stopped": audit.stopped,
         "margin": audit.words.get("margin", 0.02),
+        "pictures": not audit.words.get("no_examples", False),
         "out": str(out),
         "seconds_left": audit.seconds_left,
     }

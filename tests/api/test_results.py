@@ -101,8 +101,18 @@ def test_removed_files_are_gone_and_listed(client, audit, service):
     assert client.get(f"{audit}/curves").status_code == 200
 
 
+def test_the_report_is_there_for_people_too(client, audit, ran):
+    for name, media_type in (("report.html", "text/html; charset=utf-8"), ("report.pdf", "application/pdf")):
+        answer = client.get(f"{audit}/{name}")
+        assert answer.headers["content-type"] == media_type
+        assert answer.content == (ran.folder / name).read_bytes()
+    policy = client.get(f"{audit}/report.html").headers["content-security-policy"]
+    assert "default-src 'none'" in policy
+    assert "sandbox" in policy
+
+
 def test_other_formats_of_the_report_do_not_exist(client, audit):
-    answer = client.get(f"{audit}/report.html")
+    answer = client.get(f"{audit}/report.docx")
     assert answer.status_code == 404
     assert "report.json" in answer.json()["detail"]
 
@@ -156,7 +166,9 @@ def test_outcomes_come_in_pages_without_gaps(client, audit, ran):
     assert set(told) == {"L2", "Linf"}
     for norm, rows in told.items():
         expected = ran.rows(norm)
-        assert rows == [{("example" if name == "index" else name): row[name] for name in row} for row in expected]
+        for row in expected:
+            row["example"] = row["index"]
+        assert rows == [{name: row[name] for name in resources.Outcome.model_fields} for row in expected]
 
 
 def test_outcomes_are_filtered(client, audit, ran):
@@ -217,7 +229,7 @@ def test_an_example_that_was_not_broken_has_no_array(client, audit, ran):
 
 def test_files_are_listed_and_fetched_whole_or_in_part(client, audit, ran):
     files = client.get(f"{audit}/artifacts").json()["items"]
-    assert [file["kind"] for file in files] == ["adversarial", "outcomes", "report"]
+    assert [file["kind"] for file in files] == ["adversarial", "html", "outcomes", "pdf", "report"]
     for file in files:
         data = (ran.folder / file["filename"]).read_bytes()
         answer = client.get(file["url"])

@@ -121,7 +121,7 @@ def found(*distances):
 
 def files(folder):
     folder.mkdir()
-    for name in ("report.json", "adversarial.npz", "outcomes.parquet"):
+    for name in finishing.KINDS:
         (folder / name).write_bytes(name.encode())
     return {"verdict": "none", "results_sha256": "7" * 64, "points": [POINT], "files": []}
 
@@ -205,7 +205,7 @@ def test_a_finished_audit_has_its_files_and_points_once(service, prepared, take,
     finishing.finished(service, claim, tmp_path / "out", answer, 1.0)
     audit = audit_of(service, prepared)
     assert (audit.state, audit.verdict, audit.results_sha256) == ("done", "none", "7" * 64)
-    assert {row.kind for row in rows(service, Artifact)} == {"report", "adversarial", "outcomes"}
+    assert {row.kind for row in rows(service, Artifact)} == {kind for kind, _ in finishing.KINDS.values()}
     (report,) = rows(service, Artifact, kind="report")
     assert service.artifacts.read(blob_key(report.sha256)) == b"report.json"
     assert [point.robust_accuracy for point in rows(service, Point)] == [0.5]

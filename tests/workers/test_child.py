@@ -102,7 +102,10 @@ def test_two_children_in_reverse_order_give_the_command_lines_bits(worker, whole
     report = read_report(whole / "report.json")
     assert answer["results_sha256"] == report.results_sha256
     assert answer["verdict"] == report.verdict != "none"
-    assert answer["files"] == ["adversarial.npz", "outcomes.parquet", "report.json"]
+    assert answer["files"] == [
+        *("adversarial.npz", "outcomes.parquet"),
+        *("report.html", "report.json", "report.pdf"),
+    ]
     assert opened["spec"] == report.audit.spec
     assert [point["robust_accuracy"] for point in answer["points"]] == [
         point.robust_accuracy for curve in report.curves for point in curve.points

@@ -91,7 +91,7 @@ def artifacts(audit_id: str) -> Stream[resources.Artifact]:
 
 
 def download(audit_id: str, kind: str, path: Path | str) -> Call[Path]:
-    """Write a file of an audit (kind: report, adversarial, outcomes) to `path`, whole or not at all.
+    """Write a file of an audit (kind: report, html, pdf, adversarial, outcomes) to `path`, whole or not at all.
 
     Raises NotFound, Gone, and Damaged when the bytes are not those that the service's digest names.
     """

@@ -19,10 +19,12 @@ from auditor.store.queries import work as queries
 from auditor.store.tables import Artifact
 
 _CHUNK = 1 << 20
-_MEDIA_TYPES = {
-    "report.json": "application/json",
-    "adversarial.npz": "application/zip",
-    "outcomes.parquet": "application/vnd.apache.parquet",
+KINDS = {
+    "report.json": ("report", "application/json"),
+    "report.html": ("html", "text/html; charset=utf-8"),
+    "report.pdf": ("pdf", "application/pdf"),
+    "adversarial.npz": ("adversarial", "application/zip"),
+    "outcomes.parquet": ("outcomes", "application/vnd.apache.parquet"),
 }
 
 
@@ -36,7 +38,7 @@ def finished(service: Service, claim: Claim, folder: Path, answer: Mapping[str, 
     The files are stored before the transaction; when the claim was lost they are nobody's, and are collected later.
     Raises FileMissing.
     """
-    stored = {name: _store(service, folder / name) for name in _MEDIA_TYPES}
+    stored = {name: _store(service, folder / name) for name in KINDS}
     with service.database.transaction() as session:
         audit = items.end(session, claim, seconds)
         if audit is None:
@@ -68,11 +70,12 @@ def _opened(path: Path) -> BufferedReader:
 
 
 def _artifact(audit_id: str, name: str, sha256: str, size: int) -> Artifact:
+    kind, media_type = KINDS[name]
     return Artifact(
         audit_id=audit_id,
-        kind=Path(name).stem,
+        kind=kind,
         filename=name,
-        media_type=_MEDIA_TYPES[name],
+        media_type=media_type,
         sha256=sha256,
         size=size,
         created_at=now(),

@@ -13,7 +13,8 @@ from auditor.store.database import now
 from auditor.store.queries import work as queries
 from auditor.store.tables import Audit
 
-_JUDGING = ("margin", "allow_chance")  # words that settle nothing in the specification, and yet what comes out
+# Words that settle nothing in the specification, and yet what comes out.
+_JUDGING = ("margin", "allow_chance", "no_examples")
 
 
 def settled(service: Service, claim: Claim, facts: dict[str, Any], seconds: float) -> None:

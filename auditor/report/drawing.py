@@ -1,0 +1,43 @@
+"""Vega-Lite charts as SVG, without a browser and without a network."""
+
+import re
+from collections.abc import Mapping
+from functools import cache
+from importlib import resources
+from typing import Any
+
+from auditor.report.blocks import Document, Figure
+from auditor.report.figures import on_ground
+
+FONT = "Inter"
+INK = "currentColor"  # of text and axes: whoever shows a drawing says which colour that is
+
+
+def drawings(document: Document) -> dict[str, str]:
+    """The SVG of each figure of a document, by its name."""
+    figures = (block for section in document.sections for block in section.blocks if isinstance(block, Figure))
+    return {figure.name: svg(figure.chart) for figure in figures}
+
+
+def svg(chart: Mapping[str, Any]) -> str:
+    """The chart as SVG."""
+    return str(_converter().vegalite_to_svg(dict(chart), config=on_ground(INK, FONT)))
+
+
+def recoloured(drawing: str, *, ink: str = INK, family: str = FONT) -> str:
+    """The same drawing with another colour for text and axes, and other fonts."""
+    drawing = drawing.replace(f'font-family="{FONT}"', f'font-family="{family}"')
+    return re.sub(f'"{INK}"', f'"{ink}"', drawing)
+
+
+def fonts() -> Any:
+    """The folder of the fonts that come with the package."""
+    return resources.files("auditor.report") / "fonts"
+
+
+@cache
+def _converter() -> Any:
+    import vl_convert
+
+    vl_convert.register_font_directory(str(fonts()))
+    return vl_convert

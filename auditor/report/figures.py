@@ -1,0 +1,169 @@
+"""The figures, each defined once as a Vega-Lite chart: drawn as SVG in reports, interactive on the web page.
+
+Charts name no colour for text, axes and grid: whoever draws them says on what ground they stand (`on_ground`).
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import altair as alt
+import numpy as np
+
+from auditor.audits.summary import Curve
+
+BLUE, ORANGE, GREEN, GREY = "#3b7dd8", "#d9822b", "#2e9e6b", "#8a8f98"
+WIDTH, HEIGHT = 560, 230
+_SHARE = alt.Axis(format="%")
+_SHADES = alt.Scale(domain=[0, 1], range=["#eef3fa", "#2f5f9e"], interpolate="rgb")
+
+
+def _data(rows: Sequence[Mapping[str, Any]]) -> alt.InlineData:
+    return alt.Data(values=list(rows))
+
+
+def robustness_curve(curve: Curve, *, clean: float, constant: float) -> dict[str, Any]:
+    """Robust accuracy over eps with its interval, the simultaneous band, certified accuracy where there is one, and the
+    accuracy of the best constant answer, which no eps takes away."""
+    start = {"eps": "0", "value": 0.0, "robust": clean, "lower": None, "upper": None, "low": None, "high": None}
+    rows = [start]
+    for point in curve.points:
+        (lower, upper), (low, high) = point.interval, point.band
+        rows.append(
+            {
+                "eps": point.eps,
+                "value": point.value,
+                "robust": point.robust_accuracy,
+                "certified": point.certified_accuracy,
+                "lower": lower,
+                "upper": upper,
+                "low": low,
+                "high": high,
+            }
+        )
+    x = alt.X("value:Q", title=f"eps, {curve.norm}", scale=alt.Scale(nice=False))
+    y = alt.Y("robust:Q", title="accuracy", axis=_SHARE, scale=alt.Scale(domain=[0, 1]))
+    tips = [
+        alt.Tooltip("eps:N", title="eps"),
+        alt.Tooltip("robust:Q", title="robust accuracy", format=".1%"),
+        alt.Tooltip("lower:Q", title="from", format=".1%"),
+        alt.Tooltip("upper:Q", title="to", format=".1%"),
+    ]
+    base = alt.Chart(_data(rows)).encode(x=x)
+    layers = [
+        base.transform_filter("datum.low != null").mark_area(opacity=0.12, color=BLUE).encode(y="low:Q", y2="high:Q"),
+        base.transform_filter("datum.lower != null")
+        .mark_area(opacity=0.28, color=BLUE)
+        .encode(y="lower:Q", y2="upper:Q"),
+        base.mark_line(color=BLUE, strokeWidth=2).encode(y=y),
+        base.mark_point(color=BLUE, filled=True, size=36, opacity=1).encode(y=y, tooltip=tips),
+        alt.Chart(_data([{"constant": constant}])).mark_rule(color=GREY, strokeDash=[4, 4]).encode(y="constant:Q"),
+    ]
+    if any(point.certified_accuracy is not None for point in curve.points):
+        layers.append(base.mark_line(color=GREEN, strokeWidth=2, point=True).encode(y="certified:Q"))
+    return _sized(alt.layer(*layers))
+
+
+def attack_heat_map(rows: Sequence[Mapping[str, Any]], order: Sequence[str], eps: Sequence[str]) -> dict[str, Any]:
+    """Accuracy that each attack alone leaves at each eps. rows: attack, eps, accuracy."""
+    base = alt.Chart(_data(rows)).encode(
+        x=alt.X("eps:O", sort=list(eps), title="eps", axis=alt.Axis(labelAngle=0)),
+        y=alt.Y("attack:N", sort=list(order), title=None, axis=alt.Axis(labelLimit=240, labelPadding=4)),
+    )
+    colour = alt.Color("accuracy:Q", scale=_SHADES, legend=None, title="left standing")
+    cells = base.mark_rect().encode(
+        color=colour, tooltip=["attack:N", "eps:N", alt.Tooltip("accuracy:Q", format=".1%")]
+    )
+    dark = alt.condition("datum.accuracy > 0.5", alt.value("#ffffff"), alt.value("#1b1f24"))
+    texts = base.mark_text(fontSize=10).encode(text=alt.Text("accuracy:Q", format=".0%"), color=dark)
+    return _sized(cells + texts, height=22 * len(order))
+
+
+def class_bars(rows: Sequence[Mapping[str, Any]], order: Sequence[str]) -> dict[str, Any]:
+    """Clean and robust accuracy of each class. rows: class, clean, robust, lower, upper."""
+    base = alt.Chart(_data(rows)).encode(y=alt.Y("class:N", sort=list(order), title="class"))
+    share = alt.Scale(domain=[0, 1])
+    layers = [
+        base.mark_bar(color=BLUE, opacity=0.25).encode(
+            x=alt.X("clean:Q", title="accuracy", axis=_SHARE, scale=share)
+        ),
+        base.mark_bar(color=BLUE, size=8).encode(x=alt.X("robust:Q", scale=share)),
+        base.mark_rule(color=GREY).encode(x="lower:Q", x2="upper:Q"),
+    ]
+    return _sized(alt.layer(*layers), height=max(60, 20 * len(order)))
+
+
+def distance_histogram(distances: Sequence[float], median: float | None, norm: str) -> dict[str, Any]:
+    """How the smallest distances that were found are spread; a line at the median over all examples."""
+    values = np.asarray(distances, dtype=np.float64)
+    counts, edges = np.histogram(values, bins=min(30, max(5, len(values) // 8)))
+    rows = [
+        {"from": float(low), "to": float(high), "examples": int(n)}
+        for low, high, n in zip(edges[:-1], edges[1:], counts, strict=True)
+    ]
+    bars = (
+        alt.Chart(_data(rows))
+        .mark_bar(color=BLUE, stroke="white", strokeWidth=0.5)
+        .encode(
+            x=alt.X("from:Q", title=f"smallest distance found, {norm}", bin="binned", scale=alt.Scale(nice=False)),
+            x2="to:Q",
+            y=alt.Y("examples:Q", title="examples"),
+        )
+    )
+    if median is None:
+        return _sized(alt.layer(bars), height=150)
+    rule = alt.Chart(_data([{"median": median}])).mark_rule(color=ORANGE, strokeWidth=2).encode(x="median:Q")
+    return _sized(bars + rule, height=150)
+
+
+def confusion(rows: Sequence[Mapping[str, Any]], classes: Sequence[str]) -> dict[str, Any]:
+    """Which class the examples of each class end in. rows: label, predicted, examples."""
+    base = alt.Chart(_data(rows)).encode(
+        x=alt.X("predicted:N", sort=list(classes), title="class under attack", axis=alt.Axis(labelAngle=0)),
+        y=alt.Y("label:N", sort=list(classes), title="label"),
+    )
+    cells = base.mark_rect().encode(color=alt.Color("share:Q", scale=_SHADES, legend=None))
+    dark = alt.condition("datum.share > 0.5", alt.value("#ffffff"), alt.value("#1b1f24"))
+    texts = base.mark_text(fontSize=10).encode(text="examples:Q", color=dark)
+    side = 24 * len(classes)
+    return _sized(cells + texts, height=side, width=min(WIDTH, int(side * 1.6)))
+
+
+def confidence_histogram(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """How sure the model is: when clean and right, and at its nearest adversarial examples. rows: kind, from, to, share."""
+    chart = (
+        alt.Chart(_data(rows))
+        .mark_bar(opacity=0.75)
+        .encode(
+            x=alt.X("from:Q", title="confidence", bin="binned", axis=_SHARE, scale=alt.Scale(domain=[0, 1])),
+            x2="to:Q",
+            y=alt.Y("share:Q", title="examples", axis=_SHARE),
+            color=alt.Color("kind:N", scale=alt.Scale(range=[ORANGE, BLUE]), legend=None),
+            row=alt.Row("kind:N", title=None, header=alt.Header(labelAnchor="start", labelOrient="top")),
+        )
+    )
+    return _sized(chart, height=80)
+
+
+def _sized(chart: Any, height: int = HEIGHT, width: int = WIDTH) -> dict[str, Any]:
+    spec: dict[str, Any] = chart.properties(width=width, height=height).to_dict(validate=False)
+    return spec
+
+
+def on_ground(ink: str, font: str) -> dict[str, Any]:
+    """The Vega-Lite config for a ground: ink is the colour of text and axes, such as #1b1f24 or currentColor."""
+    lines = {"gridColor": ink, "gridOpacity": 0.13, "domainColor": ink, "tickColor": ink}
+    axis = {
+        "labelColor": ink,
+        "titleColor": ink,
+        "titleFontWeight": "normal",
+        "domainOpacity": 0.4,
+        "tickOpacity": 0.4,
+    }
+    return {
+        "background": None,
+        "font": font,
+        "view": {"stroke": None},
+        "axis": {**lines, **axis, "labelFontSize": 11, "titleFontSize": 12},
+        "header": {"labelColor": ink, "titleColor": ink},
+        "legend": {"labelColor": ink, "titleColor": ink},
+    }

@@ -1,0 +1,63 @@
+"""The points of the curves that a reader looks at first, and the verdict in words."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from auditor.audits.outcomes import Outcomes
+from auditor.audits.summary import Curve, Point, outcomes_of
+from auditor.report.blocks import Tone
+from auditor.report.schema import Report
+from auditor.spec import exact
+
+
+@dataclass(frozen=True)
+class Focus:
+    """One point of one curve."""
+
+    curve: Curve
+    point: Point
+
+    @property
+    def name(self) -> str:
+        return f"{self.curve.norm} {self.point.eps}"
+
+    @property
+    def outcomes(self) -> Outcomes:
+        return outcomes_of(self.curve)
+
+
+def focuses(report: Report) -> tuple[Focus, ...]:
+    """Where the gates ask, else per norm the point at which nearest to half of the clean accuracy is left."""
+    asked = [gate.rule.partition("=")[0].split(":") for gate in report.gates if gate.kind == "robust"]
+    found = [
+        Focus(curve, point)
+        for norm, eps in asked
+        for curve in report.curves
+        for point in curve.points
+        if curve.norm == norm and exact(point.eps) == exact(eps)
+    ]
+    half = report.clean.accuracy / 2
+    usual = [
+        Focus(curve, min(curve.points, key=lambda point: abs(point.robust_accuracy - half)))
+        for curve in report.curves
+        if curve.norm not in {focus.curve.norm for focus in found}
+    ]
+    return (*found, *usual)
+
+
+def constant_accuracy(labels: Sequence[int]) -> float:
+    """The accuracy of the best constant answer: the share of the most frequent label."""
+    return max(labels.count(label) for label in set(labels)) / len(labels)
+
+
+def headline(report: Report) -> tuple[str, Tone, str]:
+    """The verdict in a few words, its tone, and the reason in a sentence."""
+    deciding = [gate for gate in report.gates if gate.outcome == report.verdict]
+    reason = "; ".join(f"{gate.rule}: {gate.message}" for gate in deciding[:3])
+    if report.verdict == "failed":
+        return "Do not ship", "bad", reason
+    if report.verdict == "inconclusive":
+        return "Inconclusive", "unsure", reason
+    if report.verdict == "passed":
+        return "Passed", "good", reason
+    return "No gate was set", "plain", "Nothing was asked of this model; the figures below say what was found."

@@ -1,0 +1,34 @@
+"""A document as one HTML file: no scripts, nothing fetched, light and dark.
+
+Every text is escaped. A content security policy in the file forbids scripts and the network even if something slipped
+through.
+"""
+
+import base64
+from collections.abc import Mapping
+from functools import cache
+from typing import Any
+
+from auditor.report import blocks
+from auditor.report.blocks import Document
+from auditor.report.drawing import recoloured
+
+_FAMILY = "system-ui, sans-serif"
+
+
+def html(document: Document, drawings: Mapping[str, str]) -> str:
+    """The whole page. drawings: the figures' SVG by name."""
+    shown = {name: recoloured(drawing, family=_FAMILY) for name, drawing in drawings.items()}
+    return str(_template().render(document=document, drawings=shown))
+
+
+@cache
+def _template() -> Any:
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    environment = Environment(
+        loader=PackageLoader("auditor.report"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
+    )
+    environment.tests["kind"] = lambda block, name: type(block) is getattr(blocks, name)
+    environment.filters["base64"] = lambda data: base64.b64encode(data).decode()
+    return environment.get_template("report.html")

@@ -1,0 +1,72 @@
+"""Class by class: who pays for the accuracy, and what is taken for what."""
+
+from collections import Counter
+from typing import Any
+
+import numpy as np
+
+from auditor.audits.statistics import clopper_pearson
+from auditor.report.blocks import Block, Figure, Section, Table
+from auditor.report.figures import class_bars, confusion
+from auditor.report.focus import Focus, focuses
+from auditor.report.numbers import count, percent
+from auditor.report.schema import Report
+
+_DRAWN = 25
+_CROSSED = 12
+_PAIRS = 15
+
+
+def section(report: Report) -> Section:
+    blocks: list[Block] = []
+    for focus in focuses(report)[:2]:
+        blocks += [_bars(report, focus), *_confused(report, focus)]
+    return Section("classes", "Class by class", tuple(blocks))
+
+
+def _bars(report: Report, focus: Focus) -> Figure:
+    label, outcomes = np.array(report.dataset.label), focus.outcomes
+    standing = outcomes.standing(focus.point.eps)
+    rows = [_bar(name, outcomes.right[label == name], standing[label == name]) for name in np.unique(label).tolist()]
+    rows.sort(key=lambda row: row["robust"])
+    worst, shown = rows[0], rows[:_DRAWN]
+    said = f"worst class {worst['class']}: {percent(worst['robust'])} of its {worst['examples']} examples"
+    of = f" The {_DRAWN} worst of {len(rows)} classes." if len(rows) > _DRAWN else ""
+    return Figure(
+        f"classes-{focus.curve.norm}",
+        class_bars(shown, [row["class"] for row in shown]),
+        f"Accuracy per class at {focus.name}; {said}.",
+        f"Clean (light) and robust accuracy (dark, with its 95 % interval) at {focus.name}; {said}.{of}",
+    )
+
+
+def _bar(name: int, right: np.ndarray, standing: np.ndarray) -> dict[str, Any]:
+    n, kept = len(standing), int(standing.sum())
+    lower, upper = clopper_pearson(kept, n)
+    shares = {"clean": float(right.mean()), "robust": kept / n, "lower": lower, "upper": upper}
+    return {"class": str(name), "examples": n, **shares}
+
+
+def _confused(report: Report, focus: Focus) -> list[Block]:
+    taken = focus.curve.examples.adversarial
+    if taken is None:
+        return []
+    broken = focus.outcomes.right & ~focus.outcomes.standing(focus.point.eps)
+    pairs = Counter((report.dataset.label[row], taken[row]) for row in np.flatnonzero(broken).tolist())
+    if not pairs:
+        return []
+    classes = sorted({name for pair in pairs for name in pair if name is not None})
+    title = f"What broken examples are taken for at {focus.name}, at their nearest adversarial example"
+    if len(classes) > _CROSSED:
+        rows = tuple((str(a), str(b), count(n)) for (a, b), n in pairs.most_common(_PAIRS))
+        return [Table(("label", "taken for", "examples"), rows, f"{title}: the most frequent", frozenset({2}))]
+    sums: Counter[int] = Counter()
+    for (label, _), n in pairs.items():
+        sums[label] += n
+    cells = [
+        {"label": str(a), "predicted": str(b), "examples": n, "share": n / sums[a]} for (a, b), n in pairs.items()
+    ]
+    (most, into), times = pairs.most_common(1)[0]
+    alt = f"Confusion under attack; most often {most} is taken for {into}, {times} times."
+    chart = confusion(cells, [str(name) for name in classes])
+    return [Figure(f"confusion-{focus.curve.norm}", chart, alt, title)]

@@ -1,0 +1,23 @@
+"""How to get the same report, and how to check its adversarial examples without this tool."""
+
+from auditor.report.blocks import Code, Paragraph, Section
+from auditor.report.command import command
+from auditor.report.schema import Report
+
+
+def section(report: Report) -> Section:
+    return Section(
+        "reproduce",
+        "How to reproduce",
+        (
+            Paragraph(
+                "With the files of the digests on the first page and the same versions on the same kind of processor, "
+                f"this gives results_sha256 {report.results_sha256[:16]}… again:"
+            ),
+            Code(command(report)),
+            Paragraph(
+                "adversarial.npz holds each broken example's nearest counted adversarial example, for anybody to run "
+                "through the model again: index, norm, x_adv, distance, label, predicted, attack."
+            ),
+        ),
+    )
