@@ -26,7 +26,9 @@ class Step:
         return Stage(self.name, self.attack, norm, {**self.parameters, **spatial}, self.warm, self.each_eps)
 
 
-_TARGETED = {"steps": 100, "trial": 0, "bounded": False}  # AutoAttack's
+# AutoAttack's
+_TARGETED = {"steps": 100, "trial": 0, "bounded": False}
+_OF_L1 = {"bounded": False, "larger_first": True}
 
 # Minimal-norm attacks first: they settle most of the curve for little. Then fixed-budget attacks, only at the grid
 # point next to each example's distance: from random points, then from the nearest point known, last without
@@ -76,9 +78,9 @@ PRESETS: dict[Preset, tuple[Step, ...]] = {
     # the original it has no final search, APGD steps out of the domain and back, and Square shrinks its patches as if it had 10,000 queries.
     "autoattack": (
         Step("apgd-ce", "apgd", ("Linf", "L2"), {"steps": 100, "bounded": False}, each_eps=True),
-        Step("apgd-ce", "apgd", ("L1",), {"steps": 100, "restarts": 5, "bounded": False}, each_eps=True),
+        Step("apgd-ce", "apgd", ("L1",), {"steps": 100, "restarts": 5, **_OF_L1}, each_eps=True),
         Step("apgd-targeted", "apgd-targeted", ("Linf", "L2"), {**_TARGETED, "targets": 9}, each_eps=True),
-        Step("apgd-targeted", "apgd-targeted", ("L1",), {**_TARGETED, "targets": 5}, each_eps=True),
+        Step("apgd-targeted", "apgd-targeted", ("L1",), {**_TARGETED, **_OF_L1, "targets": 5}, each_eps=True),
         Step("fab-targeted", "fab-targeted", parameters={"steps": 100, "targets": 9, "final_search": False}),
         Step("square", "square", parameters={"queries": 5000, "horizon": 10_000}, each_eps=True),
     ),

@@ -29,6 +29,14 @@ def _clipped(*args, **kwargs):
     return apgd(*args, bounded=False, **kwargs)
 
 
+def _inwards(*args, **kwargs):
+    return apgd(*args, larger_first=True, **kwargs)
+
+
+def _targeted_inwards(*args, **kwargs):
+    return apgd_targeted(*args, larger_first=True, **kwargs)
+
+
 def _square(*args, **kwargs):
     return square(*args, queries=300, **kwargs)
 
@@ -44,7 +52,9 @@ WHITE_BOX = {
     "apgd": apgd,
     "apgd-dlr": _dlr,
     "apgd-clipped": _clipped,
+    "apgd-inwards": _inwards,
     "apgd-targeted": apgd_targeted,
+    "apgd-targeted-inwards": _targeted_inwards,
 }
 EVERY = {**WHITE_BOX, "square": _square}
 
@@ -121,6 +131,43 @@ def test_bounded_steps_go_further_at_the_border_of_the_domain(rng):
         for choice in (True, False)
     )
     assert (bounded > clipped).all()
+
+
+class Watched(Affine):
+    """Remembers where it was asked."""
+
+    def gradient(self, x, y, loss, *, target=None, active=None):
+        self.asked = [*getattr(self, "asked", []), x]
+        return super().gradient(x, y, loss, target=target, active=active)
+
+
+@pytest.mark.parametrize("attack", [apgd, apgd_targeted])
+def test_larger_radii_come_first_and_what_they_break_does_not_count(attack, rng):
+    classifier = Watched((3, 5, 4), 3)
+    x, y = _clean(classifier, 4)
+    eps = 0.6 * classifier.exact(x, y, "L1")
+    options = {"trial": 0, "targets": 1} if attack is apgd_targeted else {}
+    attempt = attack(classifier, x, y, eps=eps, norm="L1", rng=rng(4), steps=20, larger_first=True, **options)
+    size = np.array([distance(np, point, x, "L1") for point in classifier.asked]) / eps
+    assert len(size) == 20
+    for steps, most in ((size[:6], 3), (size[6:12], 2)):
+        assert (steps.max(axis=0) > most - 1).all()
+        assert (steps <= most).all()
+    assert (size[12:] <= 1).all()
+    assert any((classifier.logits(point).argmax(axis=1) != y).any() for point in classifier.asked[:6])
+    assert not attempt.found.any()
+
+
+def test_sparse_steps_follow_the_start_that_is_known(rng):
+    classifier = Watched((3, 5, 4), 2)
+    x, y = _clean(classifier, 2)
+    start = x.copy()
+    start[0, 0, 0, 0] += 1e-3  # one feature; the other row has no start
+    apgd(classifier, x, y, eps=np.full(2, 1e-2), norm="L1", rng=rng(2), steps=2, start=start)
+    first, second = classifier.asked
+    moved = (second != first).reshape((2, -1)).sum(axis=1)
+    assert moved[0] <= 2
+    assert moved[1] > 10
 
 
 @pytest.mark.parametrize("norm", NORMS)
