@@ -8,7 +8,7 @@ An input of any rank is looked at as (channels, height, width), see `Planes`; wh
 of neighbouring features.
 """
 
-from math import ceil, isqrt, prod
+from math import ceil, prod, sqrt
 from typing import Any
 
 import numpy as np
@@ -115,7 +115,7 @@ def _stripes(draw: _Draw, ball: Ball) -> Array:
 def _linf_patch(draw: _Draw, ball: Ball, current: Array, share: float) -> Array:
     """Algorithm 2: one square, +eps or -eps in each channel."""
     xp, (_, c, h, w) = ball.xp, ball.x.shape
-    rows, columns = _window(share, h, w)
+    rows, columns = window(share, h, w)
     inside = _at(xp, draw.below(h - rows + 1), rows, h)[:, None, :, None]
     inside = inside & _at(xp, draw.below(w - columns + 1), columns, w)[:, None, None, :]
     up = draw.signs((c, 1, 1)) > 0
@@ -137,8 +137,7 @@ def _tiles(draw: _Draw, ball: Ball) -> Array:
 def _moved_mass(draw: _Draw, ball: Ball, current: Array, share: float) -> Array:
     """Algorithm 3: a bump is added in one window, and pays with the budget left over and that of a second window."""
     xp, norm, (n, c, h, w) = ball.xp, ball.norm, ball.x.shape
-    rows, columns = _window(share, h, w)
-    rows, columns = max(rows, min(3, h)), max(columns, min(3, w))
+    rows, columns = window(share, h, w, bump=True)
     delta = current - ball.x
     masks, corner = [], (xp.zeros(n, dtype=xp.int64), xp.zeros(n, dtype=xp.int64))
     for _ in range(2):
@@ -182,11 +181,16 @@ def _pyramid(rows: int, columns: int) -> np.ndarray:
     return np.sum([(ring <= k) / k**2 for k in range(1, largest + 1)], axis=0)
 
 
-def _window(share: float, h: int, w: int) -> tuple[int, int]:
-    """Rows and columns of a patch that covers `share` of the image; a run of rows where the width is 1."""
+def window(share: float, h: int, w: int, *, bump: bool = False) -> tuple[int, int]:
+    """Rows and columns of the square whose size is nearest to `share` of the image; a run of rows where the width is 1.
+
+    bump: at least three rows, and an odd number of them in a square, so that the bump's pyramids have a middle.
+    """
+    least = 3 if bump else 1
     if w == 1:
-        return min(max(ceil(share * h), 1), h), 1
-    side = max(isqrt(round(share * h * w)), 1)
+        return min(max(ceil(share * h), least), h), 1
+    side = max(round(sqrt(share * h * w)), least)
+    side += bump and side % 2 == 0
     return min(side, h), min(side, w)
 
 

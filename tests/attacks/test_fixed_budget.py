@@ -10,7 +10,7 @@ from auditor.attacks.momentum import mi_fgsm, ni_fgsm
 from auditor.attacks.norms import distance
 from auditor.attacks.pgd import _Circling, pgd
 from auditor.attacks.random import Random
-from auditor.attacks.square import patch, square
+from auditor.attacks.square import patch, square, window
 from auditor.spec import Loss
 from tests.zoo import Affine, Cross, Masked, Undefined
 
@@ -191,6 +191,20 @@ def test_square_patches_follow_the_layout(norm, rng):
     b = square(last, np.ascontiguousarray(x.transpose(0, 2, 3, 1)), y, eps=eps, norm=norm, rng=rng(4), queries=40,
                layout="NHWC")  # fmt: skip
     assert a.loss == pytest.approx(b.loss, rel=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("share", "size", "bump", "side"),
+    [(0.4, 28, False, 18), (0.4, 28, True, 19), (0.05, 28, True, 7), (0.001, 28, False, 1), (0.001, 28, True, 3)],
+)
+def test_squares_patch_has_the_whole_number_nearest_to_its_side_and_a_bump_the_next_odd_one(share, size, bump, side):
+    assert window(share, size, size, bump=bump) == (side, side)
+
+
+@pytest.mark.parametrize("bump", [True, False])
+def test_squares_patch_is_no_larger_than_the_image(bump):
+    assert window(1.0, 4, 6, bump=bump) == (4, 5)
+    assert window(0.8, 2, 1, bump=bump) == (2, 1)
 
 
 @pytest.mark.parametrize("norm", NORMS)
