@@ -50,8 +50,8 @@ PRESETS: dict[Preset, tuple[Step, ...]] = {
         Step("minimal-apgd-targeted", "minimal-apgd-targeted", parameters={"steps": 40, "patience": 5}),
         Step("apgd-ce", "apgd", parameters={"steps": 30}),
         Step("apgd-targeted", "apgd-targeted", parameters={"steps": 40, "targets": 9, "trial": 6, "kept": 2}),
-        Step("apgd-ce-warm", "apgd", parameters={"steps": 30}, warm=True),
-        Step("square", "square", parameters={"queries": 400}, warm=True),
+        Step("apgd-ce-warm", "apgd", parameters={"steps": 50}, warm=True),
+        Step("square", "square", parameters={"queries": 500}, warm=True),
         Step("sparse-rs", "sparse-rs", ("L0",), {"queries": 1500}, warm=True),
     ),
     "thorough": (
