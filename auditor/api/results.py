@@ -18,7 +18,10 @@ from auditor.operations.access import Caller
 from auditor.operations.errors import NotDone, NotFound
 from auditor.operations.service import Service
 from auditor.operations.times import moment
+from auditor.report.formats import FORMATS, Format
+from auditor.report.schema import Report
 from auditor.spec import Norm
+from auditor.store.artifacts import blob_key
 from auditor.store.tables import Artifact, Point
 
 router = APIRouter(prefix="/audits/{audit_id}", tags=["results"])
@@ -61,7 +64,8 @@ _PAGES: dict[int | str, dict[str, Any]] = {
         "description": "The report for people",
     },
 }
-_FORMATS = ("json", "html", "pdf")
+_STORED = ("json", "html", "pdf")
+_MADE = {format.suffix: format for format in FORMATS.values() if format.suffix not in _STORED}
 # The page holds no script and fetches nothing; should a name in it ever become markup, it can do nothing either.
 _POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; sandbox"
 _RETRY_SECONDS = "5"
@@ -95,10 +99,34 @@ def _report(audit_id: str, kind: str, caller: Caller, service: Service, request:
     return files.send(request, service.artifacts, file, download=False)
 
 
+def _made(format: Format) -> None:
+    """A route that makes one format of the stored report when it is asked for."""
+
+    @router.get(
+        f"/report.{format.suffix}",
+        response_class=Response,
+        responses={**_REPORT, 200: {"content": {format.media_type: {}}, "description": format.what}},
+        summary=f"The report as {format.suffix}",
+        name=f"report-{format.suffix}",
+    )
+    def made(audit_id: str, caller: Reader, service: ServiceDep, request: Request) -> Response:
+        """Made from report.json. Too early, the answer is as for that one."""
+        try:
+            stored = results.file(service, caller.project_id, audit_id, "report")
+        except NotDone:
+            return _no_report(service, caller.project_id, audit_id, request.url.path)
+        report = Report.model_validate_json(service.artifacts.read(blob_key(str(stored.sha256))))
+        return Response(format.write(report), media_type=format.media_type)
+
+
+for _format in _MADE.values():
+    _made(_format)
+
+
 @router.get("/report.{format}", include_in_schema=False)
 def other_report(audit_id: str, format: str, caller: Reader) -> None:
     raise NotFound(
-        f"there are no reports as '{format}'; there are {', '.join(f'report.{name}' for name in _FORMATS)}"
+        f"there are no reports as '{format}'; there are {', '.join(f'report.{name}' for name in (*_STORED, *_MADE))}"
     )
 
 

@@ -12,7 +12,7 @@ import typer
 from typer.exceptions import TyperException
 
 from auditor import __version__
-from auditor.cli import database, keys, local, operate, remote
+from auditor.cli import database, export, keys, local, operate, remote
 from auditor.errors import AuditorError, InputError
 
 app = typer.Typer(
@@ -23,12 +23,12 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-export = typer.Typer(help="Write what other tools read.", no_args_is_help=True)
 
 for command in (
     local.audit,
     local.demo,
     local.inspect,
+    export.export,
     remote.submit,
     remote.wait,
     remote.report,
@@ -41,10 +41,8 @@ for command in (
     operate.gc,
 ):
     app.command()(command)
-app.add_typer(export, name="export")
 app.add_typer(database.app, name="db")
 app.add_typer(keys.app, name="keys")
-export.command()(local.schema)
 
 
 def _version(wanted: bool) -> None:

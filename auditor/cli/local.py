@@ -1,4 +1,4 @@
-"""Commands that need no service: audit, demo, inspect, export."""
+"""Commands that need no service: audit, demo, inspect."""
 
 from pathlib import Path
 from typing import Annotated, Unpack
@@ -70,12 +70,3 @@ def inspect(
         batch=batch_size,
         print_json=json,
     )
-
-
-def schema() -> None:
-    """The JSON Schema of report.json."""
-    import json
-
-    from auditor.report.schema import json_schema
-
-    print(json.dumps(json_schema(), indent=2))

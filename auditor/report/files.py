@@ -5,6 +5,7 @@ A reader sees a whole file or none. Equal values give equal bytes (with one vers
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -49,14 +50,27 @@ def write_outcomes(
     *,
     target: np.ndarray | None = None,
 ) -> None:
-    """outcomes.parquet: one row per example and norm.
+    """outcomes.parquet: the columns of `outcomes_table`."""
+    import pyarrow.parquet as pq
+
+    with replacing(path) as file:
+        pq.write_table(outcomes_table(label, predicted, outcomes, target=target), file, compression="zstd")
+
+
+def outcomes_table(
+    label: np.ndarray,
+    predicted: np.ndarray,
+    outcomes: Sequence[Outcomes],
+    *,
+    target: np.ndarray | None = None,
+) -> Any:
+    """One row per example and norm, as an Arrow table.
 
     label, predicted: (n,) int64, predicted when clean; target: (n,) int64 the class to be reached, null where any but the
     label will do; outcomes: one per norm over the same n examples. Whether an
     example is broken at an eps is `distance <= eps`; distance, attack and margin are null where nothing was found.
     """
     import pyarrow as pa
-    import pyarrow.parquet as pq
 
     tables = [
         pa.table(
@@ -80,8 +94,7 @@ def write_outcomes(
         )
         for part in outcomes
     ]
-    with replacing(path) as file:
-        pq.write_table(pa.concat_tables(tables), file, compression="zstd")
+    return pa.concat_tables(tables)
 
 
 def _numbers(values: np.ndarray | None, n: int) -> object:

@@ -11,6 +11,7 @@ from sqlalchemy import delete, update
 from auditor import resources
 from auditor.audits.outcomes import at_most
 from auditor.audits.statistics import mcnemar
+from auditor.report.formats import FORMATS
 from auditor.store.tables import Artifact, Audit, Outcome
 from tests import finished
 from tests.work import put_inputs
@@ -109,6 +110,18 @@ def test_the_report_is_there_for_people_too(client, audit, ran):
     policy = client.get(f"{audit}/report.html").headers["content-security-policy"]
     assert "default-src 'none'" in policy
     assert "sandbox" in policy
+
+
+@pytest.mark.parametrize("name", sorted(FORMATS.keys() - {"html", "pdf", "in-toto"}))
+def test_the_report_is_made_in_every_format(client, audit, ran, name):
+    answer = client.get(f"{audit}/report.{FORMATS[name].suffix}")
+    assert answer.headers["content-type"] == FORMATS[name].media_type
+    assert answer.content == FORMATS[name].write(ran.report)
+
+
+def test_a_statement_about_no_gates_is_refused(client, audit):
+    answer = client.get(f"{audit}/report.intoto.json")
+    assert (answer.status_code, answer.json()["type"]) == (422, "/problems/spec-refused")
 
 
 def test_other_formats_of_the_report_do_not_exist(client, audit):
