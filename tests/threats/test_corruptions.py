@@ -53,7 +53,7 @@ def test_an_example_does_not_depend_on_its_neighbours(name, photos):
     assert np.array_equal(made(name, photos)[2:4], made(name, photos[2:4], first=2))
 
 
-@pytest.mark.parametrize("name", set(CORRUPTIONS) - {"glass-blur", "elastic-transform"})
+@pytest.mark.parametrize("name", sorted(set(CORRUPTIONS) - {"glass-blur", "elastic-transform"}))
 def test_large_images_have_their_own_parameters(name):
     planes = grey(1, side=112)
     planes[..., ::7] = 0.2
