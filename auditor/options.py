@@ -14,7 +14,7 @@ from auditor.data.preprocessing import Preprocessing
 from auditor.data.preprocessor_config import read_config
 from auditor.errors import SpecError
 from auditor.request import Request, SurrogateChoice
-from auditor.spec import Budget, Gate, Layout, Normalisation, build, exact
+from auditor.spec import Budget, Gate, Layout, Normalisation, Policy, build, exact
 
 _SETTINGS = ("preset", "input", "output", "examples", "seed", "device", "batch_size", "threads", "draws")
 
@@ -34,6 +34,11 @@ def request(options: Mapping[str, Any], spec: Path | None = None) -> Request:
         settings["constraints"] = constraints_of(words["constraints"])
     if "also" in words:
         settings["also"] = tuple(map(str, words["also"]))
+    policy = policy_of(words.get("policy", {}))
+    if "on_inconclusive" in words:
+        policy = build(Policy, **{**dict(policy), "on_inconclusive": words["on_inconclusive"]})
+    if policy != Policy():
+        settings["policy"] = policy
     if "target" in words:
         settings["target"] = _target(words["target"])
     if "budget" in words:
@@ -46,7 +51,7 @@ def request(options: Mapping[str, Any], spec: Path | None = None) -> Request:
         threat=_text(words.get("threat")),
         norms=tuple(map(str, words.get("norm", ()))),
         eps=tuple(map(str, words.get("eps", ()))),
-        gates=tuple(Gate.parse(str(text)) for text in words.get("fail_under", ())),
+        gates=(*(Gate.parse(str(text)) for text in words.get("fail_under", ())), *policy.robust),
         domain=_domain(words.get("domain")),
         layout=layout_of(words.get("layout")),
         labels=_path(words.get("labels")),
@@ -69,7 +74,23 @@ def words_of(options: Mapping[str, Any], spec: Path | None = None) -> dict[str, 
         words.pop("no_examples", None)
     elif os.environ.get("CI", "").lower() not in ("", "0", "false"):
         words["no_examples"] = True  # what a pipeline publishes is often public
-    return words
+    return lifted(words) if "policy" in words else words
+
+
+def lifted(words: Mapping[str, Any]) -> dict[str, Any]:
+    """The words with their policy written out, and its regression, if any, as the words baseline and margin where these
+    were not said. Raises SpecError."""
+    policy = _spoken(words["policy"], "policy")
+    regression = policy.pop("regression", None) or {}
+    if not isinstance(regression, Mapping) or regression.keys() - {"baseline", "margin"}:
+        raise SpecError("the policy's regression is not understood; it has a baseline and, if wanted, a margin")
+    said = policy_of(policy).model_dump(mode="json", exclude_defaults=True)
+    return {**regression, **words, "policy": said}
+
+
+def policy_of(said: Any) -> Policy:
+    """A policy by the name of a YAML file, or as it would read, without its regression. Raises SpecError."""
+    return build(Policy, **_spoken(said, "policy"))
 
 
 def demo(out: Path) -> Request:
@@ -132,8 +153,12 @@ def _read_yaml(path: Path, what: str) -> dict[Any, Any]:
 
 def constraints_of(said: Any) -> Constraints:
     """Constraints by the name of a YAML file, or as it would read. Raises SpecError."""
-    words = said if isinstance(said, Mapping) else _read_yaml(Path(said), "constraints file")
-    return build(Constraints, **{str(name).replace("-", "_"): value for name, value in words.items()})
+    return build(Constraints, **_spoken(said, "constraints file"))
+
+
+def _spoken(said: Any, what: str) -> dict[str, Any]:
+    words = said if isinstance(said, Mapping) else _read_yaml(Path(said), what)
+    return {str(name).replace("-", "_"): value for name, value in words.items()}
 
 
 def _bits(text: object) -> int:

@@ -1,6 +1,7 @@
 """An audit as it is asked for, and how everything that was left open is settled."""
 
 import dataclasses
+import datetime
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,7 @@ from auditor.audits import choices
 from auditor.audits.gates import Baseline, check_comparable
 from auditor.audits.goal import check_target, goal_of
 from auditor.audits.presets import chosen_stages
+from auditor.audits.rules import check_waivers
 from auditor.audits.subject import Subject
 from auditor.audits.surrogates import check_surrogates, needs_training
 from auditor.data.constrained import constrained, rules_of
@@ -22,7 +24,7 @@ from auditor.errors import SpecError
 from auditor.graph.file import read_file
 from auditor.graph.upload import Upload, read_upload
 from auditor.report.document import baseline_of, read_report
-from auditor.spec import AuditSpec, Gate, Layout, Normalisation, SurrogateFile, build
+from auditor.spec import AuditSpec, Gate, Layout, Normalisation, Policy, SurrogateFile, build
 from auditor.threats.catalogue import check_names
 
 
@@ -56,6 +58,15 @@ class Request:
     pictures: bool = True
     surrogates: tuple[SurrogateChoice, ...] = ()
     settings: dict[str, Any] = dataclasses.field(default_factory=dict)  # further fields of AuditSpec
+
+    @property
+    def policy(self) -> Policy | None:
+        return self.settings.get("policy")
+
+    def refuse_expired(self) -> None:
+        """SpecError where a waiver has ended: for whoever asks for an audit, not for one that goes on."""
+        if self.policy is not None:
+            self.policy.refuse_expired(datetime.datetime.now(datetime.UTC).date())
 
 
 @dataclass(frozen=True)
@@ -128,8 +139,10 @@ def specify(request: Request, preset: str, **known: Any) -> AuditSpec:
 
     Raises SpecError, also for attacks that do not exist or do not work in the norms asked for.
     """
-    threats = choices.chosen_threats(preset, request.norms, request.eps, request.gates)
+    certified = request.policy.certified if request.policy else ()
+    threats = choices.chosen_threats(preset, request.norms, request.eps, (*request.gates, *certified))
     spec = build(AuditSpec, threats=threats, gates=request.gates, **known, **request.settings)
+    check_waivers(spec, None if request.baseline is None else request.margin)
     chosen_stages(spec)  # before anything is run
     check_names(spec.also)
     return spec

@@ -146,6 +146,7 @@ class NewAudit(Body):
     model: NAME (its latest version), NAME@NUMBER, NAME@ALIAS or a version's id; data: a dataset's name or id;
     constraints: {"features": …, "groups": …, "relations": …}, what the features of a table may be (docs/constraints.md);
     baseline: the id of a finished audit that the model must not fall behind, or NAME@ALIAS for the last of that version;
+    policy: {"clean": 0.9, "regression": {"baseline": …}, …}, what the model must fulfil (docs/gates.md);
     surrogates: whose gradients transfer attacks follow, the mean of all of them.
     """
 
@@ -191,6 +192,8 @@ class NewAudit(Body):
     batch_size: int | None = Field(default=None, ge=1)
     threads: int | None = Field(default=None, ge=1)
     fail_under: list[str] = Field(default=[], max_length=100)
+    policy: dict[str, Any] | None = None
+    on_inconclusive: Literal["fail", "warn"] | None = None
     baseline: str | None = None
     margin: float | None = Field(default=None, ge=0, le=1)
     allow_chance: bool = False

@@ -4,6 +4,7 @@ A specification has one canonical JSON form and a digest over all that can chang
 rational numbers that were written ("8/255"), in widths of the domain.
 """
 
+import datetime
 import hashlib
 import json
 import re
@@ -11,7 +12,7 @@ from collections.abc import Mapping
 from enum import IntEnum
 from typing import Annotated, Literal, TypeVar
 
-from pydantic import AfterValidator, Field, ValidationError, field_validator, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, field_validator, model_validator
 
 from auditor.constraints import Constraints
 from auditor.errors import SpecError
@@ -134,6 +135,45 @@ class Gate(Frozen):
         return f"{self.norm}:{self.eps}={self.threshold:g}"
 
 
+def _written_out(gates: object) -> object:
+    said = [gates] if isinstance(gates, str) else gates
+    return [Gate.parse(gate) if isinstance(gate, str) else gate for gate in said] if isinstance(said, list) else said
+
+
+Gates = Annotated[tuple[Gate, ...], BeforeValidator(_written_out)]
+Severity = Literal["warning", "error"]
+Undecided = Literal["fail", "warn"]
+
+
+class Waiver(Frozen):
+    """A rule that may go unfulfilled up to the end of a day, and who allows it."""
+
+    rule: str = Field(min_length=1, max_length=200)
+    approver: str = Field(min_length=1, max_length=200)
+    until: datetime.date
+    reason: str = Field(default="", max_length=1000)
+
+
+class Policy(Frozen):
+    """What a model must fulfil: gates on robust and certified accuracy, the least clean accuracy, the severity that no
+    check of the diagnosis may find, what becomes of an audit that decides nothing, and who put up with what."""
+
+    robust: Gates = ()
+    certified: Gates = ()
+    clean: float | None = Field(default=None, ge=0, le=1)
+    diagnosis: Severity | None = None
+    on_inconclusive: Undecided = "fail"
+    waivers: tuple[Waiver, ...] = Field(default=(), max_length=100)
+
+    def refuse_expired(self, today: datetime.date) -> None:
+        """SpecError naming a waiver that has ended."""
+        for waiver in self.waivers:
+            if waiver.until < today:
+                raise SpecError(
+                    f"the waiver of '{waiver.rule}' by {waiver.approver} ended on {waiver.until}; renew it or take it out"
+                )
+
+
 class AuditSpec(Frozen):
     """Everything that the caller decides about an audit. All defaults are explicit by the time it is built."""
 
@@ -157,6 +197,7 @@ class AuditSpec(Frozen):
     draws: int | None = Field(default=None, ge=2, le=1000)  # per pass of a randomised model; None: the preset's
     quantize: int | None = Field(default=None, ge=1, le=16)  # bits: inputs are at one of 2^bits levels of the domain
     constraints: Constraints | None = None  # what the features of a table may be
+    policy: Policy | None = None
     target: Target | None = None  # the class that has to be reached; None where any but the label will do
 
     @model_validator(mode="after")
@@ -169,7 +210,7 @@ class AuditSpec(Frozen):
 
     @property
     def sha256(self) -> str:
-        """Digest of all that can change an example's result; budget and gates only cut short and judge."""
+        """Digest of all that can change an example's result; budget, gates and policy only cut short and judge."""
         return spec_sha256(self.model_dump(mode="json"))
 
     @property
@@ -184,7 +225,7 @@ YOUNGER = ("surrogates", "quantize", "constraints", "also", "target", "draws")
 
 def spec_sha256(fields: Mapping[str, object]) -> str:
     """`AuditSpec.sha256` from a specification's JSON form."""
-    left_out = {"budget", "gates", *(name for name in YOUNGER if _is_empty(fields.get(name)))}
+    left_out = {"budget", "gates", "policy", *(name for name in YOUNGER if _is_empty(fields.get(name)))}
     return digest({name: value for name, value in fields.items() if name not in left_out})
 
 

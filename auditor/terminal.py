@@ -19,7 +19,7 @@ from auditor.inspection import inspect
 from auditor.report.schema import Report
 from auditor.request import Request, read_model, settle
 
-EXIT_CODES = {"passed": 0, "none": 0, "failed": 2, "inconclusive": 3}
+_EXIT_CODES = {"passed": 0, "none": 0, "failed": 2, "inconclusive": 3}
 INTERRUPTED = 130
 Move = Callable[[str, int, int], None]  # name of what is done, done, total
 
@@ -28,6 +28,7 @@ _errors = Console(stderr=True, highlight=False)
 
 def audit_in_terminal(request: Request, *, print_json: bool = False) -> int:
     """Run an audit, show it, write its files; gives the exit code."""
+    request.refuse_expired()
     asked = settle(request)
     say_chosen(asked.chosen)
     try:
@@ -43,7 +44,12 @@ def audit_in_terminal(request: Request, *, print_json: bool = False) -> int:
         sys.stdout.write(report.model_dump_json(indent=2) + "\n")
     else:
         show(Console(highlight=False), report, finished.folder)
-    return INTERRUPTED if finished.interrupted else EXIT_CODES[report.verdict]
+    return INTERRUPTED if finished.interrupted else exit_code(report)
+
+
+def exit_code(report: Report) -> int:
+    """By the verdict; 0 for an inconclusive one that the policy puts up with."""
+    return 0 if report.verdict == "inconclusive" and report.puts_up else _EXIT_CODES[report.verdict]
 
 
 def say_chosen(sentences: Iterable[str]) -> None:
@@ -101,10 +107,15 @@ def show(console: Console, report: Report, folder: Path | None) -> None:
         if check.severity != "info":
             console.print(f"[yellow]{check.severity}[/yellow] {check.check}: {escape(check.message)}", soft_wrap=True)
     for gate in report.gates:
-        console.print(f"gate {gate.rule}: [bold]{gate.outcome}[/bold] (95 % interval {_interval(gate.interval)})")
+        sure = f" (95 % interval {_interval(gate.interval)})" if gate.kind != "diagnosis" else ""
+        console.print(f"gate {gate.rule}: [bold]{gate.outcome}[/bold]{sure}")
+        if gate.waiver is not None:
+            by = f"waived by {gate.waiver.approver} until {gate.waiver.until}"
+            console.print(f"  {escape(by)}", soft_wrap=True)
     for sentence in report.not_tested:
         console.print(f"[dim]not tested: {escape(sentence)}[/dim]", soft_wrap=True)
-    console.print(f"verdict: [bold]{report.verdict}[/bold]")
+    put_up = ", put up with by the policy" if report.verdict == "inconclusive" and report.puts_up else ""
+    console.print(f"verdict: [bold]{report.verdict}[/bold]{put_up}")
     if folder is not None:
         console.print(f"report: {escape(str(folder / 'report.json'))}", soft_wrap=True)
 

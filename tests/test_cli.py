@@ -51,6 +51,64 @@ def test_a_model_is_no_worse_than_itself(audit, tmp_path):
     assert "gate" in answer.out
 
 
+POLICY = """
+robust: Linf:0.02=0.5
+clean: 0.5
+on-inconclusive: fail
+waivers:
+  - {rule: "Linf:0.2=0.5", approver: J. Doe, until: 2999-12-31, reason: retrained soon}
+"""
+
+
+def test_a_policy_decides_with_its_waivers_and_costs_no_new_attack(audit, tmp_path):
+    policy = tmp_path / "policy.yaml"
+    waived = ("--fail-under", "Linf:0.2=0.5", "--policy", policy)
+    policy.write_text(POLICY)
+    answer = audit(*SMALL, *waived)
+    assert answer.code == 0, answer
+    assert "gate Linf:0.2=0.5: failed" in answer.out
+    assert "waived by J. Doe until 2999-12-31" in answer.out
+    gates = json.loads((tmp_path / "out" / "report.json").read_text())["gates"]
+    assert [gate["rule"] for gate in gates] == ["Linf:0.2=0.5", "Linf:0.02=0.5", "clean=0.5"]
+    kept = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("slice-*.frame")}
+    policy.write_text(POLICY.replace("2999", "2020"))
+    expired = audit(*SMALL, *waived)
+    assert expired.code == 64
+    assert "waiver of 'Linf:0.2=0.5' by J. Doe ended on 2020-12-31" in expired.err
+    policy.write_text(POLICY.split("waivers", maxsplit=1)[0] + "certified: Linf:0.02=0.9")
+    assert audit(*SMALL, "--policy", policy).code == 3
+    answer = audit(*SMALL, "--policy", policy, "--on-inconclusive", "warn")
+    assert answer.code == 0
+    assert "verdict: inconclusive, put up with" in answer.out
+    assert audit(*SMALL, "--policy", policy, "--on-inconclusive", "warn", "--fail-under", "Linf:0.2=0.5").code == 2
+    assert kept == {path: path.stat().st_mtime_ns for path in tmp_path.rglob("slice-*.frame")}
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("clean: 2", "clean: input should be less than or equal to 1"),
+        ("sturdy: 1", "sturdy: extra inputs are not permitted"),
+        ("robust: [L9:1=1]", "gate 'L9:1=1' is not understood"),
+        ("regression: 0.1", "the policy's regression is not understood"),
+        ("[1, 2]", "must be a list of NAME: VALUE lines"),
+        ("waivers: [{rule: clean=0.5, until: 2999-01-01}]", "waivers.0.approver: field required"),
+    ],
+)
+def test_a_policy_that_makes_no_sense_is_refused(audit, tmp_path, text, said):
+    (tmp_path / "policy.yaml").write_text(text)
+    answer = audit(*SMALL, "--policy", tmp_path / "policy.yaml")
+    assert (answer.code, said in answer.err) == (64, True), answer
+
+
+def test_a_policys_regression_stands_in_for_the_baseline_that_was_not_named(tmp_path):
+    (tmp_path / "policy.yaml").write_text("regression: {baseline: prod.json, margin: 0.1}")
+    words = {"model": "m.onnx", "data": "d.npz", "policy": tmp_path / "policy.yaml"}
+    named = options.request(words)
+    assert (named.baseline, named.margin, named.policy) == (Path("prod.json"), 0.1, None)
+    assert options.request(words | {"baseline": "own.json", "margin": 0.3}).baseline == Path("own.json")
+
+
 def test_the_three_files_are_written_and_json_prints_the_report_alone(audit, tmp_path):
     answer = audit(*SMALL, "--json")
     report = json.loads(answer.out)
@@ -168,11 +226,15 @@ OPTIONS = {
     "scale": "1/255",
     "examples": 0,
     "seed": 0,
+    "target": 0,
+    "no_examples": True,
     "budget": "5passes",
     "device": "cuda",
     "batch_size": 0,
     "threads": 0,
     "fail_under": ["Linf:0.1=0.5"],
+    "policy": {"clean": 0.9},
+    "on_inconclusive": "warn",
     "baseline": "report.json",
     "margin": 0.0,
     "allow_chance": True,
@@ -182,7 +244,9 @@ OPTIONS = {
 
 
 def test_every_option_is_tried_here():
-    assert set(OPTIONS) | {"model", "data", "spec", "json", "preprocessor"} == set(parameters("audit"))
+    assert set(OPTIONS) | {"model", "data", "spec", "json", "preprocessor", "show_examples"} == set(
+        parameters("audit")
+    )
 
 
 @pytest.mark.parametrize("name", OPTIONS)

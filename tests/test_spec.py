@@ -11,6 +11,7 @@ from auditor.spec import (
     Budget,
     Gate,
     Normalisation,
+    Policy,
     SurrogateFile,
     Threat,
     build,
@@ -108,7 +109,11 @@ OTHER = {
     "draws": 7,
 }
 NEEDS = {"quantize": {"domain": (0.0, 1.0)}}
-UNDIGESTED = {"budget": Budget(passes=7), "gates": (Gate.parse("Linf:8/255=0.4"),)}
+UNDIGESTED = {
+    "budget": Budget(passes=7),
+    "gates": (Gate.parse("Linf:8/255=0.4"),),
+    "policy": Policy(clean=0.5),
+}
 
 
 def test_every_field_is_told_apart_or_known_not_to_change_a_result():

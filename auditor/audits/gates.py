@@ -24,22 +24,25 @@ from auditor.audits.statistics import (
 )
 from auditor.audits.summary import Curve, Point, Section
 from auditor.errors import SpecError
-from auditor.spec import Gate, Norm, exact
+from auditor.spec import Gate, Norm, Waiver, exact
 
 Outcome = Literal["passed", "failed", "inconclusive"]
 Verdict = Literal["passed", "failed", "inconclusive", "none"]
 
 
 class GateResult(Section):
-    """robust: observed and interval are a robust accuracy; regression: a net loss against the baseline."""
+    """observed and interval are: of kind robust a robust accuracy, certified a certified one, clean a clean one, regression
+    a net loss against the baseline, diagnosis the share of checks that found something so severe. waiver: of a rule that
+    did not pass and is put up with."""
 
     rule: str
-    kind: Literal["robust", "regression"]
+    kind: Literal["robust", "regression", "certified", "clean", "diagnosis"]
     outcome: Outcome
     observed: float
     interval: Interval
     message: str
     mcnemar_p: float | None = None
+    waiver: Waiver | None = None
 
 
 @dataclass(frozen=True)
@@ -57,8 +60,8 @@ def findings(checks: Iterable[Mapping[str, Any]]) -> list[str]:
 
 
 def verdict(results: Sequence[GateResult]) -> Verdict:
-    """The worst outcome of all gates; "none" without gates."""
-    outcomes = {result.outcome for result in results}
+    """The worst outcome of all gates, where a waived one is as good as passed; "none" without gates."""
+    outcomes = {"passed" if result.waiver else result.outcome for result in results}
     for worst in ("failed", "inconclusive", "passed"):
         if worst in outcomes:
             return worst
@@ -72,7 +75,7 @@ def robust_gate(gate: Gate, curves: Sequence[Curve], findings: Sequence[str]) ->
     is clean, or when the lower limit of what is certified reaches t; else inconclusive. Each limit holds with 97.5 %.
     SpecError when the gate's eps is not on the curve's grid.
     """
-    point = _point(gate.norm, gate.eps, curves)
+    point = point_of(gate.norm, gate.eps, curves)
     t, (lower, upper), assured = gate.threshold, point.interval, point.true_interval[0]
     outcome: Outcome = "inconclusive"
     if upper < t:
@@ -210,7 +213,7 @@ def _regression(
     else:
         outcome, message = "passed", f"{counts}: the net loss is at most {upper:.1%}, below {margin:.1%}"
     return GateResult(
-        rule=f"{loss.norm}:{loss.eps} net loss < {margin:g}",
+        rule=regression_rule(loss.norm, loss.eps, margin),
         kind="regression",
         outcome=outcome,
         observed=(lost - gained) / loss.n,
@@ -231,7 +234,12 @@ def _pairs(first: Sequence[str], second: Sequence[str]) -> tuple[np.ndarray, np.
     return matched[:, 0], matched[:, 1]
 
 
-def _point(norm: Norm, eps: str, curves: Sequence[Curve]) -> Point:
+def regression_rule(norm: Norm, eps: str, margin: float) -> str:
+    return f"{norm}:{eps} net loss < {margin:g}"
+
+
+def point_of(norm: Norm, eps: str, curves: Sequence[Curve]) -> Point:
+    """The curve's point at an eps, by its value; SpecError where there is none."""
     for curve in curves:
         for point in curve.points:
             if curve.norm == norm and exact(point.eps) == exact(eps):

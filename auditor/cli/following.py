@@ -65,7 +65,7 @@ def show_report(client: Client, audit_id: str, *, out: Path | None = None, print
         sys.stdout.write(report.model_dump_json(indent=2) + "\n")
     else:
         terminal.show(Console(highlight=False), report, out)
-    return terminal.EXIT_CODES[report.verdict]
+    return terminal.exit_code(report)
 
 
 def _refuse_without_report(audit: resources.Audit) -> None:

@@ -52,6 +52,10 @@ class AuditOptions(TypedDict):
     batch_size: Annotated[int | None, Option(help="Examples per pass.")]
     threads: Annotated[int | None, Option(help="Processor threads per session.")]
     fail_under: Annotated[list[str] | None, Option(help="A gate such as Linf:8/255=0.40; repeat.")]
+    policy: Annotated[Path | None, Option(help="YAML: what the model must fulfil.")]
+    on_inconclusive: Annotated[
+        str | None, Option(help="Where nothing is decided: fail (default, exit code 3) or warn.")
+    ]
     baseline: Annotated[Path | None, Option(help="A report.json that this model must not fall behind.")]
     margin: Annotated[float | None, Option(help="The loss against the baseline that is accepted (0.02).")]
     allow_chance: Annotated[bool, Option(help="Audit even when clean accuracy is at chance.")]

@@ -24,9 +24,8 @@ def create(service: Service, project_id: str, asked: resources.NewAudit, key: st
 
     Raises SpecError, NotFound, Conflict, Unacceptable or QuotaExceeded before anything is stored.
     """
-    said = asked.model_dump(exclude=_NOT_WORDS)
-    words = {name: value for name, value in said.items() if not (value is None or value is False or value == [])}
-    _check(words, asked.surrogates)
+    words, baseline = _words(asked)
+    _check(words, asked.surrogates, baseline)
 
     def make(session: Session) -> dict[str, Any]:
         version = models.resolve_version(session, project_id, asked.model)
@@ -38,7 +37,7 @@ def create(service: Service, project_id: str, asked: resources.NewAudit, key: st
             "dataset_id": dataset.id,
             "words": words,
             "priority": asked.priority,
-            "baseline_id": _baseline(session, project_id, asked.baseline),
+            "baseline_id": _baseline(session, project_id, baseline),
             "surrogates": [_stand_in(session, project_id, named) for named in asked.surrogates],
         }
 
@@ -64,7 +63,7 @@ def extend(
     if before.state != "done":
         raise Conflict(f"audit {audit_id} is {before.state}; one that is done can be extended")
     words = _extended(before, more)
-    _check(words, named)
+    _check(words, named, before.baseline_id)
 
     def make(session: Session) -> dict[str, Any]:
         kept = {name: getattr(before, name) for name in ("version_id", "dataset_id", "priority", "baseline_id")}
@@ -95,14 +94,27 @@ def _once(
     return audit.id
 
 
-def _check(words: dict[str, Any], surrogates: Sequence[resources.NamedSurrogate]) -> None:
+def _words(asked: resources.NewAudit) -> tuple[dict[str, Any], str | None]:
+    """What was said, and what it is to be compared with: a policy may say that too."""
+    from auditor.options import lifted
+
+    said = asked.model_dump(exclude=_NOT_WORDS - {"baseline"})
+    words = {name: value for name, value in said.items() if not (value is None or value is False or value == [])}
+    if "policy" in words:
+        words = lifted(words)
+    baseline = words.pop("baseline", None)
+    return words, None if baseline is None else str(baseline)
+
+
+def _check(words: dict[str, Any], surrogates: Sequence[resources.NamedSurrogate], baseline: str | None) -> None:
     """SpecError for what is wrong whatever the model and the data are."""
     from auditor.data.domain import UNDECLARED
     from auditor.options import request
     from auditor.request import specify
 
     named = [one.model_dump(exclude_none=True) for one in surrogates]
-    asked = request({**words, "model": "model", "data": "data", "surrogate": named})
+    asked = request({**words, "model": "model", "data": "data", "surrogate": named, "baseline": baseline})
+    asked.refuse_expired()
     # Which threats and which domain stand in for those that the data choose makes no difference to what is refused.
     domain = (0.0, 1.0) if asked.domain is UNDECLARED else asked.domain
     spec = specify(asked, asked.threat or "image-8bit", domain=domain)

@@ -48,5 +48,7 @@ def _options(spec: Mapping[str, Any]) -> Iterator[str]:
             yield from (f"--{name}", ",".join(map(repr, spec["normalisation"][name])))
     for gate in spec["gates"]:
         yield from ("--fail-under", f"{gate['norm']}:{gate['eps']}={gate['threshold']:g}")
+    if spec.get("policy"):
+        yield from ("--policy", "policy.yaml")
     if spec["budget"]["passes"]:
         yield from ("--budget", f"{spec['budget']['passes']}passes")

@@ -25,6 +25,7 @@ from auditor.audits.others import load_results, other_items
 from auditor.audits.outcomes import Outcomes
 from auditor.audits.planted import planted
 from auditor.audits.prepare import Prepared
+from auditor.audits.rules import policy_gates, waived
 from auditor.audits.run import WorkItem, alone, slices
 from auditor.audits.subject import Subject
 from auditor.audits.summary import clean, curve, finite
@@ -85,12 +86,16 @@ def conclude(
             findings=doubts,
             primary=(only.norm, only.eps) if only else None,
         )
+    accuracy = clean(prepared.right)
+    if spec.policy is not None:
+        gates += policy_gates(spec.policy, curves, accuracy, diagnosis["checks"])
+        gates = waived(gates, spec.policy)
     others = other_figures(prepared, subject.others, beside, results)
     report = build_report(
         audit=_audit(subject, prepared, circumstances),
         model=_model(subject, prepared),
         dataset=_dataset(subject, prepared),
-        clean=clean(prepared.right),
+        clean=accuracy,
         curves=curves,
         stages=_stages(prepared, items, finished, seconds, spec),
         diagnosis=diagnosis,

@@ -52,8 +52,11 @@ def constant_accuracy(labels: Sequence[int]) -> float:
 
 def headline(report: Report) -> tuple[str, Tone, str]:
     """The verdict in a few words, its tone, and the reason in a sentence."""
-    deciding = [gate for gate in report.gates if gate.outcome == report.verdict]
-    reason = "; ".join(f"{gate.rule}: {gate.message}" for gate in deciding[:3])
+    waived = [gate for gate in report.gates if gate.waiver]
+    deciding = [gate for gate in report.gates if gate.outcome == report.verdict and not gate.waiver]
+    said = [f"{gate.rule}: {gate.message}" for gate in deciding[:3]]
+    said += [f"{gate.rule}: {gate.outcome}, waived by {gate.waiver.approver}" for gate in waived if gate.waiver]
+    reason = "; ".join(said)
     if report.verdict == "failed":
         return "Do not ship", "bad", reason
     if report.verdict == "inconclusive":

@@ -175,6 +175,12 @@ class Report(Section):
     verdict: Verdict
     not_tested: list[str]
 
+    @property
+    def puts_up(self) -> bool:
+        """Whether the policy only warns where its gates decide nothing."""
+        policy = self.audit.spec.get("policy") or {}
+        return bool(policy.get("on_inconclusive") == "warn")
+
 
 def json_schema() -> dict[str, Any]:
     """JSON Schema (draft 2020-12) of report.json."""

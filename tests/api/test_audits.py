@@ -270,6 +270,19 @@ def test_a_refused_request_does_not_use_up_its_key(ask, service):
     assert ask("once").status_code == 201
 
 
+def test_a_policy_travels_as_words_and_names_the_baseline(ask, service, done):
+    policy = {"clean": 0.9, "regression": {"baseline": done, "margin": 0.1}}
+    audit_id = ask(policy=policy, on_inconclusive="warn").json()["id"]
+    with service.database.reading() as session:
+        row = session.get_one(Audit, audit_id)
+    assert row.baseline_id == done
+    assert row.words == WORDS | {"policy": {"clean": 0.9}, "margin": 0.1, "on_inconclusive": "warn"}
+    waiver = {"rule": "clean=0.9", "approver": "J. Doe", "until": "2020-01-01"}
+    answer = ask(policy={"clean": 0.9, "waivers": [waiver]})
+    assert (answer.status_code, answer.json()["type"]) == (422, "/problems/spec-refused")
+    assert "ended on 2020-01-01" in answer.json()["detail"]
+
+
 def test_a_baseline_is_a_finished_audit_or_a_version_s_last(ask, service, done, project, inputs, ran):
     with service.database.transaction() as session:
         version = session.get_one(Version, inputs[0])

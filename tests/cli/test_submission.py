@@ -51,6 +51,13 @@ def test_a_specification_file_travels_as_words_too(tmp_path):
     assert audit.examples == 10
 
 
+def test_a_policy_is_read_here_and_its_baseline_named_as_any_other(tmp_path):
+    (tmp_path / "policy.yaml").write_text("clean: 0.5\nregression: {baseline: digits@prod}\n")
+    said = _without_paths(words_of({"policy": tmp_path / "policy.yaml"}))
+    assert {"policy": {"clean": 0.5}, "baseline": "digits@prod"}.items() <= said.items()
+    assert new_audit({**said, "model": "m", "data": "d"}).policy == {"clean": 0.5}
+
+
 def test_a_file_of_constraints_is_read_here(tmp_path):
     (tmp_path / "c.yaml").write_text("features:\n  age: {integer: true, range: [18, 99]}\n  3: {scale: 0.1}\n")
     declared = {"features": {"age": {"integer": True, "range": [18.0, 99.0]}, "3": {"scale": "0.1"}}}

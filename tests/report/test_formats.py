@@ -23,6 +23,8 @@ from in_toto_attestation.v1.statement import Statement
 from auditor.cli import export as command_module
 from auditor.errors import SpecError
 from auditor.report.formats import FORMATS, format_named
+from auditor.spec import Waiver
+from auditor.terminal import exit_code
 from auditor.tracking import TrackingError, log_run
 from tests.report.test_pages import HOSTILE, renamed
 
@@ -92,6 +94,22 @@ def test_an_in_toto_statement_is_read_by_its_library_and_sorts_the_gates(report)
     assert predicate.result == ("PASSED" if report.verdict == "passed" else "FAILED")
     assert len(predicate.passed_tests) == sum(gate.outcome == "passed" for gate in report.gates)
     assert len(predicate.failed_tests) == sum(gate.outcome != "passed" for gate in report.gates)
+
+
+def test_what_is_put_up_with_fails_no_pipeline_and_is_still_said(ran):
+    report = judged(ran.report, "failed", "inconclusive", "passed")
+    waiver = Waiver(rule=report.gates[0].rule, approver="J. Doe", until="2999-01-01", reason="retrained soon")
+    gates = [report.gates[0].model_copy(update={"waiver": waiver}), *report.gates[1:]]
+    spec = report.audit.spec | {"policy": {"on_inconclusive": "warn"}}
+    audit = report.audit.model_copy(update={"spec": spec})
+    report = report.model_copy(update={"gates": gates, "verdict": "inconclusive", "audit": audit})
+    suite = ET.fromstring(written("junit", report)).find("testsuite")
+    assert (suite.get("failures"), suite.get("errors"), suite.get("skipped")) == ("0", "0", "2")
+    (result,) = json.loads(written("sarif", report))["runs"][0]["results"]
+    assert "waived by J. Doe" in result["suppressions"][0]["justification"]
+    predicate = json.loads(written("in-toto", report))["predicate"]
+    assert (predicate["result"], predicate["warnedTests"]) == ("WARNED", [gate.rule for gate in gates[:2]])
+    assert exit_code(report) == 0
 
 
 def test_nothing_is_stated_of_an_audit_without_gates(ran):

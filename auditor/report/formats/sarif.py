@@ -16,6 +16,9 @@ from auditor.report.schema import Report
 _RULES = {
     "robust": ("RobustAccuracy", "Robust accuracy under attack is below what is asked for"),
     "regression": ("RobustnessRegression", "More examples are lost under attack than in the baseline"),
+    "certified": ("CertifiedAccuracy", "Certified accuracy cannot reach what is asked for"),
+    "clean": ("CleanAccuracy", "Accuracy on untouched inputs is below what is asked for"),
+    "diagnosis": ("Diagnosis", "The diagnosis doubts the attacks, so that their figures cannot be relied on"),
 }
 _TAGS = ("security", "adversarial-robustness", "external/mitre-atlas/AML.T0015", "external/mitre-atlas/AML.T0043")
 
@@ -79,8 +82,16 @@ def _result(gate: GateResult, index: int, location: dict[str, Any]) -> dict[str,
         "message": {"text": _sentence(gate)},
         "locations": [{"physicalLocation": {"artifactLocation": location, "region": {"startLine": 1}}}],
         "partialFingerprints": {"gate/v1": fingerprint},
+        "suppressions": _suppressions(gate),
         "properties": {"rule": gate.rule, "observed": gate.observed, "interval": gate.interval},
     }
+
+
+def _suppressions(gate: GateResult) -> list[dict[str, Any]]:
+    if gate.waiver is None:
+        return []
+    said = f"waived by {gate.waiver.approver} until {gate.waiver.until}: {gate.waiver.reason}"
+    return [{"kind": "external", "status": "accepted", "justification": legible_text(said)}]
 
 
 def _sentence(gate: GateResult) -> str:

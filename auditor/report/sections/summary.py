@@ -1,5 +1,6 @@
 """Page one: what was asked, what was found, how sure it is, and what was not looked at."""
 
+from auditor.audits.gates import GateResult
 from auditor.report.blocks import Block, Facts, Items, Notice, Paragraph, Section, Table, Tile, Tiles
 from auditor.report.focus import focuses
 from auditor.report.numbers import count, interval, percent
@@ -34,10 +35,17 @@ def _tiles(report: Report) -> tuple[Tile, ...]:
 
 def _gates(report: Report) -> Table:
     rows = tuple(
-        (gate.rule, gate.outcome, percent(gate.observed), interval(gate.interval), gate.message)
+        (gate.rule, gate.outcome, percent(gate.observed), interval(gate.interval), _why(gate))
         for gate in report.gates
     )
     return Table(("gate", "outcome", "observed", "95 % interval", "why"), rows, numeric=frozenset({2, 3}))
+
+
+def _why(gate: GateResult) -> str:
+    if gate.waiver is None:
+        return gate.message
+    reason = f": {gate.waiver.reason}" if gate.waiver.reason else ""
+    return f"{gate.message}. Waived by {gate.waiver.approver} until {gate.waiver.until}{reason}"
 
 
 def _threat_model(report: Report) -> tuple[tuple[str, str], ...]:
