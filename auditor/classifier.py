@@ -5,6 +5,7 @@ sees no session, no database and no clock. `active` picks the rows that are eval
 into full batches of the plan's one batch shape and counts what each example cost.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -18,6 +19,7 @@ from auditor.autodiff.losses import available
 from auditor.autodiff.rules import Policy
 from auditor.graph.file import read_file
 from auditor.graph.plain import ClassifierGraph, make_plain
+from auditor.graph.readout import middle
 from auditor.graph.upload import read_upload
 from auditor.spec import Loss, Normalisation
 
@@ -57,6 +59,19 @@ class Classifier(Protocol):
         """x: (n, *shape) float32, y: (n,) int64, loss: one Loss or (n,) int64, target: (n,) int64 for the targeted
         losses, active: (n,) bool. One forward and one backward per active row."""
         ...
+
+
+@dataclass(frozen=True)
+class Layer:
+    """A layer inside a model. width: how many features it has.
+
+    at: called with x (n, *shape) float32, a direction (n, width) float32 or None, and `active` (n,) bool. Gives the
+    features at x, (n, width), and the gradient of their product with the direction, (n, *shape), zeros without one; rows
+    outside `active` hold zeros. One forward and one backward per active row.
+    """
+
+    width: int
+    at: Callable[[Array, Array | None, Array], tuple[Array, Array]]
 
 
 class OnnxClassifier:
@@ -105,6 +120,39 @@ class OnnxClassifier:
         # ONNX Runtime leaves an input that no chosen head reads out of the session.
         used = {name: array for name, array in choices.items() if name in session.inputs}
         return session.bind({self.graph.x.name: self._x} | used, results)
+
+    @cached_property
+    def _middle(self) -> ClassifierGraph:
+        return middle(self.graph)
+
+    @cached_property
+    def _pulled(self) -> runtime.Bound:
+        model = compiler.pull_model(self._middle, device=self.device, policy=self.policy)
+        session = runtime.Session(model, device=self.device, threads=self.threads)
+        values, along = (self.xp.zeros((self.batch, self._middle.classes), dtype=np.float32) for _ in range(2))
+        g = self.xp.zeros((self.batch, *self.shape), dtype=np.float32)
+        given = {self.graph.x.name: self._x, compiler.ALONG: along}
+        return session.bind(given, {self._middle.logits.name: values, compiler.GRADIENT: g})
+
+    @property
+    def layer(self) -> Layer:
+        """A layer in the middle of the model, see `graph.readout.middle`. Raises NoGradient when it is asked and a node
+        before it has no rule."""
+        return Layer(self._middle.classes, self._at_layer)
+
+    def _at_layer(self, x: Array, along: Array | None, active: Array) -> tuple[Array, Array]:
+        bound, xp, n = self._pulled, self.xp, x.shape[0]
+        direction, features = bound.inputs[compiler.ALONG], bound.outputs[self._middle.logits.name]
+        values, g = xp.zeros((n, self._middle.classes), dtype=np.float32), xp.zeros_like(x)
+        direction[...] = 0
+        for rows in self._batches(n, active):
+            self._fill(self._x, x, rows)
+            if along is not None:
+                self._fill(direction, along, rows)
+            bound.run()
+            values[rows] = features[: len(rows)]
+            g[rows] = bound.outputs[compiler.GRADIENT][: len(rows)]
+        return values, g
 
     def logits(self, x: Array, *, active: Array | None = None) -> Array:
         """See Classifier.logits."""
@@ -192,6 +240,16 @@ class Counted:
     def logits(self, x: Array, *, active: Array | None = None) -> Array:
         self.forwards += 1 if active is None else active
         return self._classifier.logits(x, active=active)
+
+    def counting(self, layer: Layer) -> Layer:
+        """A layer of the classifier whose passes count as the classifier's."""
+
+        def at(x: Array, along: Array | None, active: Array) -> tuple[Array, Array]:
+            self.forwards += active
+            self.backwards += active
+            return layer.at(x, along, active)
+
+        return Layer(layer.width, at)
 
     def gradient(
         self,

@@ -24,7 +24,7 @@ from auditor.attacks import Random
 from auditor.attacks.transfer import METHODS, Crossing, Pool, transfer
 from auditor.attacks.transfer.networks import network_for
 from auditor.attacks.transfer.train import Fit, Training, train_surrogate
-from auditor.classifier import Classifier
+from auditor.classifier import Classifier, OnnxClassifier
 from auditor.spec import Loss, Normalisation
 
 Facts = dict[str, float]
@@ -116,7 +116,7 @@ def crossing(
     upload: Classifier,
     x: np.ndarray,
     y: np.ndarray,
-    surrogate: Classifier,
+    surrogate: OnnxClassifier,
     method: str,
     eps: float,
     loss: Loss,
@@ -133,6 +133,7 @@ def crossing(
         norm="Linf",
         rng=Random.keyed(np, 0, method, np.arange(len(x))),
         loss=loss,
+        layer=surrogate.layer,
         pool=Pool(spare[0][:64], spare[1][:64]),
     )
 

@@ -134,6 +134,47 @@ def test_passes_are_counted_per_row():
     assert counted.backwards.tolist() == [1, 0, 1, 0]
 
 
+def test_a_layer_gives_its_features_and_the_gradient_along_a_direction_among_them():
+    first, second = (np.random.default_rng(seed).normal(size=(6, 6)).astype(np.float32) for seed in (0, 1))
+    body = "f (float[N,6] x) => (float[N,6] y) { h = MatMul(x, A) r = Relu(h) y = MatMul(r, B) }"
+    classifier = load_classifier(text(body, A=first, B=second), domain=None, batch=4, threads=1)
+    rng = np.random.default_rng(2)
+    x, along = (rng.standard_normal((9, 6)).astype(np.float32) for _ in range(2))
+    active = np.arange(9) != 3
+    values, g = classifier.layer.at(x, along, active)
+    assert classifier.layer.width == 6
+    assert values[active] == pytest.approx(np.maximum(x @ first, 0)[active], abs=1e-5)
+    assert g[active] == pytest.approx((((x @ first) > 0) * along @ first.T)[active], abs=1e-5)
+    assert not values[3].any()
+    assert not g[3].any()
+    again, none = classifier.layer.at(x, None, active)
+    assert np.array_equal(again, values)
+    assert not none.any()
+
+
+def test_position_and_neighbours_change_no_bit_of_a_layer(demo_model):
+    """Of a graph whose second half was cut off, with nodes in front that were added last."""
+    normalisation = Normalisation(mean=(0.5,), std=(0.25,))
+    classifier = load_classifier(demo_model, domain=None, batch=4, threads=1, normalisation=normalisation)
+    rng = np.random.default_rng(0)
+    x = rng.random((9, *classifier.shape), dtype=np.float32)
+    along = rng.standard_normal((9, classifier.layer.width)).astype(np.float32)
+    everything, order = np.ones(9, dtype=bool), np.array([7, 2, 5])
+    together = classifier.layer.at(x, along, everything)
+    apart = classifier.layer.at(x[order], along[order], everything[order])
+    for one, other in zip(apart, together, strict=True):
+        assert np.array_equal(one, other[order])
+    assert together[1].any()
+
+
+def test_a_layers_passes_are_counted_as_the_classifiers():
+    classifier = Affine((3,), 3)
+    counted = Counted(classifier, 4)
+    active = np.array([True, False, True, False])
+    counted.counting(classifier.layer).at(np.zeros((4, 3), np.float32), None, active)
+    assert counted.forwards.tolist() == counted.backwards.tolist() == [1, 0, 1, 0]
+
+
 def test_a_model_is_loaded_from_its_path_or_its_bytes(demo_model, digits):
     by_path = auditor.load_classifier(demo_model, domain=(0, 1))
     by_bytes = auditor.load_classifier(demo_model.read_bytes(), domain=(0, 1))

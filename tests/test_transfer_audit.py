@@ -71,6 +71,16 @@ def test_the_terminal_says_how_far_a_surrogate_led(audit, ridge):
     )
 
 
+@pytest.mark.parametrize("words", [(), ("--quantize", 8)])
+def test_a_layer_inside_a_surrogate_is_followed_and_its_passes_count(words, audit, ridge):
+    report = json.loads(
+        audit("--surrogate", ridge, "--attack", "transfer-ila", "--budget", "10m", *words, "--json").out
+    )
+    (row,) = report["stages"]
+    assert row["backwards"] == 22 * row["queries"]
+    assert row["crossings"][-1]["both"] > 0
+
+
 @pytest.mark.parametrize(
     ("words", "stages"),
     [

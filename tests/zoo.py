@@ -9,7 +9,7 @@ import numpy as np
 from scipy.optimize import linprog, nnls
 
 from auditor.autodiff.losses import available
-from auditor.classifier import Evaluation
+from auditor.classifier import Evaluation, Layer
 from auditor.spec import Loss
 
 
@@ -54,6 +54,18 @@ class Zoo:
         flat = x[active].reshape(int(active.sum()), -1)
         g[active] = self.pull(flat, dz.astype(np.float32)).reshape(-1, *self.shape)
         return Evaluation(z, value, g)
+
+    @property
+    def layer(self) -> Layer:
+        """The scores as features."""
+
+        def at(x, along, active):
+            here = self.gradient(x, np.zeros(len(x), np.int64), Loss.MARGIN, active=active)
+            along = np.zeros_like(here.logits) if along is None else along
+            g = self.pull(x.reshape(len(x), -1), along).reshape(x.shape)
+            return here.logits, np.where(active.reshape((-1,) + (1,) * (x.ndim - 1)), g, np.float32(0))
+
+        return Layer(self.classes, at)
 
 
 class Affine(Zoo):

@@ -26,7 +26,7 @@ from auditor.attacks.space import Space
 from auditor.attacks.targeted import Targeted
 from auditor.attacks.transfer import Crossing, Surrogate
 from auditor.attacks.verify import Judge
-from auditor.classifier import Array, Classifier, Counted
+from auditor.classifier import Array, Classifier, Counted, Layer
 from auditor.data.domain import bounds
 from auditor.spec import Norm, Threat, exact
 
@@ -238,7 +238,12 @@ class _StageRun:
         if stage.access == "transfer":
             assert surrogate is not None, f"{stage.attack} needs a surrogate"
             self.surrogate = Counted(space.view(surrogate.classifier, x).classifier, len(examples.index))
-            self.given |= {"surrogate": self._aimed(self.surrogate), "pool": surrogate.pool}
+            layer = None if surrogate.layer is None else self.surrogate.counting(self._seen(surrogate.layer))
+            self.given |= {"surrogate": self._aimed(self.surrogate), "pool": surrogate.pool, "layer": layer}
+
+    def _seen(self, layer: Layer) -> Layer:
+        """A layer at the inputs that points stand for."""
+        return Layer(layer.width, lambda x, along, active: layer.at(self.view.input(x), along, active))
 
     def _averaged(self, classifier: Classifier) -> Classifier:
         """The classifier in the mean over its own noise, where it has some."""

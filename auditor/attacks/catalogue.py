@@ -72,7 +72,7 @@ _Cost = Callable[[Mapping[str, Any], int], Passes]
 @dataclass(frozen=True)
 class Entry:
     """One attack of the catalogue. cost: what its parameters, defaults included, and the number of classes allow it at
-    most per example and call; of a transfer attack, which is given a `surrogate` and a `pool`, with one surrogate.
+    most per example and call; of a transfer attack, which is given a `surrogate`, a `pool` and a `layer`, with one surrogate.
     spatial: it wants to know where the channels are, as `layout`. views: it is given the `view` that it sees through.
     Each can be aimed at a class, see `Targeted`."""
 

@@ -23,7 +23,7 @@ from auditor.audits.plan import BATCHES_PER_SLICE, DIAGNOSIS_EXAMPLES
 from auditor.audits.prepare import Prepared
 from auditor.audits.subject import Subject
 from auditor.audits.surrogates import build_surrogate, spare
-from auditor.classifier import Array, Classifier, Evaluation, OnnxClassifier
+from auditor.classifier import Array, Classifier, Evaluation, Layer, OnnxClassifier
 from auditor.errors import OutOfMemory, OutOfTime
 from auditor.spec import Loss
 from auditor.threats.judge import Judged, judge
@@ -126,7 +126,11 @@ class Engine:
         if self._surrogate is None:
             batch, threads = self.prepared.plan.batch >> self._halvings, self.prepared.plan.threads
             self._surrogate = build_surrogate(self._subject, self.prepared.trained, batch=batch, threads=threads)
-        return dataclasses.replace(self._surrogate, classifier=self._timed(self._surrogate.classifier))
+        timed = self._timed(self._surrogate.classifier)
+        layer = self._surrogate.layer
+        if isinstance(timed, _Timed) and layer is not None:
+            layer = timed.stopping(layer)
+        return dataclasses.replace(self._surrogate, classifier=timed, layer=layer)
 
     def _timed(self, classifier: Classifier) -> Classifier:
         return classifier if self.stop_at is None else _Timed(classifier, self.stop_at)
@@ -267,3 +271,12 @@ class _Timed:
     ) -> Evaluation:
         self._check()
         return self._classifier.gradient(x, y, loss, target=target, active=active)
+
+    def stopping(self, layer: Layer) -> Layer:
+        """A layer of the classifier that stops in the same way."""
+
+        def at(x: Array, along: Array | None, active: Array) -> tuple[Array, Array]:
+            self._check()
+            return layer.at(x, along, active)
+
+        return Layer(layer.width, at)

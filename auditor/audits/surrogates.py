@@ -6,7 +6,7 @@ from math import prod
 import numpy as np
 
 from auditor import runtime
-from auditor.attacks.transfer import Ensemble, Pool, Surrogate
+from auditor.attacks.transfer import Ensemble, Pool, Surrogate, abreast
 from auditor.attacks.transfer.train import Trained, Training, train_surrogate
 from auditor.audits.goal import audited
 from auditor.audits.presets import chosen_stages
@@ -73,7 +73,8 @@ def build_surrogate(subject: Subject, trained: Trained | None, *, batch: int, th
     if trained is not None:
         graphs = [make_plain(read_upload(trained.model), batch=batch, shape=subject.dataset.shape)]
     members = [OnnxClassifier(graph, domain=None, device=spec.device, threads=threads) for graph in graphs]
-    return Surrogate(Ensemble(members), _pool(subject.dataset, spec))
+    layer = abreast(members[0].xp, [member.layer for member in members])
+    return Surrogate(Ensemble(members), _pool(subject.dataset, spec), layer)
 
 
 def spare(dataset: Dataset, spec: AuditSpec, count: int) -> np.ndarray:

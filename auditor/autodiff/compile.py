@@ -1,11 +1,13 @@
-"""From a plain classifier graph to the two models that run: scores alone, and scores with a loss and its gradient."""
+"""From a plain classifier graph to the models that run: scores alone, scores with a loss and its gradient, and scores with
+the gradient along a direction among them."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 import onnx
 import onnx.inliner
 import onnx_ir as ir
+from onnx_ir.passes.common import NameFixPass
 
 from auditor import runtime
 from auditor.autodiff.blocked import keep_blocked
@@ -18,6 +20,7 @@ from auditor.graph.build import Builder, shape_of
 from auditor.graph.plain import ClassifierGraph, serialise
 
 LOSS, GRADIENT = "auditor_loss", "auditor_gradient"
+ALONG = "auditor_along"
 LABEL, TARGET, CHOICE = "auditor_y", "auditor_target", "auditor_choice"
 
 
@@ -32,28 +35,52 @@ def gradient_model(graph: ClassifierGraph, *, device: runtime.Device = "cpu", po
     Rows do not mix: the gradient of a row is that of its own loss. policy: which surrogates stand in for true slopes; the
     logits are the model's in any case. Raises NoGradient where a rule is missing.
     """
+    op, model, x, logits = _opened(graph, device, policy)
+    y, target, choice = (_int_input(model, name, graph.batch) for name in (LABEL, TARGET, CHOICE))
+    loss = loss_heads(op, logits, y, target, choice)
+    ones = op.Expand(op.const(1.0, like=loss), op.ints([graph.batch]))
+    (g,) = backward(op, {loss: ones}, [x], policy=policy)
+    return _closed(op, model, x, logits, {LOSS: loss}, g)
+
+
+def pull_model(graph: ClassifierGraph, *, device: runtime.Device = "cpu", policy: Policy = "true") -> bytes:
+    """Serialised ONNX: x, ALONG (batch, classes) -> logits, GRADIENT (d sum of logits * ALONG / d x). Otherwise as
+    `gradient_model`."""
+    op, model, x, logits = _opened(graph, device, policy)
+    along = ir.val(ALONG, dtype=ir.DataType.FLOAT, shape=[graph.batch, graph.classes])
+    model.graph.inputs.append(along)
+    (g,) = backward(op, {logits: along}, [x], policy=policy)
+    return _closed(op, model, x, logits, {}, g)
+
+
+def _opened(
+    graph: ClassifierGraph, device: runtime.Device, policy: Policy
+) -> tuple[Builder, ir.Model, ir.Value, ir.Value]:
+    """A copy to append to, and its input and scores."""
     graph = expand(graph, policy)
     model = graph.model.clone()
     x = next(v for v in model.graph.inputs if v.name == graph.x.name)
     logits = next(v for v in model.graph.outputs if v.name == graph.logits.name)
     op = Builder(model.graph, device=device)
     join_slices(op, model)
-    y, target, choice = (_int_input(model, name, graph.batch) for name in (LABEL, TARGET, CHOICE))
-    loss = loss_heads(op, logits, y, target, choice)
-    ones = op.Expand(op.const(1.0, like=loss), op.ints([graph.batch]))
-    (g,) = backward(op, {loss: ones}, [x], policy=policy)
+    return op, model, x, logits
+
+
+def _closed(
+    op: Builder, model: ir.Model, x: ir.Value, logits: ir.Value, results: Mapping[str, ir.Value], g: ir.Value | None
+) -> bytes:
+    """The model with its results and the gradient `g` as outputs, checked."""
     if g is None:
-        raise NoGradient(
-            "graph", graph.logits.name or "", "no differentiable path leads from the input to the scores"
-        )
+        raise NoGradient("graph", logits.name or "", "no differentiable path leads from the input to the scores")
     if shape_of(g) != shape_of(x) or g.dtype != x.dtype:
         raise AssertionError(f"the gradient is {g.dtype}{g.shape}, its input {x.dtype}{x.shape}")
-    for name, value in ((LOSS, loss), (GRADIENT, g)):
+    for name, value in {**results, GRADIENT: g}.items():
         output = op.Identity(value)
         output.name = name
         model.graph.outputs.append(output)
-    if device == "cpu":
+    if op.device == "cpu":
         keep_blocked(op, model)
+    NameFixPass()(model)  # a graph that was cut may hold names that the builder gives once more
     data = serialise(model)
     onnx.checker.check_model(data, full_check=True)
     return data

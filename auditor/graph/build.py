@@ -34,7 +34,8 @@ class Builder:
         if like is not None:
             array = array.astype(like.dtype.numpy())
         self._constants += 1
-        name = f"const_{len(self.graph.initializers)}_{self._constants}"
+        while (name := f"const_{len(self.graph.initializers)}_{self._constants}") in self.graph.initializers:
+            self._constants += 1  # left by an earlier builder, in a graph that has been cut since
         return self._op.initializer(ir.tensor(array, name=name), name=name)
 
     def ints(self, values: Sequence[int]) -> ir.Value:

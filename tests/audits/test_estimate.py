@@ -47,6 +47,7 @@ def passes(**fields):
         ("square", {"queries": 100, "layout": "NCHW"}, 10, Passes(100, 0)),
         ("transfer-mi-fgsm", {}, 10, Passes(12, 10)),
         ("transfer-vmi-fgsm", {"steps": 3}, 10, Passes(45, 43)),
+        ("transfer-ila", {"steps": 5}, 10, Passes(19, 17)),
         ("transfer-pgn", {"steps": 5}, 2, Passes(202, 200)),
     ],
 )

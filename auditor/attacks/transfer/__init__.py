@@ -1,6 +1,6 @@
 """Attacks that craft points on surrogates, which stand in for the upload, and let the upload judge them."""
 
-from auditor.attacks.transfer.ensemble import Ensemble, Surrogate
+from auditor.attacks.transfer.ensemble import Ensemble, Surrogate, abreast
 from auditor.attacks.transfer.iterative import Crossing, Method, transfer
 from auditor.attacks.transfer.methods import METHODS
 from auditor.attacks.transfer.views import Admixed, Diverse, Plain, Pool, Scaled, Shuffled, Through
@@ -18,5 +18,6 @@ __all__ = [
     "Shuffled",
     "Surrogate",
     "Through",
+    "abreast",
     "transfer",
 ]

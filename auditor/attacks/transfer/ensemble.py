@@ -4,18 +4,38 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import reduce
 from operator import add
+from typing import Any
 
+from auditor.attacks.norms import unit
 from auditor.attacks.transfer.views import Pool
-from auditor.classifier import Array, Classifier, Evaluation
+from auditor.classifier import Array, Classifier, Evaluation, Layer
 from auditor.spec import Loss
 
 
 @dataclass(frozen=True)
 class Surrogate:
-    """What a transfer attack is given besides the upload: what it follows, and examples that are not attacked."""
+    """What a transfer attack is given besides the upload: what it follows, examples that are not attacked, and a layer
+    inside what it follows."""
 
     classifier: Classifier
     pool: Pool | None = None
+    layer: Layer | None = None
+
+
+def abreast(xp: Any, layers: Sequence[Layer]) -> Layer:
+    """Layers of several models as one: their features side by side, a direction at unit length in each of them, so that
+    the size of one model's features does not drown another's. Every pass is one pass of each."""
+
+    def at(x: Array, along: Array | None, active: Array) -> tuple[Array, Array]:
+        features, total, start = [], xp.zeros_like(x), 0
+        for layer in layers:
+            part = None if along is None else unit(xp, along[:, start : start + layer.width], "L2")
+            values, g = layer.at(x, part, active)
+            features.append(values)
+            total, start = total + g, start + layer.width
+        return xp.concat(features, axis=1), total
+
+    return Layer(sum(layer.width for layer in layers), at)
 
 
 class Ensemble:

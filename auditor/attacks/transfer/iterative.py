@@ -4,7 +4,9 @@ Dong et al. 2018, "Boosting adversarial attacks with momentum", algorithm 1 (MI-
 the gradient of a step is estimated, and a `Method` says it: NI looks ahead (Lin et al. 2020, algorithm 1), VMI and VNI
 tune by neighbours (Wang & He 2021, "Enhancing the transferability of adversarial attacks through variance tuning",
 algorithm 1), PGN prefers flat maxima (Ge et al. 2023, "Boosting adversarial transferability by achieving flat local
-maxima", algorithm 1), TI smooths, and DI, SI, Admix and BSR show the surrogate other views of a point.
+maxima", algorithm 1), TI smooths, and DI, SI, Admix and BSR show the surrogate other views of a point. ILA goes on from
+the point that was reached, by the features of a layer inside the surrogate (Huang et al. 2019, "Enhancing adversarial
+example transferability with an intermediate level attack", algorithm 1, ILAP).
 """
 
 from dataclasses import dataclass, field
@@ -16,7 +18,8 @@ from auditor.attacks.planes import Planes
 from auditor.attacks.random import Random
 from auditor.attacks.transfer.smooth import smoothed
 from auditor.attacks.transfer.views import Plain, Pool, Setting, Views
-from auditor.classifier import Array, Classifier
+from auditor.classifier import Array, Classifier, Layer
+from auditor.errors import SpecError
 from auditor.spec import Layout, Loss, Norm
 
 
@@ -27,7 +30,7 @@ class Method:
     look_ahead: at the point that the momentum alone would reach (NI). smooth: over displacements (TI). neighbours: how
     many points within `radius` times eps tune the next step's gradient (VMI). pairs: how many points within `radius`
     times eps are followed a step downhill, the mean of both gradients being taken (PGN), at weights 1 - balance and
-    balance.
+    balance. onwards: how many more steps then lead a layer's features on the way that they have gone so far (ILA).
     """
 
     views: Views = field(default_factory=Plain)
@@ -37,10 +40,13 @@ class Method:
     pairs: int = 0
     radius: float = 0.0
     balance: float = 0.5
+    onwards: int = 0
 
     def gradients(self, steps: int) -> int:
-        """Gradients of the surrogate in so many steps; the last needs no tuning for a next one."""
-        return self.views.copies * max(2 * self.pairs, 1) * (steps + self.neighbours * (steps - 1))
+        """Gradients of the surrogate in so many steps; the last needs no tuning for a next one. Features are asked for at
+        both ends of their way, and at each step onwards."""
+        onwards = self.onwards + 2 if self.onwards else 0
+        return self.views.copies * max(2 * self.pairs, 1) * (steps + self.neighbours * (steps - 1)) + onwards
 
 
 @dataclass(frozen=True)
@@ -68,14 +74,18 @@ def transfer(
     target: Array | None = None,
     layout: Layout = "NCHW",
     pool: Pool | None = None,
+    layer: Layer | None = None,
 ) -> Crossing:
     """x: (n, *shape) float32, y: (n,) int64, eps: (n,) float64 in input units, target: (n,) for targeted losses;
-    step_size: as a share of eps; decay: of the momentum; pool: examples that the attacker has besides x.
+    step_size: as a share of eps; decay: of the momentum; pool: examples that the attacker has besides x; layer: of the
+    surrogate, for a method that goes `onwards`, else SpecError.
 
     Only `surrogate` is followed, also outside the domain: method.gradients(steps) forwards and backwards of it, and
     a last forward, per example. The upload is asked once per example, about the last point. Every point given lies in
     the ball and in the domain.
     """
+    if method.onwards and layer is None:
+        raise SpecError("this method follows a layer inside the surrogate; give one, such as OnnxClassifier.layer")
     xp = classifier.xp
     active = xp.ones(x.shape[0], dtype=bool) if active is None else active
     ball = Ball(xp, x, eps, norm, classifier.domain)
@@ -92,10 +102,21 @@ def transfer(
         if method.neighbours and k + 1 < steps:
             tuning = slope.around(x_adv, stream.split("around")) - g
         x_adv = ball.project(x_adv + step * ball.uphill(x_adv, velocity))
+    if method.onwards and layer is not None:
+        x_adv = _led_on(layer, ball, x_adv, step, method.onwards, active)
     best = Strongest(classifier, x, y)
     best.see(x_adv, classifier.logits(x_adv, active=active), active)
     fooled = active & (margin(xp, surrogate.logits(x_adv, active=active), y) > 0)
     return Crossing(**vars(best.attempt(x)), fooled=fooled)
+
+
+def _led_on(layer: Layer, ball: Ball, x_adv: Array, step: Array, steps: int, active: Array) -> Array:
+    """ILAP: steps that raise the projection of the features' change on the change that led from x to x_adv."""
+    way = layer.at(x_adv, None, active)[0] - layer.at(ball.x, None, active)[0]
+    for _ in range(steps):
+        g = layer.at(x_adv, way, active)[1]
+        x_adv = ball.project(x_adv + step * ball.uphill(x_adv, g))
+    return x_adv
 
 
 @dataclass(frozen=True)

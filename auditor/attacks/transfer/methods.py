@@ -14,4 +14,5 @@ METHODS: dict[str, Method] = {
     "admix": Method(views=Admixed()),
     "pgn": Method(pairs=20, radius=3.0),
     "bsr": Method(views=Shuffled()),
+    "ila": Method(onwards=10),
 }

@@ -27,7 +27,9 @@ def _clean(classifier, n, seed=0):
 
 
 def _attack(name, classifier, x, y, *, surrogate=None, **given):
-    return transfer(classifier, x, y, surrogate=surrogate or classifier, method=EVERY[name], **given)
+    followed = surrogate or classifier
+    given = {"layer": getattr(followed, "layer", None), **given}
+    return transfer(classifier, x, y, surrogate=followed, method=EVERY[name], **given)
 
 
 @pytest.mark.parametrize("shape", [(7,), (3, 5, 4)])
@@ -90,7 +92,8 @@ def test_the_surrogates_passes_are_those_that_are_said(name, rng):
     x, y = _clean(upload, 2)
     surrogate = Counted(upload, 2)
     active = np.array([True, False])
-    _attack(name, upload, x, y, surrogate=surrogate, eps=np.ones(2), norm="Linf", rng=rng(2), active=active, steps=3)
+    given = {"surrogate": surrogate, "layer": surrogate.counting(upload.layer), "active": active, "steps": 3}
+    _attack(name, upload, x, y, eps=np.ones(2), norm="Linf", rng=rng(2), **given)
     assert surrogate.backwards.tolist() == [EVERY[name].gradients(3), 0]
     assert surrogate.forwards.tolist() == [EVERY[name].gradients(3) + 1, 0]
 
