@@ -15,6 +15,7 @@ import pytest
 from sqlalchemy import create_engine, make_url, text
 from sqlalchemy.exc import OperationalError
 
+from auditor.operations import keys, projects
 from auditor.operations.service import Service
 from auditor.settings import Settings
 from auditor.store.artifacts import Artifacts
@@ -137,3 +138,15 @@ def project(database):
         session.flush()
         session.refresh(row)
     return row
+
+
+@pytest.fixture
+def make_key(service, project):
+    """A key's text. project_name: another project, made if need be."""
+
+    def make(role="admin", project_name=None, **options):
+        with service.database.transaction() as session:
+            owner = project.id if project_name is None else projects.ensure(session, project_name).id
+            return keys.create_key(session, owner, "a test's", role, **options)[1]
+
+    return make

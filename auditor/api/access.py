@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 import time
+from collections.abc import Callable, Sequence
 from typing import Annotated, Any
 
 import limits
@@ -26,9 +27,13 @@ _bearer = HTTPBearer(scheme_name="key", description="An API key of a project: au
 
 
 class Keyring:
-    """Keys that were verified in the last seconds, so that requests need not wait for the database."""
+    """Keys that were verified in the last seconds, so that requests need not wait for the database.
 
-    def __init__(self) -> None:
+    authenticate: whose key a text is; raises Unauthorised.
+    """
+
+    def __init__(self, authenticate: Callable[[Service, str], Caller] = access.authenticate) -> None:
+        self._authenticate = authenticate
         self._known: dict[bytes, tuple[float, Caller]] = {}
 
     async def caller(self, service: Service, token: str) -> tuple[Caller, bool]:
@@ -38,7 +43,7 @@ class Keyring:
         if caller is not None and moment - verified_at < _FRESH_SECONDS:
             return caller, False
         self._known = {key: known for key, known in self._known.items() if moment - known[0] < _FRESH_SECONDS}
-        caller = await run_in_threadpool(access.authenticate, service, token)
+        caller = await run_in_threadpool(self._authenticate, service, token)
         self._known[name] = moment, caller
         return caller, True
 
@@ -93,11 +98,26 @@ async def caller(
     if credentials is None:
         raise Unauthorised("no API key came; send it as 'Authorization: Bearer KEY'")
     known, looked_up = await request.app.state.keyring.caller(service, credentials.credentials)
+    await admit(request, tasks, service, known, wanted.scopes, looked_up=looked_up)
+    return known
+
+
+async def admit(
+    request: Request,
+    tasks: BackgroundTasks,
+    service: Service,
+    known: Caller,
+    scopes: Sequence[str],
+    *,
+    looked_up: bool,
+) -> None:
+    """Count the request, see that the caller may make it, and note that the key is in use. Raises Forbidden or
+    RateLimited."""
     await request.app.state.rate_limit.spend(known.key_id, request.state.headers)
-    known.require(*wanted.scopes)
+    if scopes:
+        known.require(*scopes)
     if looked_up and (known.used_at is None or time.time() - known.used_at > _TOUCH_SECONDS):
         tasks.add_task(access.touch, service, known.key_id)
-    return known
 
 
 def needs(*scopes: str) -> Any:

@@ -16,7 +16,7 @@ from auditor.store.ids import new_id
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 # Handlers at these paths read the body themselves, piece by piece, and count it.
-_STREAMS = re.compile(r"/api/v1/(models|datasets|uploads/[^/]+)/?")
+_STREAMS = re.compile(r"/api/v1/(models|datasets|uploads/[^/]+)/?|/(models|datasets)/upload")
 
 
 class RequestLog:

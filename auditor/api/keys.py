@@ -29,7 +29,7 @@ def create(
             body.expires_in,
             granted=caller.scopes,
         )
-    return _shown(row, text)
+    return shown(row, text)
 
 
 @router.get("", summary="List keys, newest first")
@@ -38,7 +38,7 @@ def index(
 ) -> resources.Page[resources.Key]:
     with service.database.reading() as session:
         rows = keys.list_keys(session, caller.project_id, cursor, limit + 1)
-    return page([_shown(row) for row in rows], limit)
+    return page([shown(row) for row in rows], limit)
 
 
 @router.delete("/{key_id}", status_code=204, summary="Revoke a key")
@@ -51,7 +51,7 @@ def revoke(
     request.app.state.keyring.forget(key_id)
 
 
-def _shown(row: Key, text: str | None = None) -> resources.Key:
+def shown(row: Key, text: str | None = None) -> resources.Key:
     return resources.Key(
         id=row.id,
         name=row.name,

@@ -67,7 +67,7 @@ _PAGES: dict[int | str, dict[str, Any]] = {
 _STORED = ("json", "html", "pdf")
 _MADE = {format.suffix: format for format in FORMATS.values() if format.suffix not in _STORED}
 # The page holds no script and fetches nothing; should a name in it ever become markup, it can do nothing either.
-_POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; sandbox"
+POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; sandbox"
 _RETRY_SECONDS = "5"
 
 
@@ -81,7 +81,7 @@ def report(audit_id: str, caller: Reader, service: ServiceDep, request: Request)
 def page(audit_id: str, caller: Reader, service: ServiceDep, request: Request) -> Response:
     """One file without scripts. Too early, the answer is as for report.json."""
     response = _report(audit_id, "html", caller, service, request)
-    response.headers["Content-Security-Policy"] = _POLICY
+    response.headers["Content-Security-Policy"] = POLICY
     return response
 
 

@@ -23,17 +23,17 @@ def create(new: resources.NewWebhook, caller: Writer, service: ServiceDep, respo
     made = webhooks.create(service, caller.project_id, new)
     response.headers["Location"] = f"/api/v1/webhooks/{made.id}"
     response.headers["Cache-Control"] = "no-store"
-    return _shown(made, made.secret)
+    return shown(made, made.secret)
 
 
 @router.get("", summary="The project's webhooks")
 def listed(caller: Reader, service: ServiceDep) -> resources.Page[resources.Webhook]:
-    return resources.Page(items=[_shown(row) for row in webhooks.listed(service, caller.project_id)])
+    return resources.Page(items=[shown(row) for row in webhooks.listed(service, caller.project_id)])
 
 
 @router.get("/{webhook_id}", summary="One webhook")
 def show(webhook_id: str, caller: Reader, service: ServiceDep) -> resources.Webhook:
-    return _shown(webhooks.show(service, caller.project_id, webhook_id))
+    return shown(webhooks.show(service, caller.project_id, webhook_id))
 
 
 @router.delete("/{webhook_id}", status_code=204, summary="Delete a webhook and what waits for it")
@@ -44,7 +44,7 @@ def delete(webhook_id: str, caller: Writer, service: ServiceDep) -> None:
 @router.post("/{webhook_id}/test", status_code=202, summary="Send a message of the type webhook.test")
 def test(webhook_id: str, caller: Writer, service: ServiceDep) -> resources.Delivery:
     """The message is on its way; what became of it is among the deliveries."""
-    return _sent(webhooks.send_test(service, caller.project_id, webhook_id))
+    return sent(webhooks.send_test(service, caller.project_id, webhook_id))
 
 
 @router.get("/{webhook_id}/deliveries", summary="What was sent, newest first")
@@ -52,10 +52,10 @@ def deliveries(
     webhook_id: str, caller: Reader, service: ServiceDep, limit: Limit = 50, cursor: Cursor = None
 ) -> resources.Page[resources.Delivery]:
     rows = webhooks.deliveries(service, caller.project_id, webhook_id, cursor, limit + 1)
-    return page([_sent(row) for row in rows], limit)
+    return page([sent(row) for row in rows], limit)
 
 
-def _shown(row: Webhook, secret: str | None = None) -> resources.Webhook:
+def shown(row: Webhook, secret: str | None = None) -> resources.Webhook:
     return resources.Webhook(
         id=row.id,
         url=row.url,
@@ -67,7 +67,7 @@ def _shown(row: Webhook, secret: str | None = None) -> resources.Webhook:
     )
 
 
-def _sent(row: Delivery) -> resources.Delivery:
+def sent(row: Delivery) -> resources.Delivery:
     return resources.Delivery(
         id=row.id,
         type=row.type,

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from auditor.operations.errors import Forbidden, Unauthorised
 from auditor.operations.service import Service
 from auditor.store.queries import keys
+from auditor.store.tables import Key
 
 READ = ("models:read", "datasets:read", "audits:read", "reports:read", "webhooks:read", "keys:read", "project:read")
 SUBMIT = (*READ, "models:write", "datasets:write", "audits:write")
@@ -41,6 +42,10 @@ def authenticate(service: Service, token: str) -> Caller:
         row = keys.by_prefix(session, prefix_of(token))
     if row is None or not hmac.compare_digest(row.sha256, digest(token)):
         raise Unauthorised("the API key is not known, has expired or was revoked; send another one")
+    return caller_of(row)
+
+
+def caller_of(row: Key) -> Caller:
     return Caller(row.project_id, row.id, row.role, frozenset(row.scopes), row.last_used_at)
 
 

@@ -34,6 +34,20 @@ def ready(service: Service) -> Readiness:
     return Readiness("ok" if workers else "degraded", parts)
 
 
+@dataclass(frozen=True)
+class Seen:
+    """A worker that has reported lately, without the machine that it is on. kinds: of work items that it takes."""
+
+    device: str
+    kinds: list[str]
+
+
+def workers(service: Service) -> list[Seen]:
+    """Those that are at work now, on whatever machines."""
+    with service.database.reading() as session:
+        return [Seen(worker.device, worker.kinds) for worker in queries.workers(session, WORKER_SECONDS)]
+
+
 def worker_lives(service: Service, host: str) -> bool:
     """Whether a worker on this host has reported lately."""
     with service.database.reading() as session:

@@ -24,11 +24,20 @@ def html(document: Document, drawings: Mapping[str, str]) -> str:
 
 @cache
 def _template() -> Any:
-    from jinja2 import Environment, PackageLoader, StrictUndefined
+    return environment("auditor.report").get_template("report.html")
+
+
+def environment(*packages: str) -> Any:
+    """Templates of these packages that can show blocks (blocks.html)."""
+    from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
+    from markupsafe import Markup
 
     environment = Environment(
-        loader=PackageLoader("auditor.report"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
+        loader=ChoiceLoader([PackageLoader(package) for package in packages]),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
     )
     environment.tests["kind"] = lambda block, name: type(block) is getattr(blocks, name)
-    environment.filters["base64"] = lambda data: base64.b64encode(data).decode()
-    return environment.get_template("report.html")
+    environment.filters["base64"] = lambda data: Markup(base64.b64encode(data).decode())
+    return environment

@@ -88,6 +88,16 @@ class Key(Table):
     revoked_at: Mapped[float | None]
 
 
+class Session(Table):
+    """Somebody signed in to the web page with a key, whose scopes hold as long as it does. Only the token's digest is
+    kept."""
+
+    __tablename__ = "session"
+    sha256: Mapped[str] = mapped_column(String(64), primary_key=True)
+    key_id: Mapped[str] = _owner("key.id")
+    expires_at: Mapped[float] = mapped_column(index=True)
+
+
 class Blob(Table):
     """Bytes in the artifact store under their digest. Whether anything refers to it is asked, not counted."""
 

@@ -101,7 +101,7 @@ def _processes(settings: Settings, place: str) -> list[Process]:
     base = {**os.environ, **settings.environment, "AUDITOR_KINDS": ""}
     workers = [Process(f"worker-{number}", "auditor.workers", base, place) for number in range(settings.workers)]
     checks = Process("checks", "auditor.workers", base | {"AUDITOR_KINDS": "check,settle"}, place)
-    return [Process("api", "auditor.api", base, place), checks, *workers]
+    return [Process("api", "auditor.server", base, place), checks, *workers]
 
 
 def _watch(service: Service, processes: list[Process], stop: threading.Event) -> None:

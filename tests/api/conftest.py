@@ -4,24 +4,11 @@ import pytest
 from fastapi.testclient import TestClient
 
 from auditor.api.app import create_app
-from auditor.operations import keys, projects
 
 
 @pytest.fixture
 def app(service):
     return create_app(service)
-
-
-@pytest.fixture
-def make_key(service, project):
-    """A key's text. project_name: another project, made if need be."""
-
-    def make(role="admin", project_name=None, **options):
-        with service.database.transaction() as session:
-            owner = project.id if project_name is None else projects.ensure(session, project_name).id
-            return keys.create_key(session, owner, "a test's", role, **options)[1]
-
-    return make
 
 
 @pytest.fixture

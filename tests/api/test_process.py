@@ -1,4 +1,4 @@
-"""The API as a process: python -m auditor.api"""
+"""The service over HTTP as a process: python -m auditor.server"""
 
 import os
 import signal
@@ -31,7 +31,7 @@ def api(settings):
         "AUDITOR_PORT": str(settings.port),
     }
     started = subprocess.Popen(
-        [sys.executable, "-m", "auditor.api"], env=environment, stderr=subprocess.PIPE, text=True
+        [sys.executable, "-m", "auditor.server"], env=environment, stderr=subprocess.PIPE, text=True
     )
     yield started
     started.kill()

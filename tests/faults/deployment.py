@@ -141,7 +141,7 @@ def many_machines(folder: Path) -> Iterator[Deployment]:
         workers = [
             [python, "-m", "auditor", "worker", "--celery", "--data", str(folder / f"host-{n}")] for n in range(3)
         ]
-        deployment.begin([server, "--port", str(redis_port), *quiet], [python, "-m", "auditor.api"], *workers)
+        deployment.begin([server, "--port", str(redis_port), *quiet], [python, "-m", "auditor.server"], *workers)
         until(lambda: answers(deployment.url))
         yield deployment
     finally:

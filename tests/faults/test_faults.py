@@ -72,7 +72,7 @@ def _disturb(deployment, client, audits):
         beat += 1
         workers = [pid for pid in deployment.processes("worker") if pid not in deployment.processes("workers.child")]
         if beat % 12 == 3:
-            done["API killed"] += deployment.kill_one(deployment.processes("auditor.api"), chance)
+            done["API killed"] += deployment.kill_one(deployment.processes("auditor.server"), chance)
         elif beat % 12 == 6:
             done["Redis killed"] += deployment.kill("redis-server")  # it keeps nothing: its queue is gone
         elif beat % 12 == 9 and workers:

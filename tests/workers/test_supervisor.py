@@ -112,7 +112,7 @@ def test_a_second_supervisor_is_refused_and_a_later_one_makes_no_second_key(serv
 def test_what_dies_is_started_again_and_nothing_outlives_the_supervisor(serve, tmp_path, port):
     running = serve()
     until(lambda: answers(port))
-    for word in ("auditor.api", "worker-0"):
+    for word in ("auditor.server", "worker-0"):
         (old,) = processes(tmp_path, word)
         os.kill(old, signal.SIGKILL)
         until(lambda old=old, word=word: processes(tmp_path, word) not in ([], [old]))

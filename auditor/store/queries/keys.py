@@ -8,11 +8,12 @@ from sqlalchemy.orm import Session
 from auditor.store.database import now
 from auditor.store.tables import Key
 
+VALID = Key.revoked_at.is_(None), or_(Key.expires_at.is_(None), Key.expires_at > now())
+
 
 def by_prefix(session: Session, prefix: str) -> Key | None:
     """The key with this prefix, unless it is revoked or has expired."""
-    valid = Key.revoked_at.is_(None), or_(Key.expires_at.is_(None), Key.expires_at > now())
-    return session.scalar(select(Key).where(Key.prefix == prefix, *valid))
+    return session.scalar(select(Key).where(Key.prefix == prefix, *VALID))
 
 
 def add(session: Session, key: Key) -> None:

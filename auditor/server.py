@@ -1,20 +1,28 @@
-"""The HTTP interface as a process of its own, as the environment says: python -m auditor.api"""
+"""The service over HTTP as a process of its own, as the environment says: python -m auditor.server"""
 
 import sys
 
 import uvicorn
+from fastapi import FastAPI
 
-from auditor import logs
+from auditor import logs, web
 from auditor.api.app import create_app
 from auditor.errors import AuditorError
 from auditor.logs import log
-from auditor.operations.service import open_service
+from auditor.operations.service import Service, open_service
 from auditor.settings import Settings
 from auditor.store import migrate
 
 _GRACE_SECONDS = (
     5  # for answers that are on their way when the process is told to end; streams of events go on for ever
 )
+
+
+def site(service: Service) -> FastAPI:
+    """The HTTP interface and the web page of a service, as one ASGI application."""
+    app = create_app(service)
+    web.install(app, service)
+    return app
 
 
 def main(settings: Settings) -> None:
@@ -24,7 +32,7 @@ def main(settings: Settings) -> None:
     migrate.check(service.database)
     log.info("api.listening", host=settings.host, port=settings.port, url=settings.public_url)
     uvicorn.run(
-        create_app(service),
+        site(service),
         host=settings.host,
         port=settings.port,
         access_log=False,  # every request has a line already, with its id

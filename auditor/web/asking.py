@@ -1,0 +1,94 @@
+"""A new audit: a form with the words of `auditor submit`, and the command that asks for the same."""
+
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+from fastapi import Request, Response
+from pydantic import ValidationError
+
+from auditor import resources
+from auditor.errors import InputError
+from auditor.operations import create, datasets, models
+from auditor.operations.errors import Refused
+from auditor.spec import NORMS
+from auditor.web.pages import go, pages, render
+from auditor.web.session import Visitor, needs
+
+router = pages()
+Writer = Annotated[Visitor, needs("audits:write")]
+
+_CHOICES = 200  # models and datasets offered
+_TEXTS = (
+    "model",
+    "data",
+    "preset",
+    "threat",
+    "domain",
+    "mean",
+    "std",
+    "layout",
+    "label_column",
+    "target",
+    "budget",
+    "baseline",
+)
+_NUMBERS = ("examples", "seed", "quantize", "batch_size", "threads")
+_LISTS = ("attack", "also", "fail_under")
+_TICKS = ("allow_chance", "no_examples")
+
+
+@router.get("/audits/new")
+def form(request: Request, visitor: Writer) -> Response:
+    return _form(request, visitor, dict(request.query_params))
+
+
+@router.post("/audits")
+def ask(request: Request, visitor: Writer) -> Response:
+    said = {name: value for name, value in visitor.form.items() if isinstance(value, str)}
+    try:
+        audit_id = create.create(visitor.service, visitor.project_id, _asked(visitor))
+    except ValidationError as error:
+        first = error.errors()[0]
+        return _form(request, visitor, said, f"{first['loc'][0]}: {first['msg']}")
+    except (Refused, InputError) as error:
+        return _form(request, visitor, said, str(error))
+    return go(f"/audits/{audit_id}")
+
+
+def _asked(visitor: Visitor) -> resources.NewAudit:
+    """The form's words; a field that was left empty says nothing. Raises pydantic's ValidationError."""
+    words: dict[str, Any] = {name: visitor.said(name) for name in _TEXTS if visitor.said(name)}
+    words |= {name: _number(visitor.said(name)) for name in _NUMBERS if visitor.said(name)}
+    words |= {name: visitor.said(name).replace(",", " ").split() for name in _LISTS}
+    words |= {name: bool(visitor.said(name)) for name in _TICKS}
+    if visitor.said("margin"):
+        words["margin"] = _number(visitor.said("margin"))
+    grids = {norm: visitor.said(f"eps_{norm}") for norm in NORMS if visitor.said(f"eps_{norm}")}
+    return resources.NewAudit(**words, norm=list(grids), eps=list(grids.values()))
+
+
+def _number(text: str) -> int | float | str:
+    """A text that is no number stays one, to be refused by the field's own words."""
+    try:
+        return int(text)
+    except ValueError:
+        try:
+            return float(text)
+        except ValueError:
+            return text
+
+
+def _form(request: Request, visitor: Visitor, said: Mapping[str, str], wrong: str = "") -> Response:
+    service, project_id = visitor.service, visitor.project_id
+    ready = [
+        model
+        for model in models.list_models(service, project_id, None, None, _CHOICES)
+        if model.latest is not None and model.latest.state == "ready"
+    ]
+    data = [
+        dataset
+        for dataset in datasets.list_datasets(service, project_id, None, None, _CHOICES)
+        if dataset.state == "ready"
+    ]
+    values = {"models": ready, "datasets": data, "said": said, "wrong": wrong, "norms": NORMS}
+    return render(request, visitor, "new_audit.html", 422 if wrong else 200, **values)

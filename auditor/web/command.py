@@ -1,0 +1,29 @@
+"""The command line that asks a service for the same audit."""
+
+import shlex
+from collections.abc import Iterator
+
+from auditor import resources
+from auditor.operations.audits import Known
+
+
+def command(known: Known) -> str:
+    """`auditor submit MODEL DATA …`, with what was said; what was left open is chosen again."""
+    listed = known.listed
+    words = ["auditor", "submit", f"{listed.model}@{listed.version}", listed.dataset, *_options(listed.audit.words)]
+    return shlex.join(words)
+
+
+def _options(words: dict[str, object]) -> Iterator[str]:
+    for name in resources.NewAudit.model_fields:
+        value = words.get(name)
+        option = f"--{name.replace('_', '-')}"
+        if value is True:
+            yield option
+        elif name == "constraints" and value:
+            yield from (option, "constraints.yaml")
+        elif isinstance(value, list):
+            for one in value:
+                yield from (option, str(one))
+        elif value is not None:
+            yield from (option, str(value))

@@ -1,0 +1,246 @@
+"""Every page: it answers, and what users name is shown as text."""
+
+import hashlib
+import re
+
+import pytest
+from sqlalchemy import update
+
+from auditor import resources
+from auditor.operations.results import files
+from auditor.report.focus import headline
+from auditor.store.tables import Artifact, Audit, Dataset, Key, Model, Project, Version, Webhook
+from auditor.web import static
+from tests.conftest import DEMO
+from tests.work import rows
+
+HOSTILE = '"><script>alert(1)</script>{{ 7 * 7 }}\u202egpj.exe\u0007'
+HTMX = "d6fdc75f204e6bdefa99b69bf1e6d4ac69b8a364f77929f45c13476b4000f717"  # htmx.org 2.0.11, dist/htmx.min.js
+
+
+@pytest.fixture
+def pages(service, project, audit):
+    """The addresses of all pages of a project that has one of everything."""
+    with service.database.transaction() as session:
+        session.add(
+            Webhook(
+                project_id=project.id, url="https://a.example/", secret="s", events=["audit.done"], created_at=1.0
+            )
+        )
+    (model,), (dataset,) = rows(service, Model), rows(service, Dataset)
+    return [
+        "/",
+        "/running",
+        "/models",
+        f"/models/{model.id}",
+        "/datasets",
+        f"/datasets/{dataset.id}",
+        "/audits",
+        "/audits/new",
+        f"/audits/{audit}",
+        f"/audits/{audit}/live",
+        "/keys",
+        "/webhooks",
+    ]
+
+
+def test_every_page_answers_under_a_strict_policy(visitor, pages):
+    for path in pages:
+        page = visitor.browser.get(path)
+        assert page.status_code == 200, f"{path}: {page.text}"
+        policy = page.headers["content-security-policy"]
+        assert "default-src 'none'" in policy
+        assert "unsafe" not in policy
+        assert page.headers["cache-control"] == "no-store"
+
+
+def test_no_page_needs_what_the_policy_forbids(visitor, pages):
+    for path in pages:
+        html = visitor.see(path)
+        assert not re.search(r"<script(?![^>]* src=)|\son\w+=|\sstyle=|<style|javascript:", html), path
+
+
+def test_hostile_names_are_text(visitor, pages, service, project):
+    with service.database.transaction() as session:
+        for table in (Model, Dataset, Key, Project):
+            session.execute(update(table).values(name=HOSTILE))
+        for table in (Version, Dataset):
+            session.execute(update(table).values(filename=HOSTILE, reason=HOSTILE))
+        session.execute(update(Webhook).values(url=HOSTILE, reason=HOSTILE, disabled_at=1.0))
+        session.execute(update(Audit).values(chosen=[HOSTILE], words={"preset": HOSTILE}))
+    shown = 0
+    for path in pages:
+        html = visitor.see(path)
+        assert "<script>" not in html, path
+        assert "\u202e" not in html, path
+        assert "49\u202e" not in html, path
+        shown += "&lt;script&gt;" in html
+    assert shown >= 9  # all but the form's parts that hold no name
+
+
+def test_other_projects_things_are_not_found(visit, pages, audit):
+    stranger = visit(project_name="others")
+    own = [path for path in pages if path.count("/") > 1 and not path.endswith("/new")]
+    assert own
+    for path in [*own, f"/audits/{audit}/files/report.html"]:
+        assert stranger.browser.get(path).status_code == 404, path
+    for path in ("/models", "/datasets", "/audits", "/webhooks"):
+        assert "digits" not in stranger.see(path)
+
+
+def test_the_page_is_small():
+    assert hashlib.sha256(static.content("htmx.min.js")).hexdigest() == HTMX
+    assert sum(len(static.content(name)) for name in ("page.css", "htmx.min.js", "icon.svg")) < 150_000
+
+
+def test_files_are_kept_until_they_change(visitor):
+    address = static.address_of("page.css")
+    answer = visitor.browser.get(address)
+    assert answer.headers["content-type"].startswith("text/css")
+    assert "immutable" in answer.headers["cache-control"]
+    assert visitor.browser.get("/static/other.css").status_code == 404
+
+
+def test_a_refusal_is_a_page(visitor):
+    answer = visitor.browser.get("/audits/00000000-0000-7000-8000-000000000000")
+    assert answer.status_code == 404
+    assert "there is no audit" in answer.text
+    assert answer.headers["content-type"].startswith("text/html")
+    assert visitor.browser.get("/audits?state=odd").status_code == 422
+
+
+def test_a_finished_audit_is_read(visitor, audit, ran):
+    html = visitor.see(f"/audits/{audit}")
+    assert html.count("<svg") >= len(ran.report.curves)
+    assert headline(ran.report)[0] in html
+    assert "auditor submit" in html
+    for check in ran.report.diagnosis.checks:
+        assert check.check in html
+
+
+@pytest.mark.parametrize("name", ["report.html", "report.pdf", "report.json", "outcomes", "adversarial"])
+def test_files_of_an_audit_come_as_they_are_stored(visitor, service, project, audit, name):
+    answer = visitor.browser.get(f"/audits/{audit}/files/{name}")
+    assert answer.status_code == 200
+    stored = {file.sha256 for file in files(service, project.id, audit)}
+    assert hashlib.sha256(answer.content).hexdigest() in stored
+    if name == "report.html":
+        assert "sandbox" in answer.headers["content-security-policy"]
+
+
+def test_an_audit_whose_report_is_gone_shows_its_points(visitor, service, audit, ran):
+    with service.database.transaction() as session:
+        session.execute(update(Artifact).values(removed_at=1.0))
+    html = visitor.see(f"/audits/{audit}")
+    assert "retention has ended" in html
+    assert all(point.eps in html for curve in ran.report.curves for point in curve.points)
+
+
+def test_a_running_audit_is_followed(visitor, service, audit):
+    with service.database.transaction() as session:
+        session.execute(update(Audit).values(state="running"))
+    html = visitor.see(f"/audits/{audit}")
+    assert f'hx-get="/audits/{audit}/live?seen=running:1"' in html
+    part = visitor.browser.get(f"/audits/{audit}/live?seen=queued:0")
+    assert "stages" in part.text
+    assert "hx-refresh" not in part.headers
+    assert part.text.count("<rect") == 2 * 6  # the bounds of six points
+    with service.database.transaction() as session:
+        session.execute(update(Audit).values(state="done"))
+    assert visitor.browser.get(f"/audits/{audit}/live?seen=running:1").headers["hx-refresh"] == "true"
+
+
+def test_models_and_datasets_are_uploaded(visitor, service):
+    model = {"file": ("digits.onnx", (DEMO / "digits.onnx").read_bytes())}
+    answer = visitor.send("/models", "/models/upload", files=model, name="numbers")
+    assert (answer.status_code, answer.headers["location"]) == (303, "/models/numbers")
+    assert "is being checked" in visitor.see("/models/numbers")
+    data = {"file": ("digits.npz", (DEMO / "digits.npz").read_bytes())}
+    answer = visitor.send("/datasets", "/datasets/upload", files=data)
+    assert "digits" in visitor.see(answer.headers["location"])
+    (version,) = rows(service, Version)
+    assert version.sha256 == hashlib.sha256(model["file"][1]).hexdigest()
+
+
+@pytest.mark.parametrize(
+    ("files", "said", "word"),
+    [
+        (None, {}, "no file was chosen"),
+        ({"file": ("a.onnx", b"")}, {}, "no bytes came"),
+        ({"file": ("a.onnx", b"x")}, {"name": "a/b"}, "cannot hold"),
+        ({"file": ("a.onnx", b"x")}, {"layout": "WXYZ"}, "there is no layout"),
+    ],
+)
+def test_an_upload_that_makes_no_sense_is_refused(visitor, service, files, said, word):
+    answer = visitor.send("/models", "/models/upload", files=files, **said)
+    assert answer.status_code == 422
+    assert word in answer.text
+    assert rows(service, Version) == []
+
+
+def test_an_audit_is_asked_for_and_ended(visitor, service, inputs):
+    (dataset,) = rows(service, Dataset)
+    (model,) = rows(service, Model)
+    said = {"model": f"{model.name}@1", "data": dataset.id, "preset": "quick", "examples": "30"}
+    answer = visitor.send("/audits/new", "/audits", **said, eps_Linf="0.05,0.1", fail_under="Linf:0.1=0.5", seed="3")
+    path = answer.headers["location"]
+    (audit,) = rows(service, Audit)
+    words = {"norm": ["Linf"], "eps": ["0.05,0.1"], "examples": 30, "seed": 3, "preset": "quick"}
+    assert audit.words == {**words, "fail_under": ["Linf:0.1=0.5"]}
+    html = visitor.see(path)
+    assert "--norm Linf --eps 0.05,0.1 --preset quick --examples 30 --seed 3 --fail-under Linf:0.1=0.5" in html
+    assert visitor.send(path, f"{path}/delete").status_code == 409
+    visitor.send(path, f"{path}/cancel")
+    assert rows(service, Audit)[0].state == "cancelled"
+    assert visitor.send(path, f"{path}/delete").headers["location"] == "/audits"
+    assert rows(service, Audit) == []
+
+
+@pytest.mark.parametrize(
+    ("said", "word"),
+    [
+        ({"examples": "many"}, "examples"),
+        ({"fail_under": "nonsense"}, "nonsense"),
+        ({"attack": "no-such"}, "no-such"),
+        ({"model": "absent"}, "there is no model"),
+    ],
+)
+def test_a_refused_request_keeps_what_was_typed(visitor, service, inputs, said, word):
+    (dataset,), (model,) = rows(service, Dataset), rows(service, Model)
+    whole = {"model": f"{model.name}@1", "data": dataset.id, "seed": "77", **said}
+    answer = visitor.send("/audits/new", "/audits", **whole)
+    assert answer.status_code == 422
+    assert word in answer.text
+    assert 'value="77"' in answer.text
+    assert rows(service, Audit) == []
+
+
+def test_the_form_offers_every_norm_and_preset(visitor):
+    html = visitor.see("/audits/new")
+    asked = set(re.findall(r'name="(\w+)"', html)) - {"csrf", "viewport"}
+    words = {name for name in asked if not name.startswith("eps_")}
+    assert words <= set(resources.NewAudit.model_fields) | {"color"}
+
+
+def test_keys_are_made_and_revoked(visitor, app, service):
+    answer = visitor.send("/keys", "/keys", name="pipeline", role="reader", days="30")
+    (key,) = re.findall(r"aud_[0-9a-f]{12}_[\w-]+", answer.text)
+    fetch = visitor.browser.get
+    assert fetch("/api/v1/models", headers={"Authorization": f"Bearer {key}"}).status_code == 200
+    (made,) = (row for row in rows(service, Key) if row.name == "pipeline")
+    visitor.send("/keys", f"/keys/{made.id}/revoke")
+    assert fetch("/api/v1/models", headers={"Authorization": f"Bearer {key}"}).status_code == 401
+    assert visitor.send("/keys", "/keys", name="", role="reader", days="30").status_code == 422
+
+
+def test_webhooks_are_made_and_deleted(visitor, service):
+    refused = visitor.send("/webhooks", "/webhooks", url="http://127.0.0.1/", events="audit.done")
+    assert refused.status_code == 422
+    with service.database.transaction() as session:
+        (owner,) = (project.id for project in rows(service, Project))
+        session.add(Webhook(project_id=owner, url="https://a.example/", secret="s", events=[], created_at=1.0))
+    (hook,) = rows(service, Webhook)
+    visitor.send("/webhooks", f"/webhooks/{hook.id}/test")
+    assert "webhook.test" in visitor.see("/webhooks")
+    visitor.send("/webhooks", f"/webhooks/{hook.id}/delete")
+    assert rows(service, Webhook) == []
