@@ -52,6 +52,7 @@ PRESETS: dict[Preset, tuple[Step, ...]] = {
         Step("apgd-targeted", "apgd-targeted", parameters={"steps": 40, "targets": 9, "trial": 6, "kept": 2}),
         Step("apgd-ce-warm", "apgd", parameters={"steps": 50}, warm=True),
         Step("square", "square", parameters={"queries": 500}, warm=True),
+        Step("sparse-pgd", "sparse-pgd", ("L0",), {"steps": 60, "loss": Loss.MARGIN}),
         Step("sparse-rs", "sparse-rs", ("L0",), {"queries": 1500}, warm=True),
     ),
     "thorough": (
@@ -68,6 +69,7 @@ PRESETS: dict[Preset, tuple[Step, ...]] = {
         Step("apgd-dlr-warm", "apgd", parameters={"steps": 100, "loss": Loss.DLR}, warm=True),
         Step("square-warm", "square", parameters={"queries": 2000}, warm=True),
         Step("square", "square", parameters={"queries": 5000}),
+        Step("sparse-pgd", "sparse-pgd", ("L0",), {"steps": 100, "loss": Loss.MARGIN}),
         Step("sparse-rs", "sparse-rs", ("L0",), {"queries": 5000}, warm=True),
         Step("rays", "rays", ("Linf",), {"queries": 2000}),
         Step("hop-skip-jump", "hop-skip-jump", ("L2", "L1"), {"queries": 2000}, warm=True),
