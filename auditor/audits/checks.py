@@ -283,6 +283,12 @@ def one_step_wins(eps: str, norm: str, single: np.ndarray, iterated: np.ndarray)
     return Check("pgd-weaker-than-fgsm", "info", finding, evidence)
 
 
+_UNFINISHED_ASCENT = (
+    "gradient attacks had not come to their end; the preset 'standard' gives them more steps than 'quick', 'thorough' "
+    "more than 'standard'"
+)
+
+
 def more_steps_help(eps: str, norm: str, fewer: np.ndarray, more: np.ndarray) -> Check:
     """Whether doubling PGD's steps still breaks much more; fewer, more: (n,) bool, broken with 20 and 40 steps."""
     n, gained, lost = len(fewer), int(np.sum(more & ~fewer)), int(np.sum(fewer & ~more))
@@ -292,8 +298,7 @@ def more_steps_help(eps: str, norm: str, fewer: np.ndarray, more: np.ndarray) ->
         return Check(
             "doubling-steps",
             "warning",
-            f"{finding}: gradient attacks had not come to their end; the preset 'standard' gives them more steps than "
-            "'quick'",
+            f"{finding}: {_UNFINISHED_ASCENT}",
             evidence,
         )
     return Check("doubling-steps", "info", finding, evidence)
@@ -327,8 +332,7 @@ def loss_still_rises(eps: str, norm: str, late_rise: np.ndarray) -> Check:
         return Check(
             "loss-not-converged",
             "warning",
-            f"{finding}: gradient attacks had not come to their end; the preset 'standard' gives them more steps than "
-            "'quick'",
+            f"{finding}: {_UNFINISHED_ASCENT}",
             evidence,
         )
     return Check("loss-not-converged", "info", finding, evidence)
@@ -394,7 +398,10 @@ def beats_cascade(attack: str, norm: str, eps: Sequence[str], position: np.ndarr
     if net_loss_limits(only[most], lacking[most], n, ALPHA / len(eps))[0] > 0:
         advice = "which it should have broken; read the figure as too high, and please report it"
         return Check("alone-beats-cascade", "error", f"{finding}, {advice}", evidence)
-    advice = "what is found depends on where an attack starts; the preset 'standard' tries more than 'quick'"
+    advice = (
+        "what is found depends on where an attack starts; the preset 'standard' tries more than 'quick', 'thorough' "
+        "more than 'standard'"
+    )
     return Check("alone-beats-cascade", "warning", f"{finding}: {advice}", evidence)
 
 
