@@ -15,8 +15,10 @@ _BINARY = ("pdf", "parquet")
 
 
 def export(
-    format: Annotated[str, typer.Argument(metavar="FORMAT", help=f"{', '.join(FORMATS)}, or schema.")],
-    report: Annotated[Path | None, typer.Argument(metavar="REPORT", help="A report.json; schema needs none.")] = None,
+    format: Annotated[str, typer.Argument(metavar="FORMAT", help=f"{', '.join(FORMATS)}; schema or checker.")],
+    report: Annotated[
+        Path | None, typer.Argument(metavar="REPORT", help="A report.json; schema and checker need none.")
+    ] = None,
     out: Annotated[Path | None, Option(help="The file to write (default: stdout).")] = None,
     tracking_uri: Annotated[
         str | None, Option(help="mlflow: log a run at this server instead, such as http://127.0.0.1:5000.")
@@ -27,15 +29,21 @@ def export(
 ) -> None:
     """Write a report as FORMAT: a page, a table, test results, a bill of materials, a statement …
 
-    schema prints the JSON Schema of report.json.
+    schema is the JSON Schema of report.json; checker a script that re-checks adversarial.npz without this tool.
     """
     if tracking_uri is not None:
         _log(format, _named(format, report), tracking_uri, experiment)
         return
-    _write(_schema() if format == "schema" else _made(format, report), out, binary=format in _BINARY)
+    _write(_made(format, report), out, binary=format in _BINARY)
 
 
 def _made(format: str, path: Path | None) -> bytes:
+    if format == "schema":
+        return _schema()
+    if format == "checker":
+        from auditor.report.checker import checker
+
+        return checker()
     from auditor.report.document import read_report
     from auditor.report.formats import format_named
 
