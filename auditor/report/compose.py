@@ -12,6 +12,7 @@ from auditor.report.sections import (
     curves,
     diagnosis,
     distances,
+    mapping,
     others,
     remedies,
     reproduce,
@@ -32,6 +33,7 @@ def compose(report: Report, exhibits: Exhibits | None = None) -> Document:
         diagnosis.section(report),
         attacks.section(report),
         remedies.section(report),
+        mapping.section(report),
         reproduce.section(report),
     )
     document = Document(
