@@ -14,7 +14,7 @@ from auditor.data.preprocessing import Preprocessing
 from auditor.data.preprocessor_config import read_config
 from auditor.errors import SpecError
 from auditor.request import Request, SurrogateChoice
-from auditor.spec import Budget, Gate, Layout, Normalisation, Policy, build, exact
+from auditor.spec import Budget, Detector, Gate, Layout, Normalisation, Policy, build, exact
 
 _SETTINGS = ("preset", "input", "output", "examples", "seed", "device", "batch_size", "threads", "draws")
 
@@ -39,6 +39,10 @@ def request(options: Mapping[str, Any], spec: Path | None = None) -> Request:
         policy = build(Policy, **{**dict(policy), "on_inconclusive": words["on_inconclusive"]})
     if policy != Policy():
         settings["policy"] = policy
+    if "abstain" in words:
+        settings["abstain"] = _class(words["abstain"], "--abstain", "")
+    if "detector" in words:
+        settings["detector"] = Detector.parse(str(words["detector"]))
     if "target" in words:
         settings["target"] = _target(words["target"])
     if "budget" in words:
@@ -168,10 +172,14 @@ def _bits(text: object) -> int:
 
 
 def _target(text: object) -> int | str:
+    return "random" if str(text).strip() == "random" else _class(text, "--target", ", or random")
+
+
+def _class(text: object, option: str, otherwise: str) -> int:
     word = str(text).strip()
-    if word != "random" and not (word.isascii() and word.isdigit() and len(word) < 10):
-        raise SpecError(f"--target {text} is not understood; write the number of a class, such as 3, or random")
-    return word if word == "random" else int(word)
+    if not (word.isascii() and word.isdigit() and len(word) < 10):
+        raise SpecError(f"{option} {text} is not understood; write the number of a class, such as 3{otherwise}")
+    return int(word)
 
 
 def _margin(text: object) -> float:

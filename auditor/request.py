@@ -10,7 +10,7 @@ from typing import Any
 from auditor import runtime
 from auditor.audits import choices
 from auditor.audits.gates import Baseline, check_comparable
-from auditor.audits.goal import check_target, goal_of
+from auditor.audits.goal import check_target, goal_of, refuses
 from auditor.audits.presets import chosen_stages
 from auditor.audits.rules import check_waivers
 from auditor.audits.subject import Subject
@@ -90,9 +90,8 @@ def settle(request: Request) -> Asked:
     """
     settings = request.settings
     _refuse_unwritable(request.out)
-    upload = read_model(
-        request.model, input=settings.get("input"), output=settings.get("output"), layout=request.layout
-    )
+    choice = {name: settings.get(name) for name in ("input", "output", "abstain", "detector")}
+    upload = read_model(request.model, layout=request.layout, **choice)
     if settings.get("draws") is not None and not upload.random:
         raise SpecError("--draws averages over the draws of a randomised model, and this one has no random node")
     dataset = read_dataset(
@@ -169,6 +168,8 @@ def _said(request: Request, subject: Subject, preset: str) -> tuple[str, ...]:
         said.append(f"threats beside the norms: {', '.join(t.name for t in subject.others) or 'none applies'}")
     if spec.target is not None:
         said.append(goal_of(spec.target))
+    if refuses(spec):
+        said.append(refuses(spec))
     if needs_training(subject):
         said.append("a surrogate, trained on examples that are not audited by asking the model for their labels")
     for choice in request.surrogates:

@@ -91,6 +91,29 @@ class SurrogateFile(Frozen):
     normalisation: Normalisation | None = None
 
 
+class Detector(Frozen):
+    """A second output of the model, one number per example; a value above the threshold rejects the input."""
+
+    output: str = Field(min_length=1)
+    threshold: float = Field(default=0.5, allow_inf_nan=False)
+
+    @classmethod
+    def parse(cls, text: str) -> "Detector":
+        """OUTPUT, or OUTPUT:THRESHOLD, the threshold behind the last colon."""
+        name, colon, threshold = text.strip().rpartition(":")
+        if not colon:
+            return build(cls, output=threshold)
+        try:
+            return build(cls, output=name, threshold=float(threshold))
+        except ValueError:
+            raise SpecError(
+                f"detector '{text}' is not understood; write OUTPUT or OUTPUT:THRESHOLD, such as reject:0.9"
+            ) from None
+
+    def __str__(self) -> str:
+        return f"{self.output}:{self.threshold:g}"
+
+
 class Budget(Frozen):
     """Where an audit stops by itself: passes (forwards + backwards) per example of the cascade, or wall time as a
     safety stop. An example that has spent its passes is left out of the stages to come; the diagnosis, in which
@@ -199,6 +222,8 @@ class AuditSpec(Frozen):
     constraints: Constraints | None = None  # what the features of a table may be
     policy: Policy | None = None
     target: Target | None = None  # the class that has to be reached; None where any but the label will do
+    abstain: int | None = Field(default=None, ge=0)  # the class by which the model refuses to answer
+    detector: Detector | None = None  # the output by which it rejects an input
 
     @model_validator(mode="after")
     def _levels_have_ends(self) -> "AuditSpec":
@@ -220,7 +245,7 @@ class AuditSpec(Frozen):
 
 
 # Fields younger than the first stored audits: while one is empty it is no part of the digest, which so stays what it was.
-YOUNGER = ("surrogates", "quantize", "constraints", "also", "target", "draws")
+YOUNGER = ("surrogates", "quantize", "constraints", "also", "target", "draws", "abstain", "detector")
 
 
 def spec_sha256(fields: Mapping[str, object]) -> str:

@@ -12,6 +12,7 @@ from onnx import helper, numpy_helper
 
 from auditor import runtime
 
+THRESHOLD = 0.5  # above which the detector rejects
 Edit = Callable[[onnx.ModelProto, np.ndarray, np.ndarray], None]
 
 
@@ -65,12 +66,44 @@ def binarised(model: onnx.ModelProto, x: np.ndarray, y: np.ndarray) -> None:
     refit(model, x, y)
 
 
+def detector(model: onnx.ModelProto, x: np.ndarray, y: np.ndarray) -> None:
+    """A second output that rejects inputs whose features lie farther from every class' mean than those of 95 % of the
+    training images (after Lee et al. 2018, with each feature's own scale; attacks that know such a detector evade it:
+    Carlini & Wagner 2017, "Adversarial examples are not easily detected")."""
+    name = model.graph.node[-1].input[0]
+    features = _values(model, name, x).astype(np.float64)
+    means = np.stack([features[y == k].mean(axis=0) for k in range(10)])
+    scale = 1 / ((features - means[y]).std(axis=0) + 0.1 * features.std())
+    far = np.min((((features[:, None] - means) * scale) ** 2).sum(axis=2), axis=1)
+    weights = {
+        "det_scale": scale,
+        "det_means": (-2 * means * scale).T,
+        "det_sizes": ((means * scale) ** 2).sum(axis=1),
+        "det_far": np.quantile(far, 0.95) / THRESHOLD,
+    }
+    body = [
+        f"det_f = Mul({name}, det_scale)",
+        "det_own = ReduceSumSquare<axes=[1], keepdims=1>(det_f)",
+        "det_products = MatMul(det_f, det_means)",
+        "det_sums = Add(det_products, det_sizes)",
+        "det_least = ReduceMin<axes=[1], keepdims=1>(det_sums)",
+        "det_all = Add(det_own, det_least)",
+        "reject = Div(det_all, det_far)",
+    ]
+    model.graph.node.extend(_parsed(body))
+    _add(model, {name: np.asarray(array, np.float32) for name, array in weights.items()})
+    batch = model.graph.output[0].type.tensor_type.shape.dim[0]
+    model.graph.output.append(helper.make_tensor_value_info("reject", onnx.TensorProto.FLOAT, [None, 1]))
+    model.graph.output[1].type.tensor_type.shape.dim[0].CopyFrom(batch)
+
+
 DEFENCES: dict[str, Edit] = {
     "input quantisation": quantised_input,
     "random resize": random_resize,
     "sigmoid saturation": saturated,
     "k winners take all": k_winners,
     "binarised layer": binarised,
+    "detector": detector,
 }
 
 
@@ -114,20 +147,25 @@ def behind(model: onnx.ModelProto, body: list[str], **constants: np.ndarray) -> 
 def refit(model: onnx.ModelProto, x: np.ndarray, y: np.ndarray) -> None:
     """The last Gemm's weights by ridge regression on the features that the changed network gives."""
     last = model.graph.node[-1]
-    probe = onnx.ModelProto()
-    probe.CopyFrom(model)
-    del probe.graph.output[:]
-    probe.graph.output.append(helper.make_empty_tensor_value_info(last.input[0]))
-    session = runtime.Session(probe.SerializeToString())
-    features = np.concatenate(
-        [session.run({model.graph.input[0].name: part}, [last.input[0]])[0] for part in np.array_split(x, 20)]
-    )
+    features = _values(model, last.input[0], x)
     centre = features.mean(axis=0)
     apart = (features - centre).astype(np.float64)
     goal = np.eye(10)[y] - 0.1
     weights = np.linalg.solve(apart.T @ apart + len(x) * 1e-3 * np.eye(apart.shape[1]), apart.T @ goal) * 10
     _set(model, last.input[1], weights.T.astype(np.float32))
     _set(model, last.input[2], (-centre @ weights).astype(np.float32))
+
+
+def _values(model: onnx.ModelProto, name: str, x: np.ndarray) -> np.ndarray:
+    """What the model computes under that name."""
+    probe = onnx.ModelProto()
+    probe.CopyFrom(model)
+    del probe.graph.output[:]
+    probe.graph.output.append(helper.make_empty_tensor_value_info(name))
+    session = runtime.Session(probe.SerializeToString())
+    return np.concatenate(
+        [session.run({model.graph.input[0].name: part}, [name])[0] for part in np.array_split(x, 20)]
+    )
 
 
 def _relus(model: onnx.ModelProto) -> list[onnx.NodeProto]:

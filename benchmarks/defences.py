@@ -11,16 +11,18 @@ import argparse
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
 from audits import ROOT, families, normalisation
-from broken import DEFENCES, defended
+from broken import DEFENCES, THRESHOLD, defended
 
 from auditor import local
 from auditor.errors import AuditorError
 from auditor.report.schema import Report
 from auditor.request import Request, settle
+from auditor.spec import Detector
 
 LENET = ROOT / "models" / "trained" / "mnist_advertorch_lenet5_clean.onnx"
 MNIST_EPS, CIFAR_EPS = "0.02,0.05,0.1,0.2", "1/255,2/255,4/255,8/255"
@@ -43,6 +45,7 @@ def broken(asked: argparse.Namespace) -> int:
     x, y = images("mnist_test_1000", asked.examples)
     pool_x, pool_y = images("mnist_pool_9000", 4000)
     model = onnx.load(LENET)
+    said = {"detector": {"detector": Detector(output="reject", threshold=THRESHOLD)}}
     print(
         f"{'defence':22} {'gradient':20} clean   "
         + "  ".join(f"{eps:>5}" for eps in MNIST_EPS.split(","))
@@ -54,7 +57,7 @@ def broken(asked: argparse.Namespace) -> int:
             if asked.only in name:
                 path = Path(folder) / f"{name.replace(' ', '-')}.onnx"
                 path.write_bytes(defended(model, edit, pool_x.astype(np.float32) / 255, pool_y))
-                told(name, audited(path, Path(folder) / name, x, y, MNIST_EPS, asked))
+                told(name, audited(path, Path(folder) / name, x, y, MNIST_EPS, asked, said.get(name, {})))
     return 0
 
 
@@ -77,9 +80,15 @@ def honest(asked: argparse.Namespace) -> int:
 
 
 def audited(
-    model: Path, out: Path, x: np.ndarray, y: np.ndarray, eps: str, asked: argparse.Namespace
+    model: Path,
+    out: Path,
+    x: np.ndarray,
+    y: np.ndarray,
+    eps: str,
+    asked: argparse.Namespace,
+    said: dict[str, Any] | None = None,
 ) -> Report | AuditorError:
-    """One audit in Linf, or why there was none."""
+    """One audit in Linf, or why there was none. said: further settings."""
     out.mkdir(exist_ok=True)
     np.savez(out / "data.npz", x=x, y=y)
     request = Request(
@@ -91,7 +100,7 @@ def audited(
         domain=(0.0, 1.0),
         preprocessing=normalisation(model.parent.name),
         allow_chance=True,
-        settings={"preset": asked.preset, "examples": len(x), "threads": asked.threads},
+        settings={"preset": asked.preset, "examples": len(x), "threads": asked.threads, **(said or {})},
     )
     try:
         return local.audit(request, settle(request), lambda step: None).report

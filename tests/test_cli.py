@@ -212,6 +212,8 @@ OPTIONS = {
     "quantize": 8,
     "constraints": {"features": {"0": {"immutable": True}}},
     "draws": 0,
+    "abstain": 2,
+    "detector": "reject:0.9",
     "mean": "0.5",
     "std": "0.5",
     "layout": "NCHW",

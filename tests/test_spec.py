@@ -9,6 +9,7 @@ from auditor.errors import SpecError
 from auditor.spec import (
     AuditSpec,
     Budget,
+    Detector,
     Gate,
     Normalisation,
     Policy,
@@ -107,6 +108,8 @@ OTHER = {
     "constraints": Constraints(features={"age": {"immutable": True}}),
     "target": 0,
     "draws": 7,
+    "abstain": 0,
+    "detector": Detector(output="reject"),
 }
 NEEDS = {"quantize": {"domain": (0.0, 1.0)}}
 UNDIGESTED = {
@@ -182,3 +185,19 @@ def test_a_wrong_field_is_named():
         build(AuditSpec, threats=(THREAT,), examples=0)
     with pytest.raises(SpecError, match="speed"):
         build(AuditSpec, threats=(THREAT,), speed=1)
+
+
+@pytest.mark.parametrize(
+    ("written", "output", "threshold"), [("reject", "reject", 0.5), ("a:0.9", "a", 0.9), ("a:0:-2", "a:0", -2.0)]
+)
+def test_a_detector_is_an_output_and_a_threshold(written, output, threshold):
+    assert Detector.parse(written) == Detector(output=output, threshold=threshold)
+    assert Detector.parse(str(Detector.parse(written))) == Detector.parse(written)
+
+
+@pytest.mark.parametrize(
+    ("written", "why"), [("", "output"), (":0.5", "output"), ("a:high", "OUTPUT:THRESHOLD"), ("a:nan", "threshold")]
+)
+def test_what_is_no_detector_is_said(written, why):
+    with pytest.raises(SpecError, match=why):
+        Detector.parse(written)

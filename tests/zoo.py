@@ -106,7 +106,7 @@ class Affine(Zoo):
             others = np.arange(self.classes) != t
             slope = (self.W[t] - self.W[others]).astype(np.float64)
             needed = z[row, others] - z[row, t] + clearance[row]
-            nearest.append(_least(slope, needed, norm))
+            nearest.append(least(slope, needed, norm))
         return np.array(nearest)
 
     def fewest(self, x, y, *, clearance=0.0):
@@ -124,7 +124,7 @@ class Affine(Zoo):
         return count
 
 
-def _least(slope, needed, norm):
+def least(slope, needed, norm):
     """The smallest |delta| with slope @ delta >= needed."""
     d = slope.shape[1]
     if norm == "L2":

@@ -19,6 +19,7 @@ import numpy as np
 from auditor import runtime
 from auditor.attacks.attempt import Attempt
 from auditor.attacks.catalogue import CATALOGUE, Access
+from auditor.attacks.evading import evading
 from auditor.attacks.expectation import Averaged
 from auditor.attacks.norms import per_row
 from auditor.attacks.random import Random
@@ -67,7 +68,8 @@ class Stage:
 class Examples:
     """A slice. index: (n,) positions in the dataset; x: (n, *shape) float32; y: (n,); right: (n,) right when clean.
 
-    target: (n,) the class that has to be reached, beside the label, None where any other will do; start: (n, *shape)
+    target: (n,) the class that has to be reached, beside the label, None where any other will do; refused: answers that
+    are no better than the label, see `Evading`, none where there is a target; start: (n, *shape)
     points that are of that class, x itself where none is known, for attacks that begin at such a point.
     """
 
@@ -77,6 +79,7 @@ class Examples:
     right: np.ndarray
     target: np.ndarray | None = None
     start: np.ndarray | None = None
+    refused: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -224,10 +227,11 @@ class _StageRun:
         self.verifier, self.space = verifier, space
         self.best = {norm: best.copy() for norm, best in progress.best.items()}
         self.xp = classifier.xp
-        x, self.y = self.xp.asarray(examples.x), self.xp.asarray(examples.y)
+        x, y = self.xp.asarray(examples.x), self.xp.asarray(examples.y)
         self.view = space.view(classifier, x)
         self.classifier = Counted(self.view.classifier, len(examples.index))
-        self.seen = self._aimed(self._averaged(self.classifier))
+        shown, self.y = evading(self.classifier, y, examples.refused)
+        self.seen = self._aimed(self._averaged(shown))
         self.rng = Random.keyed(self.xp, seed, f"{stage.norm}/{stage.name}", examples.index)
         self.claims = self.refuted = 0
         self.surrogate: Counted | None = None
@@ -239,7 +243,8 @@ class _StageRun:
             assert surrogate is not None, f"{stage.attack} needs a surrogate"
             self.surrogate = Counted(space.view(surrogate.classifier, x).classifier, len(examples.index))
             layer = None if surrogate.layer is None else self.surrogate.counting(self._seen(surrogate.layer))
-            self.given |= {"surrogate": self._aimed(self.surrogate), "pool": surrogate.pool, "layer": layer}
+            followed, _ = evading(self.surrogate, y, examples.refused)
+            self.given |= {"surrogate": self._aimed(followed), "pool": surrogate.pool, "layer": layer}
 
     def _seen(self, layer: Layer) -> Layer:
         """A layer at the inputs that points stand for."""

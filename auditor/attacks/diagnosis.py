@@ -6,6 +6,7 @@ import numpy as np
 
 from auditor import runtime
 from auditor.attacks.attempt import margin, safely_broken
+from auditor.attacks.evading import Evading, evading
 from auditor.attacks.norms import Ball
 from auditor.attacks.random import Random
 from auditor.attacks.targeted import Targeted
@@ -70,16 +71,24 @@ def jumps(classifier: Classifier, x: np.ndarray, y: np.ndarray, rng: Random, wid
 class Traced:
     """A classifier that remembers every step of an attack: the loss, and at which call each row was first broken; every
     call must be about the same rows, with the same labels. target: (n,) what counts as broken, where the attack sees
-    it through `Targeted`; None where any class but y does.
+    it through `Targeted`; None where any class but y does, and those in `refused`, which the attack sees through
+    `Evading`.
     """
 
-    def __init__(self, classifier: Classifier, y: np.ndarray, target: np.ndarray | None = None) -> None:
+    def __init__(
+        self,
+        classifier: Classifier,
+        y: np.ndarray,
+        target: np.ndarray | None = None,
+        refused: tuple[int, ...] = (),
+    ) -> None:
         self._classifier, self._sign = (
             classifier,
             1 if target is None else -1,
         )  # an attack goes down the target's loss
-        self._y = classifier.xp.asarray(y)
-        self._aimed = None if target is None else Targeted(classifier, self._y, classifier.xp.asarray(target))
+        xp = classifier.xp
+        seen, self._y = evading(classifier, xp.asarray(y), refused)
+        self._seen = seen if target is None else Targeted(classifier, self._y, xp.asarray(target))
         self._calls = 0
         self._broken_at = np.full(len(y), -1, dtype=np.int64)
         self.xp, self.shape, self.classes = classifier.xp, classifier.shape, classifier.classes
@@ -101,7 +110,8 @@ class Traced:
         return here
 
     def _look(self, logits: Array, active: Array | None) -> None:
-        rows = safely_broken(self.xp, logits if self._aimed is None else self._aimed.seen(logits), self._y)
+        shown = self._seen.seen(logits) if isinstance(self._seen, Targeted | Evading) else logits
+        rows = safely_broken(self.xp, shown, self._y)
         rows = runtime.to_host(rows if active is None else rows & active)
         self._broken_at = np.where(rows & (self._broken_at < 0), self._calls, self._broken_at)
         self._calls += 1

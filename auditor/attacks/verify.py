@@ -2,7 +2,7 @@
 
 A point counts when the bytes as uploaded, run by plain ONNX Runtime on the CPU with one thread on that example alone
 (N copies where the upload's batch is fixed to N), behind the declared normalisation in NumPy float32, give another
-class, or the target's where there is one, both with ONNX Runtime's default graph optimisation and with none. The largest score decides, the first of
+class, one that is no refusal, or the target where there is one, both with ONNX Runtime's default graph optimisation and with none. The largest score decides, the first of
 equals; a tie for the largest is not broken, and a score that is not finite never counts. The input must be finite
 and inside the domain. How far it lies from the clean one, and whether it may take its place, is a question to `Space`.
 """
@@ -59,7 +59,8 @@ class Verifier:
         return runtime.Session(data, optimise="all"), runtime.Session(data, optimise="none")
 
     def scores(self, x: np.ndarray, *, optimised: bool = True) -> np.ndarray:
-        """(*shape) float32 in domain units -> (classes,) class scores of the upload."""
+        """(*shape) float32 in domain units -> (answers,) scores of the upload: of its classes, and of a rejection where it has
+        a detector."""
         return self.run(self._sessions[0 if optimised else 1], x)
 
     def run(self, session: runtime.Session, x: np.ndarray) -> np.ndarray:
@@ -67,13 +68,14 @@ class Verifier:
         upload = self._upload
         one = normalise(x[None], self._normalisation, upload.layout)
         batch = np.repeat(one, upload.fixed_batch or 1, axis=0).astype(upload.input_dtype)
-        (raw,) = session.run({upload.input: batch}, [upload.output])
-        return np.asarray(upload.class_scores(raw)[0], dtype=np.float64)
+        raw = session.run({upload.input: batch}, upload.decisive)
+        return np.asarray(upload.scored(*raw)[0], dtype=np.float64)
 
     def confidence(self, scores: np.ndarray) -> float:
-        """The probability that (classes,) scores give to the largest of them; -inf where the upload gives labels only."""
+        """The probability that (answers,) scores give to the largest class; -inf where the upload gives labels only."""
         if self._upload.scores == "label":
             return -np.inf
+        scores = scores[: self._upload.classes]
         return float(np.max(scores if self._upload.scores == "probabilities" else softmax(scores)))
 
     def inside(self, x: np.ndarray) -> bool:
@@ -94,14 +96,15 @@ class Verifier:
         if not (np.isfinite(default).all() and np.isfinite(plain).all()):
             return Verdict(False, predicted, -np.inf)
         if target is None:
-            margin = min(_relative_margin(scores, y) for scores in (default, plain))
-            counts = all(np.max(scores) > scores[y] for scores in (default, plain))
+            margin = min(_relative_margin(scores, y, self._upload.refused) for scores in (default, plain))
+            counts = margin > 0
         else:
             margin = min(-_relative_margin(scores, target) for scores in (default, plain))
             counts = margin > 0
         return Verdict(counts, predicted, margin, self.confidence(default))
 
 
-def _relative_margin(scores: np.ndarray, y: int) -> float:
-    spread = float(np.ptp(scores))
-    return float(np.max(np.delete(scores, y)) - scores[y]) / spread if spread > 0 else 0.0
+def _relative_margin(scores: np.ndarray, y: int, refused: tuple[int, ...] = ()) -> float:
+    """The best other score less the label's, or a refusal's where that is larger, as a share of the range."""
+    spread, own = float(np.ptp(scores)), (y, *refused)
+    return float(np.max(np.delete(scores, own)) - np.max(scores[list(own)])) / spread if spread > 0 else 0.0

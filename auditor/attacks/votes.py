@@ -22,12 +22,12 @@ class Voter(Verifier):
     """Runs a randomised upload as it was uploaded, one example at a time, several times."""
 
     def scores(self, x: np.ndarray, *, optimised: bool = True) -> np.ndarray:
-        """(*shape) float32 in domain units -> (classes,) shares of DRAWS draws that give each class; NaN where a score of
+        """(*shape) float32 in domain units -> (answers,) shares of DRAWS draws that give each answer; NaN where a score of
         the upload is not finite. `optimised` says nothing here: both ways are asked."""
         given = self._votes(x)
         if (given < 0).any():
-            return np.full(self._upload.classes, np.nan)
-        return np.bincount(given, minlength=self._upload.classes) / len(given)
+            return np.full(self._upload.answers, np.nan)
+        return np.bincount(given, minlength=self._upload.answers) / len(given)
 
     def confidence(self, scores: np.ndarray) -> float:
         """The share of draws that give the decision."""
@@ -35,13 +35,13 @@ class Voter(Verifier):
 
     def check(self, x_adv: np.ndarray, y: int, target: int | None = None) -> Verdict:
         """See Verifier.check. margin: the share of draws with another class (with the target) less that without; predicted:
-        the other class given most often. A draw that is not finite, or ties for the largest, is one for the label."""
+        the other class given most often. A draw that is not finite, refuses, or ties for the largest, is one for the label."""
         if not self.inside(x_adv):
             return Verdict(False, -1, -np.inf)
         given = self._votes(x_adv, y, target)
-        wrong = given[_reached(given, y, target)]
+        wrong = given[self._reached(given, y, target)]
         counts = len(wrong) >= NEEDED
-        predicted = int(np.argmax(np.bincount(wrong, minlength=self._upload.classes))) if len(wrong) else y
+        predicted = int(np.argmax(np.bincount(wrong))) if len(wrong) else y
         return Verdict(counts, predicted, 2 * len(wrong) / len(given) - 1, len(wrong) / len(given))
 
     def _votes(self, x: np.ndarray, y: int | None = None, target: int | None = None) -> np.ndarray:
@@ -53,9 +53,15 @@ class Voter(Verifier):
             session = runtime.Session(self._upload.data, optimise=optimise, seed=seed)
             for _ in range(DRAWS // 2):
                 given.append(_decision(self.run(session, x), y))
-                if y is not None and np.sum(~_reached(np.array(given), y, target)) > DRAWS - NEEDED:
+                if y is not None and np.sum(~self._reached(np.array(given), y, target)) > DRAWS - NEEDED:
                     return np.array(given)
         return np.array(given)
+
+    def _reached(self, given: np.ndarray, y: int, target: int | None) -> np.ndarray:
+        """Which draws are a class other than the label, and no refusal, or the target where there is one."""
+        if target is not None:
+            return given == target
+        return (given != y) & (given >= 0) & ~np.isin(given, self._upload.refused)
 
 
 def _decision(scores: np.ndarray, y: int | None) -> int:
@@ -63,8 +69,3 @@ def _decision(scores: np.ndarray, y: int | None) -> int:
         return -1
     tied = np.sum(scores == np.max(scores)) > 1
     return y if y is not None and tied else int(np.argmax(scores))
-
-
-def _reached(given: np.ndarray, y: int, target: int | None) -> np.ndarray:
-    """Which draws are another class than the label, or the target where there is one."""
-    return (given != y) & (given >= 0) if target is None else given == target

@@ -230,6 +230,8 @@ class _Diagnosis:
         name = "half-domain-accuracy"
         if self.spec.target is not None:
             return checks.not_made(name, "the class of a grey image need not be the target")
+        if self.subject.refused:
+            return checks.not_made(name, "the model may refuse a grey image")
         if self.todo and self.spec.domain is None:
             return checks.not_made(name, "the inputs have no domain, so that nothing lies half of it away")
         if HALF_DOMAIN not in self.probed:

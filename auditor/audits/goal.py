@@ -28,6 +28,8 @@ def check_target(subject: Subject) -> None:
     spec, classes = subject.spec, subject.upload.classes  # two at least, or the upload is refused
     if spec.target is None:
         return
+    if spec.target == spec.abstain:
+        raise SpecError(f"class {spec.target} is the one to abstain by; an attack that has to reach it has no use")
     if spec.target != "random" and spec.target >= classes:
         raise SpecError(f"there is no class {spec.target} to aim at; the model's classes are 0 to {classes - 1}")
     audited(subject.dataset, spec)
@@ -38,6 +40,15 @@ def goal_of(target: Target) -> str:
     if target == "random":
         return "an attack must reach one class, drawn at random for each example among those beside its label"
     return f"an attack must reach class {target}; examples of that class are left out"
+
+
+def refuses(spec: AuditSpec) -> str:
+    """How the model refuses, and what of it, in words; "" where it does not."""
+    ways = [] if spec.abstain is None else [f"class {spec.abstain} is a refusal"]
+    ways += (
+        [] if spec.detector is None else [f"{spec.detector.output} above {spec.detector.threshold:g} is a rejection"]
+    )
+    return f"{' and '.join(ways)}: attacks must evade it, clean examples must not meet it" if ways else ""
 
 
 def audited(dataset: Dataset, spec: AuditSpec) -> np.ndarray:
@@ -67,15 +78,33 @@ def _some(index: np.ndarray, dataset: Dataset, target: Target | None) -> np.ndar
     return index
 
 
+def check_answerable(dataset: Dataset, abstain: int | None) -> None:
+    """DatasetError where an example's label is the class to abstain by: refusing it would be right, and no robustness."""
+    if abstain is not None and dataset.y is not None and (dataset.y == abstain).any():
+        raise DatasetError(
+            f"{int(np.sum(dataset.y == abstain))} examples of {dataset.name} have the label {abstain}, by which the model "
+            "abstains; robust accuracy is about examples that have an answer: leave those out"
+        )
+
+
+def answer(scores: np.ndarray, refused: tuple[int, ...]) -> int:
+    """The class that (answers,) scores give, or would give if they did not refuse."""
+    own = scores.copy()
+    own[list(refused)] = -np.inf
+    return int(np.argmax(own))
+
+
 def targets(spec: AuditSpec, classes: int, index: np.ndarray, label: np.ndarray) -> np.ndarray | None:
     """(n,) int64 the class that each example has to reach: the one asked for, or one of those beside its label, all
-    alike likely; None where any will do."""
+    alike likely, none to abstain by; None where any will do."""
     if spec.target is None:
         return None
     if spec.target != "random":
         return np.full(len(index), spec.target, dtype=np.int64)
-    drawn = Random.keyed(np, spec.seed, "target", index).integers(0, 1)[:, 0].astype(np.int64) % (classes - 1)
-    return drawn + (drawn >= label)
+    kept = np.array([k for k in range(classes) if k != spec.abstain])
+    own = np.searchsorted(kept, label)
+    drawn = Random.keyed(np, spec.seed, "target", index).integers(0, 1)[:, 0].astype(np.int64) % (len(kept) - 1)
+    return kept[drawn + (drawn >= own)]
 
 
 def starting_points(subject: Subject, verifier: Verifier, index: np.ndarray, target: np.ndarray) -> np.ndarray:

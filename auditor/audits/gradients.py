@@ -15,6 +15,7 @@ import numpy as np
 from auditor import runtime
 from auditor.attacks.cascade import Stage
 from auditor.attacks.catalogue import CATALOGUE, Access
+from auditor.attacks.evading import evading
 from auditor.attacks.probe import GradientCheck, check_gradient
 from auditor.attacks.trial import by_chance, climbed
 from auditor.audits.plan import default_threads
@@ -22,7 +23,7 @@ from auditor.audits.statistics import ALPHA, sign_test
 from auditor.audits.subject import Subject
 from auditor.autodiff.coverage import Obstacle, Substitute, obstacles, substitutes
 from auditor.autodiff.rules import SATURATING, Policy
-from auditor.classifier import OnnxClassifier
+from auditor.classifier import Classifier, OnnxClassifier
 from auditor.errors import NoGradient
 from auditor.graph.plain import ClassifierGraph
 from auditor.spec import Loss, exact
@@ -86,13 +87,18 @@ class _Trial:
     """One graph under every policy, on the probed examples."""
 
     def __init__(self, subject: Subject, graph: ClassifierGraph, index: np.ndarray, label: np.ndarray) -> None:
-        self.spec, self.graph, self.label = subject.spec, graph, label
+        self.spec, self.graph = subject.spec, graph
         self.x = subject.dataset.fetch(index)
+        self._label = label
+        kept = [k for k in range(graph.classes) if k not in graph.refused]
+        self.label = np.searchsorted(kept, label)  # as attacks are shown it
 
-    def classifier(self, policy: Policy = "true") -> OnnxClassifier:
+    def classifier(self, policy: Policy = "true") -> Classifier:
         spec = self.spec
         threads = spec.threads or default_threads()
-        return OnnxClassifier(self.graph, domain=spec.domain, device=spec.device, threads=threads, policy=policy)
+        whole = OnnxClassifier(self.graph, domain=spec.domain, device=spec.device, threads=threads, policy=policy)
+        seen, _ = evading(whole, whole.xp.asarray(self._label), self.graph.refused)
+        return seen
 
     def true(self, randomised: bool) -> tuple[Gradient, int]:
         """The gradient without surrogates, and on how many examples it is zero."""

@@ -8,7 +8,7 @@ import numpy as np
 from auditor.attacks.cascade import Examples
 from auditor.attacks.transfer.train import Trained
 from auditor.audits.checkpoints import Checkpoints
-from auditor.audits.goal import attackable, audited, starting_points, targets
+from auditor.audits.goal import answer, attackable, audited, check_answerable, starting_points, targets
 from auditor.audits.gradients import Gradient, choose
 from auditor.audits.outcomes import example_digests
 from auditor.audits.plan import Plan, default_batch, make_plan
@@ -125,10 +125,11 @@ def prepare(subject: Subject, *, allow_chance: bool = False) -> Prepared:
     dataset, spec = subject.dataset, subject.spec
     if dataset.y is not None:
         check_labels(dataset.y, subject.upload.classes)
+    check_answerable(dataset, spec.abstain)
     index = audited(dataset, spec)
     verifier = subject.verifier()
     predicted, confidence = np.empty(len(index), dtype=np.int64), np.empty(len(index))
-    label = predicted if dataset.y is None else dataset.y[index]
+    label = np.empty(len(index), dtype=np.int64) if dataset.y is None else dataset.y[index]
     digests: list[str] = []
     drawn = np.zeros(len(index))
     randomised = subject.upload.random
@@ -141,6 +142,8 @@ def prepare(subject: Subject, *, allow_chance: bool = False) -> Prepared:
                 "check the declared domain, mean and std"
             )
         predicted[row], confidence[row] = int(np.argmax(scores)), verifier.confidence(scores)
+        if dataset.y is None:
+            label[row] = answer(scores, subject.upload.refused)
         drawn[row] = scores[label[row]]
         if row < _PROBED and not randomised:
             randomised = not np.array_equal(scores, verifier.scores(x))

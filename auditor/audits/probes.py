@@ -17,10 +17,12 @@ from auditor.attacks.cascade import Grid, Progress, Stage, critical, run_stage
 from auditor.attacks.catalogue import CATALOGUE, Passes
 from auditor.attacks.diagnosis import DRAWS, Slopes, Traced, jumps, slopes
 from auditor.attacks.diagnosis import PASSES as SLOPES
+from auditor.attacks.evading import evading
 from auditor.attacks.random import Random
 from auditor.audits.checkpoints import Checkpoints
 from auditor.audits.prepare import Prepared
 from auditor.audits.run import Engine, Step, WorkItem, alone, subsample
+from auditor.classifier import Classifier
 from auditor.spec import AuditSpec, Loss, Norm, Threat, exact
 
 HALF_DOMAIN = "pgd-half-domain"
@@ -158,7 +160,7 @@ def _run(engine: Engine, probe: Probe, checkpoints: Checkpoints) -> tuple[Progre
     traces: list[Traced] = []
 
     def attack(classifier: object) -> Progress:
-        traces.append(Traced(classifier, examples.y, examples.target))  # type: ignore[arg-type]
+        traces.append(Traced(classifier, examples.y, examples.target, examples.refused))  # type: ignore[arg-type]
         return run_stage(
             probe.stage,
             examples,
@@ -187,7 +189,12 @@ def _measure_slopes(engine: Engine, item: WorkItem, checkpoints: Checkpoints) ->
         examples = engine.examples(item)
         found = engine.fitting(lambda classifier: slopes(classifier, examples.x, examples.y))
         rng = Random.keyed(engine.classifier.xp, engine.spec.seed, "jumps", examples.index)
-        around = engine.fitting(lambda c: jumps(c, examples.x, examples.y, rng, engine.spec.width))
+
+        def jumped(classifier: Classifier) -> np.ndarray:
+            seen, y = evading(classifier, classifier.xp.asarray(examples.y), examples.refused)
+            return jumps(seen, examples.x, y, rng, engine.spec.width)
+
+        around = engine.fitting(jumped)
         checkpoints.save_facts(_SLOPES, {}, jumps=around, **dataclasses.asdict(found))
 
 

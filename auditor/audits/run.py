@@ -136,7 +136,11 @@ class Engine:
         return classifier if self.stop_at is None else _Timed(classifier, self.stop_at)
 
     def examples(self, item: WorkItem) -> Examples:
-        return self.prepared.examples(self._subject.dataset, item.rows)
+        return self._examples(item.rows)
+
+    def _examples(self, rows: np.ndarray) -> Examples:
+        examples = self.prepared.examples(self._subject.dataset, rows)
+        return dataclasses.replace(examples, refused=self._subject.refused)
 
     def run(self, stage: Stage, examples: Examples, progress: Progress) -> Progress:
         """One stage at the audit's own grid of eps."""
@@ -174,7 +178,7 @@ class Engine:
         return self._taught(name).learning
 
     def _judge(self, threat: OtherThreat, rows: np.ndarray) -> Judged:
-        examples = self.prepared.examples(self._subject.dataset, rows)
+        examples = self._examples(rows)
         shape = self._subject.dataset.shape
         pixels = Pixels.of(shape, self.spec.layout, self.spec.domain) if threat.images else None
 

@@ -1,6 +1,6 @@
 """What an audit is about."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 from auditor import __version__, runtime
@@ -60,13 +60,21 @@ class Subject:
             return Levels(spec.domain, spec.quantize)
         return Space(spec.domain)
 
+    @property
+    def refused(self) -> tuple[int, ...]:
+        """The answers that are no better for an attack than the label; none where it has to reach one class, beside which
+        they are like any other."""
+        return self.upload.refused if self.spec.target is None else ()
+
     def verifier(self) -> Verifier:
         judge = Voter if self.upload.random else Verifier
         return judge(self.upload, domain=self.spec.domain, normalisation=self.spec.normalisation)
 
     def plain_graph(self, batch: int) -> ClassifierGraph:
         """The plain graph for this dataset's examples, declared normalisation included."""
-        return make_plain(self.upload, batch=batch, shape=self.dataset.shape, normalisation=self.spec.normalisation)
+        normalisation = self.spec.normalisation
+        graph = make_plain(self.upload, batch=batch, shape=self.dataset.shape, normalisation=normalisation)
+        return replace(graph, refused=self.refused)
 
     def surrogate_graphs(self, batch: int) -> list[ClassifierGraph]:
         """The same of each surrogate, with its own normalisation."""

@@ -72,7 +72,8 @@ def build_surrogate(subject: Subject, trained: Trained | None, *, batch: int, th
     graphs = subject.surrogate_graphs(batch)
     if trained is not None:
         graphs = [make_plain(read_upload(trained.model), batch=batch, shape=subject.dataset.shape)]
-    members = [OnnxClassifier(graph, domain=None, device=spec.device, threads=threads) for graph in graphs]
+    known = [replace(graph, refused=tuple(k for k in subject.refused if k < graph.classes)) for graph in graphs]
+    members = [OnnxClassifier(graph, domain=None, device=spec.device, threads=threads) for graph in known]
     layer = abreast(members[0].xp, [member.layer for member in members])
     return Surrogate(Ensemble(members), _pool(subject.dataset, spec), layer)
 

@@ -18,6 +18,7 @@ from auditor.autodiff.rules import Policy
 from auditor.errors import NoGradient
 from auditor.graph.build import Builder, shape_of
 from auditor.graph.plain import ClassifierGraph, serialise
+from auditor.graph.refusal import evading
 
 LOSS, GRADIENT = "auditor_loss", "auditor_gradient"
 ALONG = "auditor_along"
@@ -37,7 +38,8 @@ def gradient_model(graph: ClassifierGraph, *, device: runtime.Device = "cpu", po
     """
     op, model, x, logits = _opened(graph, device, policy)
     y, target, choice = (_int_input(model, name, graph.batch) for name in (LABEL, TARGET, CHOICE))
-    loss = loss_heads(op, logits, y, target, choice)
+    scores, own, aim = (logits, y, target) if not graph.refused else evading(op, logits, graph.refused, y, target)
+    loss = loss_heads(op, scores, own, aim, choice)
     ones = op.Expand(op.const(1.0, like=loss), op.ints([graph.batch]))
     (g,) = backward(op, {loss: ones}, [x], policy=policy)
     return _closed(op, model, x, logits, {LOSS: loss}, g)

@@ -45,6 +45,10 @@ class AuditOptions(TypedDict):
     scale: Annotated[str | None, Option(help="Images: value = grey level * scale; 1/255 unless given.")]
     preprocessor: Annotated[Path | None, Option(help="A preprocessor_config.json.")]
     target: Annotated[str | None, Option(help="Only this class counts when reached: its number, or random.")]
+    abstain: Annotated[int | None, Option(help="The class by which the model refuses to answer.")]
+    detector: Annotated[
+        str | None, Option(help="OUTPUT[:THRESHOLD]: an output that rejects an input above it (0.5).")
+    ]
     examples: Annotated[int | None, Option(help="How many, sampled at random by --seed (default 1000).")]
     seed: Annotated[int | None, Option(help="Of every random choice (default 0).")]
     budget: Annotated[str | None, Option(help="500passes per example, or 90s, 10m, 2h.")]

@@ -37,12 +37,27 @@ def differences(
     )
     logits = _batched(runtime.Session(stilled(plain), optimise="none"), x, batch)
     scores, logits = scores.astype(np.float64), logits.astype(np.float64)
+    found = _of_classes(upload, scores[:, : upload.classes], logits[:, : upload.classes], squash)
+    return found if upload.detector is None else np.maximum(found, _of_rejection(scores, logits))
+
+
+def _of_classes(upload: Upload, scores: np.ndarray, logits: np.ndarray, squash: Sequence[str]) -> np.ndarray:
+    """`differences` of the classes' own scores."""
     if upload.scores == "label":
         return (_margin(logits, scores.argmax(axis=1)) < -1e-3 * np.ptp(logits, axis=1)).astype(np.float64)
     spread = np.maximum(np.ptp(scores, axis=1), 1e-2 * np.abs(scores).max(axis=1) + 1e-30)
     with np.errstate(invalid="ignore", over="ignore"):
         found = np.abs(squashed(logits, squash) - scores).max(axis=1) / spread
     return np.where(np.isfinite(scores).all(axis=1), np.nan_to_num(found, nan=np.inf), np.nan)
+
+
+def _of_rejection(scores: np.ndarray, logits: np.ndarray) -> np.ndarray:
+    """1 where one of the two rejects by more than rounding and the other does not, else 0. How far above its threshold a
+    detector is need not agree: the graph may leave a Sigmoid out."""
+    above = [rows[:, -1] - rows[:, :-1].max(axis=1) for rows in (scores, logits)]
+    unclear = [1e-3 * np.abs(rows).max(axis=1) for rows in (scores, logits)]
+    clear = np.logical_or(*(np.abs(gap) > doubt for gap, doubt in zip(above, unclear, strict=True)))
+    return (clear & ((above[0] > 0) != (above[1] > 0))).astype(np.float64)
 
 
 def probes(shape: tuple[int, ...]) -> np.ndarray:
@@ -76,10 +91,9 @@ _SQUASH: dict[str, Callable[[np.ndarray], np.ndarray]] = {
 
 
 def _alone(upload: Upload, session: runtime.Session, x: np.ndarray) -> np.ndarray:
-    """Class scores of one example, (1, *shape) -> (1, classes)."""
+    """Scores of one example, (1, *shape) -> (1, answers)."""
     copies = np.repeat(x, upload.fixed_batch or 1, axis=0).astype(upload.input_dtype)
-    (raw,) = session.run({upload.input: copies}, [upload.output])
-    return upload.class_scores(raw)[:1]
+    return upload.scored(*session.run({upload.input: copies}, upload.decisive))[:1]
 
 
 def _batched(session: runtime.Session, x: np.ndarray, batch: int) -> np.ndarray:

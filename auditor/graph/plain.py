@@ -25,6 +25,7 @@ from auditor.graph.normalise import append_normalisation
 from auditor.graph.opset import raise_opset
 from auditor.graph.precision import HALF_TOLERANCE, in_single_precision, is_half
 from auditor.graph.randomness import spelled_out
+from auditor.graph.refusal import append_rejection
 from auditor.graph.upload import Upload
 from auditor.spec import Normalisation
 
@@ -37,7 +38,8 @@ class ClassifierGraph:
     """A classifier as a graph of one opset whose every shape is static.
 
     x: (batch, *shape) float32 in the domain's units, before normalisation. logits: (batch, classes) float32; the
-    largest decides as the upload does.
+    largest decides as the upload does; one of them is a detector's rejection, where there is a detector. refused: the
+    scores that losses take for the label's own, see `auditor.graph.refusal`.
     """
 
     model: ir.Model
@@ -46,6 +48,7 @@ class ClassifierGraph:
     classes: int
     shape: tuple[int, ...]
     batch: int
+    refused: tuple[int, ...] = ()
 
 
 def make_plain(
@@ -124,7 +127,7 @@ def _example_shape(upload: Upload, shape: tuple[int, ...] | None) -> tuple[int, 
 
 
 def _scores_only(upload: Upload) -> onnx.ModelProto:
-    """The upload down to the tensor that decides: other outputs, ZipMap and ArgMax are gone."""
+    """The upload down to the tensors that decide: other outputs, ZipMap and ArgMax are gone."""
     model = to_ir(onnx.shape_inference.infer_shapes(spelled_out(onnx.load_from_string(upload.data))))
     graph = model.graph
     value = next(v for v in graph.outputs if v.name == upload.output)
@@ -133,7 +136,8 @@ def _scores_only(upload: Upload) -> onnx.ModelProto:
         if node is not None and node.op_type in ("ZipMap", "ArgMax"):
             value = node.inputs[0]
     value.dtype = value.dtype or ir.DataType.FLOAT  # all that a ZipMap takes
-    graph.outputs[:] = [value]
+    detected = [v for v in graph.outputs if upload.detector is not None and v.name == upload.detector.output]
+    graph.outputs[:] = [value, *detected]
     graph.inputs[:] = [v for v in graph.inputs if v.name == upload.input]
     passes.RemoveUnusedNodesPass()(model)
     return from_ir(model)
@@ -156,12 +160,14 @@ def _assembled(
         node.replace_input_with(index, fed)
     graph.inputs[:] = [x]
     logits, squash = _append_logits(op, graph.outputs[0], upload, batch)
+    if upload.detector is not None:
+        logits = append_rejection(op, logits, graph.outputs[1], upload.detector)
     graph.outputs[:] = [logits]
     passes.RemoveUnusedNodesPass()(model)
     passes.RemoveUnusedOpsetsPass()(model)
     graph.sort()
     _name(graph, x, logits)
-    return ClassifierGraph(model, x, logits, upload.classes, tuple(shape), batch), squash
+    return ClassifierGraph(model, x, logits, upload.answers, tuple(shape), batch), squash
 
 
 def _append_logits(op: Builder, output: ir.Value, upload: Upload, batch: int) -> tuple[ir.Value, tuple[str, ...]]:

@@ -13,8 +13,9 @@ from auditor.errors import ModelError
 from auditor.graph.head import Head, Scores, trace
 from auditor.graph.load import STANDARD, all_nodes, damage_told, default_opset, load, to_ir
 from auditor.graph.randomness import is_random
+from auditor.graph.refusal import check_abstain, check_detector, lifted
 from auditor.runtime import Session, Tensor
-from auditor.spec import Layout
+from auditor.spec import Detector, Layout
 
 FLOATS = ("tensor(float)", "tensor(double)", "tensor(float16)")
 _LABELS = ("tensor(int64)", "tensor(int32)", "tensor(string)")
@@ -28,7 +29,8 @@ class Upload:
     input_shape: of the attacked input, batch axis first, None where dynamic. fixed_batch: its first entry when
     static. output: the output that holds the class scores; `scores` says what they are: a label alone is
     "label", a single Sigmoid column is "probabilities" of two classes. opset: of the standard domain, 0 without.
-    random: whether a node of it draws at random. parameters: elements of the stored weights. inputs, outputs: every one, as ONNX Runtime describes them.
+    random: whether a node of it draws at random. abstain: the class that means "refused"; detector: the output that
+    rejects. parameters: elements of the stored weights. inputs, outputs: every one, as ONNX Runtime describes them.
     """
 
     data: bytes
@@ -49,6 +51,38 @@ class Upload:
     names: tuple[int | str, ...] = ()
     binary: bool = False
     random: bool = False
+    abstain: int | None = None
+    detector: Detector | None = None
+
+    @property
+    def refused(self) -> tuple[int, ...]:
+        """The numbers that stand for a refusal among its answers: the class to abstain, and one behind the last class
+        where a detector rejects."""
+        abstained = () if self.abstain is None else (self.abstain,)
+        return abstained if self.detector is None else (*abstained, self.classes)
+
+    @property
+    def answers(self) -> int:
+        """The classes, and one more for a detector's rejection."""
+        return self.classes + (self.detector is not None)
+
+    @property
+    def decisive(self) -> list[str]:
+        """The outputs that the answer depends on, as `scored` takes their values."""
+        return [self.output] if self.detector is None else [self.output, self.detector.output]
+
+    def scored(self, output: Any, detected: np.ndarray | None = None) -> np.ndarray:
+        """The raw outputs of one run -> (N, answers); the first largest is the answer. See `class_scores`.
+
+        A rejection's score is the largest of the classes' plus what the detector gives above its threshold: so it is the
+        largest exactly where the detector rejects.
+        """
+        scores = self.class_scores(output)
+        if self.detector is None:
+            return scores
+        scores = scores.astype(np.float64)
+        above = np.reshape(np.asarray(detected), (-1, 1)).astype(np.float64) - self.detector.threshold
+        return np.concatenate([scores, lifted(scores.max(axis=1, keepdims=True), above)], axis=1)
 
     def class_scores(self, output: Any) -> np.ndarray:
         """The raw output of one run -> (N, classes); the largest is the decision.
@@ -76,11 +110,18 @@ class Upload:
 
 
 def read_upload(
-    data: bytes, *, input: str | None = None, output: str | None = None, layout: Layout | None = None
+    data: bytes,
+    *,
+    input: str | None = None,
+    output: str | None = None,
+    layout: Layout | None = None,
+    abstain: int | None = None,
+    detector: Detector | None = None,
 ) -> Upload:
     """Check an upload and find its attacked input and its class scores.
 
-    input, output: names, needed where the file offers several. layout: of images, else told from the shape.
+    input, output: names, needed where the file offers several. layout: of images, else told from the shape. abstain,
+    detector: how the model refuses, if it does; SpecError where it does not do so.
     ModelError says why the file is not a classifier that can be audited.
     """
     model = load(data)
@@ -101,9 +142,16 @@ def read_upload(
     if len(static) == len(shape) - 1:
         widths |= _measured(session, attacked, (shape[0] or 1, *static))
     widths |= dict.fromkeys(session.inputs.keys() & widths.keys(), 0)  # an input handed through decides nothing
-    scores = _scores_output(outputs, heads, widths, output)
+    if detector is not None:
+        check_detector(detector, outputs, output)
+    scores = _scores_output(
+        tuple(o for o in outputs if detector is None or o.name != detector.output), heads, widths, output
+    )
     head, width = heads[scores.name], widths[scores.name]
     binary = width == 1 and head.operator == "Sigmoid"
+    classes = 2 if binary else width
+    if abstain is not None:
+        check_abstain(abstain, classes)
     return Upload(
         data=data,
         sha256=hashlib.sha256(data).hexdigest(),
@@ -113,7 +161,7 @@ def read_upload(
         input_shape=shape,
         output=scores.name,
         scores=head.scores,
-        classes=2 if binary else width,
+        classes=classes,
         operators=_operators(model),
         parameters=_parameters(model),
         fixed_batch=shape[0],
@@ -123,6 +171,8 @@ def read_upload(
         names=head.names,
         binary=binary,
         random=is_random(model),
+        abstain=abstain,
+        detector=detector,
     )
 
 

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from auditor.report.schema import Report
+from auditor.spec import Detector
 
 _SINGLE = (
     "preset",
@@ -18,6 +19,7 @@ _SINGLE = (
     "threads",
     "target",
     "quantize",
+    "abstain",
 )
 
 
@@ -46,6 +48,8 @@ def _options(spec: Mapping[str, Any]) -> Iterator[str]:
     if spec["normalisation"]:
         for name in ("mean", "std"):
             yield from (f"--{name}", ",".join(map(repr, spec["normalisation"][name])))
+    if spec.get("detector"):
+        yield from ("--detector", str(Detector(**spec["detector"])))
     for gate in spec["gates"]:
         yield from ("--fail-under", f"{gate['norm']}:{gate['eps']}={gate['threshold']:g}")
     if spec.get("policy"):

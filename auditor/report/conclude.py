@@ -29,6 +29,7 @@ from auditor.audits.rules import policy_gates, waived
 from auditor.audits.run import WorkItem, alone, slices
 from auditor.audits.subject import Subject
 from auditor.audits.summary import clean, curve, finite
+from auditor.graph.upload import Upload
 from auditor.report.document import build_report
 from auditor.report.exhibits import Exhibits, choose, is_image
 from auditor.report.files import write_adversarial, write_outcomes, write_report
@@ -174,6 +175,7 @@ def _model(subject: Subject, prepared: Prepared) -> dict[str, Any]:
         },
         "gradient": prepared.gradient.as_json(),
         "randomness": _randomness(prepared) if upload.random else None,
+        "refusal": _refusal(upload, prepared) if upload.refused else None,
     }
 
 
@@ -185,6 +187,18 @@ def _randomness(prepared: Prepared) -> dict[str, Any]:
         "needed": NEEDED,
         "unanimous": int(np.sum(prepared.confidence == 1)),
         "expected_accuracy": prepared.expected_accuracy,
+    }
+
+
+def _refusal(upload: Upload, prepared: Prepared) -> dict[str, Any]:
+    """How a model refuses, and how often it does so when clean."""
+    refused = np.isin(prepared.predicted, upload.refused)
+    return {
+        "abstain": upload.abstain,
+        "detector": None if upload.detector is None else upload.detector.model_dump(mode="json"),
+        "answers": list(upload.refused),
+        "refused": int(np.sum(refused)),
+        "accuracy_of_accepted": finite(np.mean(prepared.right[~refused])) if not refused.all() else None,
     }
 
 

@@ -58,6 +58,10 @@ class Model(Section):
     randomness, of a model that draws at random: how many passes each pass of an attack averaged; of how many fresh draws
     how many must give another class for a point to count; on how many clean examples all draws agree; and
     expected_accuracy, the mean share of draws that are right when clean.
+
+    refusal, of a model that may refuse: the class to abstain by and the detector's output and threshold, null where there
+    is none; answers: the numbers that stand for a refusal where a class is given, the detector's one behind the last
+    class; how many clean examples are refused, and of those that are not which share is right (null where all are).
     """
 
     name: str
@@ -69,6 +73,7 @@ class Model(Section):
     input: PlainObject
     gradient: PlainObject
     randomness: PlainObject | None = None
+    refusal: PlainObject | None = None
 
 
 class Dataset(Section):

@@ -9,6 +9,7 @@ import numpy as np
 
 from auditor import runtime
 from auditor.attacks.cascade import Examples
+from auditor.attacks.evading import evading
 from auditor.attacks.space import Space
 from auditor.attacks.verify import Judge
 from auditor.classifier import Array, Classifier, Counted
@@ -72,12 +73,13 @@ class _Judge:
         self.threat, self.examples, self.verifier, self.space = threat, examples, verifier, space
         self.view = space.view(classifier, xp.asarray(examples.x))
         self.counted = Counted(self.view.classifier, len(examples.index))
+        self.shown, self.y = evading(self.counted, xp.asarray(examples.y), examples.refused)
         self.claims = self.refuted = 0
         self.scene = Scene(
-            classifier=self.counted,
+            classifier=self.shown,
             index=examples.index,
             x=self.view.x,
-            y=xp.asarray(examples.y),
+            y=self.y,
             active=xp.ones(len(examples.index), dtype=bool),
             seed=seed,
             name=threat.name,
@@ -122,9 +124,9 @@ class _Judge:
 
     def _right(self, points: Array, active: np.ndarray, setting: Setting) -> np.ndarray:
         """Where the model is right; rows outside `active` are not looked at. (n,) bool"""
-        scores = runtime.to_host(self.counted.logits(points, active=self.scene.xp.asarray(active)))
+        scores = runtime.to_host(self.shown.logits(points, active=self.scene.xp.asarray(active)))
         y = self.examples.y
-        wrong = active & (np.argmax(scores, axis=1) != y)
+        wrong = active & (np.argmax(scores, axis=1) != runtime.to_host(self.y))
         inputs = runtime.to_host(self.view.input(points))
         for row in np.flatnonzero(wrong):
             self.claims += 1

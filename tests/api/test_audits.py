@@ -130,6 +130,11 @@ def test_a_target_is_asked_for_by_its_number_or_at_random(ask, service, target):
     assert rows(service, Audit)[0].words["target"] == target
 
 
+def test_how_a_model_refuses_is_said_in_words(ask, service):
+    assert ask(abstain=0, detector="reject:0.9").status_code == 201
+    assert rows(service, Audit)[0].words == WORDS | {"abstain": 0, "detector": "reject:0.9"}
+
+
 def test_a_stored_report_answers_with_200(ask, bell):
     bell.answer = {"state": "done"}
     assert ask().status_code == 200
@@ -168,6 +173,8 @@ def test_an_audit_that_is_not_settled_in_time_is_accepted(ask, bell, monkeypatch
         ({"domain": "0"}, "domain"),
         ({"scale": "1e999"}, "--scale 1e999"),
         ({"target": "cat"}, "--target cat"),
+        ({"detector": "reject:much"}, "OUTPUT:THRESHOLD"),
+        ({"abstain": -1}, "abstain"),
         ({"target": 3, "preset": "autoattack"}, "--target"),
         ({"input": "x" * 200_000}, "/input"),
         ({"batch_size": 10**6}, "batch_size"),

@@ -40,7 +40,8 @@ def slice_of(classifier, n=12, seed=1):
 
 
 def rows_of(examples, rows):
-    return Examples(*(None if column is None else column[rows] for column in vars(examples).values()))
+    columns = {name: column[rows] for name, column in vars(examples).items() if isinstance(column, np.ndarray)}
+    return replace(examples, **columns)
 
 
 def run(

@@ -56,9 +56,24 @@ def _threat_model(report: Report) -> tuple[tuple[str, str], ...]:
         ("attacker may", "change an input by at most eps, measured in widths of the domain"),
         *grids,
         ("attacker sees", ", ".join(accesses) + ("" if gradients in accesses else f" (gradients: {gradients})")),
+        *_refusal(report),
         ("attacks", f"preset {report.audit.preset}: {len(report.stages)} stages"),
         ("examples", f"{count(report.clean.total)} of {count(report.dataset.examples)}, seed {report.audit.seed}"),
     )
+
+
+def _refusal(report: Report) -> tuple[tuple[str, str], ...]:
+    facts = report.model.refusal
+    if facts is None:
+        return ()
+    ways = [] if facts["abstain"] is None else [f"class {facts['abstain']}"]
+    if facts["detector"] is not None:
+        ways.append(f"{facts['detector']['output']} above {facts['detector']['threshold']:g}")
+    share, total = facts["refused"] / max(report.clean.total, 1), count(report.clean.total)
+    said = f"{' or '.join(ways)}; {percent(share)} of {total} clean examples, which count as wrong"
+    if facts["accuracy_of_accepted"] is not None:
+        said += f"; {percent(facts['accuracy_of_accepted'])} of the others are right"
+    return (("the model refuses by", said),)
 
 
 def _identity(report: Report) -> tuple[tuple[str, str], ...]:
