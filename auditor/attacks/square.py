@@ -126,7 +126,7 @@ def _tiles(draw: _Draw, ball: Ball) -> Array:
     """Bumps on a grid of five by five windows, each of one sign per channel."""
     xp, (n, c, h, w) = ball.xp, ball.x.shape
     side, across = max(h // 5, 1), max(w // 5, 1)
-    tile = xp.asarray(_bump(side, across))
+    tile = xp.asarray(eta(side, across, ball.norm))
     down, right = -(-h // side), -(-w // across)
     signs = draw.signs((c, down, right))
     pattern = signs[:, :, :, None, :, None] * tile[None, None, None, :, None, :]
@@ -135,9 +135,11 @@ def _tiles(draw: _Draw, ball: Ball) -> Array:
 
 
 def _moved_mass(draw: _Draw, ball: Ball, current: Array, share: float) -> Array:
-    """Algorithm 3: a bump is added in one window, and pays with the budget left over and that of a second window."""
+    """Algorithm 3: a bump is added in one window, and pays with its channel's share of the budget left over and with
+    what lay in that window and a second one. In L1 each channel spends what all may, as in AutoAttack, and the
+    projection keeps the largest."""
     xp, norm, (n, c, h, w) = ball.xp, ball.norm, ball.x.shape
-    rows, columns = window(share, h, w, bump=True)
+    rows, columns = window(share, h, w, odd=True)
     delta = current - ball.x
     masks, corner = [], (xp.zeros(n, dtype=xp.int64), xp.zeros(n, dtype=xp.int64))
     for _ in range(2):
@@ -148,49 +150,48 @@ def _moved_mass(draw: _Draw, ball: Ball, current: Array, share: float) -> Array:
     first, second = masks
     zero = xp.float32(0)
     power = 1 if norm == "L1" else 2
-    paid = xp.where(first | second, delta, zero)
+    paid = _per_channel(xp, xp.where(first | second, delta, zero), norm)
     spare = xp.maximum(ball.eps**power - length(xp, delta, norm) ** power, xp.zeros_like(ball.eps))
-    budget = (length(xp, paid, norm) ** power + spare) ** (1 / power)
+    budget = (paid**power + spare[:, None] / c) ** (1 / power) * (c if norm == "L1" else 1)
 
     i, j = xp.arange(rows), xp.arange(columns)
     at = (xp.arange(n)[:, None, None], corner[0][:, None, None] + i[None, :, None], corner[1][:, None, None] + j)
-    upright, turned = xp.asarray(_bump(rows, columns)), xp.asarray(_bump(columns, rows).T.copy())
+    upright, turned = xp.asarray(eta(rows, columns, norm)), xp.asarray(eta(columns, rows, norm).T.copy())
     bump = xp.where(draw.signs((1, 1)) > 0, upright, turned)
     placed = xp.zeros((n, h, w), dtype=xp.float32)
     placed[at] = bump
-    old = _of_length(xp, xp.where(first, delta, zero), xp.ones_like(ball.eps), norm)
-    new = placed[:, None, :, :] * draw.signs((c, 1, 1)) + old
-    new = _of_length(xp, new, budget, norm)
+    old = _channels_of_length(xp, xp.where(first, delta, zero), xp.ones_like(budget), norm)
+    new = _channels_of_length(xp, placed[:, None, :, :] * draw.signs((c, 1, 1)) + old, budget, norm)
     moved = xp.where(first | second, zero, delta) + xp.where(first, new, zero)
-    return ball.x + _of_length(xp, moved, ball.eps, norm)
+    return ball.x + (moved if norm == "L1" else _of_length(xp, moved, ball.eps, norm))
 
 
-def _bump(rows: int, columns: int) -> np.ndarray:
-    """Two pyramids of opposite sign, one below the other, of unit Euclidean length (the paper's eta)."""
-    top = _pyramid(max(rows // 2, 1), columns)
-    bottom = _pyramid(rows - rows // 2, columns) if rows > 1 else top[:0]
-    bump = np.concatenate([top, -bottom])
-    return (bump / np.linalg.norm(bump)).astype(np.float32)
+def eta(rows: int, columns: int, norm: Norm) -> np.ndarray:
+    """Two pyramids of opposite sign and equal length, one below the other, of unit length (the paper's eta)."""
+    top = _pyramid(max(rows // 2, 1), columns, norm)
+    halves = [top, -_pyramid(rows - rows // 2, columns, norm)] if rows > 1 else [top]
+    return (np.concatenate(halves) / len(halves) ** (1 if norm == "L1" else 0.5)).astype(np.float32)
 
 
-def _pyramid(rows: int, columns: int) -> np.ndarray:
-    """Nested rectangles around the middle, each weighing 1 / k^2."""
+def _pyramid(rows: int, columns: int, norm: Norm) -> np.ndarray:
+    """Nested rectangles around the middle, each weighing 1 / k^2, in L1 1 / k^4; of unit length."""
     i, j = np.ogrid[:rows, :columns]
     ring = np.maximum(np.abs(i - rows // 2), np.abs(j - columns // 2)) + 1
     largest = max(rows, columns) // 2 + 1
-    return np.sum([(ring <= k) / k**2 for k in range(1, largest + 1)], axis=0)
+    height = np.sum([(ring <= k) / float(k) ** (4 if norm == "L1" else 2) for k in range(1, largest + 1)], axis=0)
+    return height / np.linalg.norm(height.reshape(-1), 1 if norm == "L1" else 2)
 
 
-def window(share: float, h: int, w: int, *, bump: bool = False) -> tuple[int, int]:
+def window(share: float, h: int, w: int, *, odd: bool = False) -> tuple[int, int]:
     """Rows and columns of the square whose size is nearest to `share` of the image; a run of rows where the width is 1.
 
-    bump: at least three rows, and an odd number of them in a square, so that the bump's pyramids have a middle.
+    odd: at least three rows, and an odd number of them in a square, as AutoAttack has them for its bumps.
     """
-    least = 3 if bump else 1
+    least = 3 if odd else 1
     if w == 1:
         return min(max(ceil(share * h), least), h), 1
     side = max(round(sqrt(share * h * w)), least)
-    side += bump and side % 2 == 0
+    side += odd and side % 2 == 0
     return min(side, h), min(side, w)
 
 
@@ -201,6 +202,20 @@ def _at(xp: Any, start: Array, count: int, size: int) -> Array:
 
 
 def _of_length(xp: Any, delta: Array, wanted: Array, norm: Norm) -> Array:
+    """wanted: (n,)"""
     size = length(xp, delta, norm)
     scale = xp.where(size > 0, wanted / xp.where(size > 0, size, 1.0), 0.0)
     return delta * per_row(scale, delta).astype(xp.float32)
+
+
+def _per_channel(xp: Any, delta: Array, norm: Norm) -> Array:
+    """(n, c) float64: the length of each channel."""
+    n, c, h, w = delta.shape
+    return length(xp, delta.reshape((n * c, h, w)), norm).reshape((n, c))
+
+
+def _channels_of_length(xp: Any, delta: Array, wanted: Array, norm: Norm) -> Array:
+    """wanted: (n, c)"""
+    size = _per_channel(xp, delta, norm)
+    scale = xp.where(size > 0, wanted / xp.where(size > 0, size, 1.0), 0.0)
+    return delta * scale[:, :, None, None].astype(xp.float32)

@@ -10,7 +10,7 @@ from auditor.attacks.momentum import mi_fgsm, ni_fgsm
 from auditor.attacks.norms import distance
 from auditor.attacks.pgd import _Circling, pgd
 from auditor.attacks.random import Random
-from auditor.attacks.square import patch, square, window
+from auditor.attacks.square import eta, patch, square, window
 from auditor.spec import Loss
 from tests.zoo import Affine, Cross, Masked, Undefined
 
@@ -137,7 +137,7 @@ class Watched(Affine):
     """Remembers where it was asked."""
 
     def gradient(self, x, y, loss, *, target=None, active=None):
-        self.asked = [*getattr(self, "asked", []), x]
+        self.asked.append(x.copy())
         return super().gradient(x, y, loss, target=target, active=active)
 
 
@@ -194,17 +194,55 @@ def test_square_patches_follow_the_layout(norm, rng):
 
 
 @pytest.mark.parametrize(
-    ("share", "size", "bump", "side"),
+    ("share", "size", "odd", "side"),
     [(0.4, 28, False, 18), (0.4, 28, True, 19), (0.05, 28, True, 7), (0.001, 28, False, 1), (0.001, 28, True, 3)],
 )
-def test_squares_patch_has_the_whole_number_nearest_to_its_side_and_a_bump_the_next_odd_one(share, size, bump, side):
-    assert window(share, size, size, bump=bump) == (side, side)
+def test_squares_patch_has_the_whole_number_nearest_to_its_side_and_a_bump_the_next_odd_one(share, size, odd, side):
+    assert window(share, size, size, odd=odd) == (side, side)
 
 
-@pytest.mark.parametrize("bump", [True, False])
-def test_squares_patch_is_no_larger_than_the_image(bump):
-    assert window(1.0, 4, 6, bump=bump) == (4, 5)
-    assert window(0.8, 2, 1, bump=bump) == (2, 1)
+@pytest.mark.parametrize("odd", [True, False])
+def test_squares_patch_is_no_larger_than_the_image(odd):
+    assert window(1.0, 4, 6, odd=odd) == (4, 5)
+    assert window(0.8, 2, 1, odd=odd) == (2, 1)
+
+
+@pytest.mark.parametrize(("norm", "order"), [("L2", 2), ("L1", 1)])
+@pytest.mark.parametrize(("rows", "columns"), [(7, 7), (5, 4), (3, 1)])
+def test_a_bump_has_two_halves_of_equal_length_and_opposite_sign(rows, columns, norm, order):
+    bump = eta(rows, columns, norm)
+    top, bottom = bump[: rows // 2], bump[rows // 2 :]
+    assert (top > 0).all()
+    assert (bottom < 0).all()
+    assert np.linalg.norm(top.ravel(), order) == pytest.approx(np.linalg.norm(bottom.ravel(), order))
+    assert np.linalg.norm(bump.ravel(), order) == pytest.approx(1)
+
+
+class _Remembering(Affine):
+    """Keeps all points that it was asked about."""
+
+    def __init__(self, shape, classes):
+        super().__init__(shape, classes)
+        self.asked = []
+
+    def logits(self, x, *, active=None):
+        self.asked.append(x.copy())
+        return super().logits(x, active=active)
+
+
+@pytest.mark.parametrize("norm", ["L2", "L1"])
+def test_each_channel_of_squares_pays_for_its_own_bumps(norm, rng):
+    """Where one channel holds the whole budget, the other one has nothing to spend."""
+    classifier = _Remembering((2, 9, 9), 3)
+    x, y = _clean(classifier, 3)
+    eps = 0.1 * classifier.exact(x, y, norm)
+    start = x.copy()
+    start[:, 0] += 1
+    classifier.asked.clear()
+    square(classifier, x, y, eps=eps, norm=norm, rng=rng(3), queries=20, start=start)
+    moved = np.abs(np.stack(classifier.asked) - x).reshape(20, 3, 2, -1).max(axis=-1)
+    assert (moved[:, :, 1] < 0.02 * eps).all()
+    assert (moved[1:, :, 0] > 0.02 * eps).all()
 
 
 @pytest.mark.parametrize("norm", NORMS)
