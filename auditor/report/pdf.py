@@ -16,6 +16,7 @@ from auditor.report.blocks import Block, Document, Figure, Gallery, Tiles
 from auditor.report.drawing import FONT, fonts, recoloured
 
 _INK = "#1b1f24"
+_WIDEST = 690  # units of a drawing that fill a line
 
 
 def pdf(document: Document, drawings: Mapping[str, str], made_at: datetime.datetime) -> bytes:
@@ -48,9 +49,10 @@ def _plain(block: Block, drawings: Mapping[str, str], files: dict[str, bytes]) -
     """A block in JSON's types; pictures go into files, and their names stay."""
     kind = {"kind": type(block).__name__}
     if isinstance(block, Figure):
-        path = f"{len(files)}.svg"
-        files[path] = recoloured(drawings[block.name], ink=_INK).encode()
-        return {**kind, "path": path, "alt": block.alt, "caption": block.caption}
+        path, drawing = f"{len(files)}.svg", drawings[block.name]
+        files[path] = recoloured(drawing, ink=_INK).encode()
+        share = min(1.0, float(drawing.partition(' width="')[2].partition('"')[0]) / _WIDEST)
+        return {**kind, "path": path, "alt": block.alt, "caption": block.caption, "width": share}
     if isinstance(block, Gallery):
         rows = [[_picture(picture, files) for picture in row] for row in block.rows]
         return {**kind, "columns": block.columns, "rows": rows, "caption": block.caption}
