@@ -20,6 +20,7 @@ _SINGLE = (
     "target",
     "quantize",
     "abstain",
+    "draws",
 )
 
 
@@ -40,6 +41,8 @@ def _options(spec: Mapping[str, Any]) -> Iterator[str]:
         yield from ("--norm", threat["norm"], "--eps", ",".join(threat["eps"]))
     for attack in spec["attacks"]:
         yield from ("--attack", attack)
+    for threat in spec.get("also") or ():
+        yield from ("--also", threat)
     for name in _SINGLE:
         if spec.get(name) is not None and not (name == "preset" and spec["attacks"]):
             yield from (f"--{name.replace('_', '-')}", str(spec[name]))

@@ -63,15 +63,17 @@ def robustness_curve(curve: Curve, *, clean: float, constant: float) -> dict[str
     return _sized(alt.layer(*layers))
 
 
-def attack_heat_map(rows: Sequence[Mapping[str, Any]], order: Sequence[str], eps: Sequence[str]) -> dict[str, Any]:
-    """Accuracy that each attack alone leaves at each eps. rows: attack, eps, accuracy."""
+def heat_map(
+    rows: Sequence[Mapping[str, Any]], order: Sequence[str], columns: Sequence[str], title: str
+) -> dict[str, Any]:
+    """Accuracies in a grid, such as what each attack leaves at each eps. rows: row, column, accuracy; title: of columns."""
     base = alt.Chart(_data(rows)).encode(
-        x=alt.X("eps:O", sort=list(eps), title="eps", axis=alt.Axis(labelAngle=0)),
-        y=alt.Y("attack:N", sort=list(order), title=None, axis=alt.Axis(labelLimit=240, labelPadding=4)),
+        x=alt.X("column:O", sort=list(columns), title=title, axis=alt.Axis(labelAngle=0)),
+        y=alt.Y("row:N", sort=list(order), title=None, axis=alt.Axis(labelLimit=240, labelPadding=4)),
     )
     colour = alt.Color("accuracy:Q", scale=_SHADES, legend=None, title="left standing")
     cells = base.mark_rect().encode(
-        color=colour, tooltip=["attack:N", "eps:N", alt.Tooltip("accuracy:Q", format=".1%")]
+        color=colour, tooltip=["row:N", "column:N", alt.Tooltip("accuracy:Q", format=".1%")]
     )
     dark = alt.condition("datum.accuracy > 0.5", alt.value("#ffffff"), alt.value("#1b1f24"))
     texts = base.mark_text(fontSize=10).encode(text=alt.Text("accuracy:Q", format=".0%"), color=dark)

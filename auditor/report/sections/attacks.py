@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from auditor.report.blocks import Block, Figure, Paragraph, Section, Table
-from auditor.report.figures import attack_heat_map
+from auditor.report.figures import heat_map
 from auditor.report.numbers import count, duration, percent
 from auditor.report.schema import Report
 
@@ -29,14 +29,14 @@ def section(report: Report) -> Section:
 
 def _heat_map(norm: str, alone: Sequence[Mapping[str, Any]]) -> Figure:
     rows = [
-        {"attack": row["attack"], "eps": eps, "accuracy": accuracy}
+        {"row": row["attack"], "column": eps, "accuracy": accuracy}
         for row in alone
         for eps, accuracy in zip(row["eps"], row["accuracy"], strict=True)
     ]
     order = [row["attack"] for row in alone]
     eps = list(alone[0]["eps"])
     alt = f"Heat map of {len(order)} attacks by {len(eps)} eps in {norm}: the accuracy that each attack alone leaves."
-    return Figure(f"attacks-{norm}", attack_heat_map(rows, order, eps), alt, f"{norm}: left standing by each alone")
+    return Figure(f"attacks-{norm}", heat_map(rows, order, eps, "eps"), alt, f"{norm}: left standing by each alone")
 
 
 def _costs(report: Report) -> Table:
