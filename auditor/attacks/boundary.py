@@ -30,18 +30,16 @@ def boundary(
     rng: Random,
     active: Array | None = None,
     queries: int = 2000,
-    target: Array | None = None,
     start: Array | None = None,
 ) -> Attempt:
-    """x: (n, *shape) float32, y: (n,) int64, ceiling: (n,) float64 in input units, inf where none is known;
-    target: (n,) int64, the class wanted instead of any but y.
+    """x: (n, *shape) float32, y: (n,) int64, ceiling: (n,) float64 in input units, inf where none is known.
 
     start: (n, *shape), where the walk begins; a row that is x begins at random points. Steps adapt after each query,
     where the paper counts successes over many. At most `queries` forwards per example, of which only the largest
     score is looked at. Gives the nearest point that is nearer than the ceiling.
     """
     xp = classifier.xp
-    asked = Decisions(classifier, x, y, norm="L2", ceiling=ceiling, queries=queries, active=active, target=target)
+    asked = Decisions(classifier, x, y, norm="L2", ceiling=ceiling, queries=queries, active=active)
     edge, known = begin(asked, rng.split("start"), start)
     edge = to_boundary(asked, edge, known)
     around, inward = xp.full(x.shape[0], FIRST), xp.full(x.shape[0], FIRST)

@@ -123,7 +123,7 @@ def _searches(p: Mapping[str, Any], classes: int) -> Passes:
 
 
 def _aims(p: Mapping[str, Any], classes: int) -> int:
-    return min(p["targets"], classes - 1) if p["target"] is None else 1
+    return min(p["targets"], classes - 1)
 
 
 def _deepfool(p: Mapping[str, Any], classes: int) -> Passes:

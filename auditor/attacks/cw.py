@@ -35,10 +35,8 @@ def cw(
     steps: int = 100,
     step_size: float = 0.2,
     confidence: float = 0.0,
-    target: Array | None = None,
 ) -> Attempt:
-    """x: (n, *shape) float32, y: (n,) int64, ceiling: (n,) float64 in input units, inf where none is known, target:
-    (n,) the class to aim at, the likeliest other one unless given.
+    """x: (n, *shape) float32, y: (n,) int64, ceiling: (n,) float64 in input units, inf where none is known.
 
     searches: weights that are tried, each for `steps` steps of Adam from x (the paper: 9 and 10,000); step_size: the
     first step of a feature, in the largest change of one on the way to the linearised boundary; confidence: the
@@ -46,7 +44,7 @@ def cw(
     one backward for x and for each step. Gives the nearest broken point that is nearer than the ceiling.
     """
     xp = classifier.xp
-    descent = _Descent(classifier, x, y, "L2", ceiling, active, confidence, target)
+    descent = _Descent(classifier, x, y, "L2", ceiling, active, confidence)
     slope, distance = descent.slope, descent.distance
     weight = Weight(xp, 2.0 * distance / slope)  # at which descent on the linearised margin just reaches the boundary
     for _ in range(searches):
@@ -67,12 +65,11 @@ def cw_linf(
     steps: int = 50,
     step_size: float = 0.1,
     confidence: float = 0.0,
-    target: Array | None = None,
 ) -> Attempt:
     """Arguments and result as those of `cw`. Each search charges what exceeds a threshold: a tenth below the nearest
     find and on from there after a success, the same with twice the weight on breaking the example after a failure."""
     xp = classifier.xp
-    descent = _Descent(classifier, x, y, "Linf", ceiling, active, confidence, target)
+    descent = _Descent(classifier, x, y, "Linf", ceiling, active, confidence)
     best = descent.best
     threshold = xp.minimum(descent.distance, best.distance)
     weight = x[0, ...].size / descent.slope
@@ -101,14 +98,12 @@ class _Descent:
         ceiling: Array,
         active: Array | None,
         confidence: float,
-        target: Array | None,
     ) -> None:
         xp = classifier.xp
-        self.classifier, self.confidence, self.target = classifier, confidence, target
+        self.classifier, self.confidence = classifier, confidence
         self.active = xp.ones(x.shape[0], dtype=bool) if active is None else active
-        self.loss = Loss.MARGIN if target is None else Loss.DIFFERENCE
         self.best = Nearest(classifier, x, y, norm, ceiling)
-        at_x = classifier.gradient(x, y, self.loss, target=target, active=self.active)
+        at_x = classifier.gradient(x, y, Loss.MARGIN, active=self.active)
         self._see(x, at_x)
         plane = Plane.finite(xp, at_x.loss - xp.float32(confidence), at_x.g)
         slope = dual_length(xp, plane.g, norm)
@@ -135,7 +130,7 @@ class _Descent:
             active = self.active & (best.distance > 0)
             if not xp.any(active):
                 break
-            here = classifier.gradient(x_adv, best.y, self.loss, target=self.target, active=active)
+            here = classifier.gradient(x_adv, best.y, Loss.MARGIN, active=active)
             found, enough = self._see(x_adv, here)
             broken = broken | found
             missing = xp.where(per_row(enough, start), xp.float32(0), pull * here.g)

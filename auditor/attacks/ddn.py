@@ -27,7 +27,6 @@ def ddn(
     steps: int = 100,
     gamma: float = 0.05,
     loss: Loss = Loss.MARGIN,
-    target: Array | None = None,
 ) -> Attempt:
     """x: (n, *shape) float32, y: (n,) int64, ceiling: (n,) float64 in input units, inf where none is known.
 
@@ -37,7 +36,7 @@ def ddn(
     xp = classifier.xp
     active = xp.ones(x.shape[0], dtype=bool) if active is None else active
     best = Nearest(classifier, x, y, "L2", ceiling)
-    at_x = classifier.gradient(x, y, Loss.MARGIN if target is None else Loss.DIFFERENCE, target=target, active=active)
+    at_x = classifier.gradient(x, y, Loss.MARGIN, active=active)
     best.see(x, at_x.logits, active)
     first = 2.0 * linear_distance(xp, at_x.loss, at_x.g, "L2")
     radius = xp.minimum(first, best.distance)
@@ -52,7 +51,7 @@ def ddn(
         size = length(xp, delta, "L2")
         scale = xp.where(size > 0, radius / xp.where(size > 0, size, 1.0), 0.0)
         x_adv = ball.resized(radius).project(x + delta * per_row(scale, delta).astype(xp.float32))
-        here = classifier.gradient(x_adv, y, loss, target=target, active=active)
+        here = classifier.gradient(x_adv, y, loss, active=active)
         broken, g = best.see(x_adv, here.logits, active), here.g
         radius = radius * xp.where(broken, 1 - gamma, 1 + gamma)
         radius = xp.where(best.found, xp.minimum(radius, best.distance), radius)

@@ -21,7 +21,7 @@ class Decisions:
     """What a decision-based attack may ask and what it remembers: per row, the nearest point that reaches the goal
     among those it has shown, and how many queries are left.
 
-    The goal is another class than y, or the class `target`. A row whose queries are used up answers no more: it reads
+    The goal is another class than y. A row whose queries are used up answers no more: it reads
     as not broken, and is not `alive`.
     """
 
@@ -35,12 +35,11 @@ class Decisions:
         ceiling: Array,
         queries: int,
         active: Array | None = None,
-        target: Array | None = None,
     ) -> None:
         xp = self.xp = classifier.xp
         n = x.shape[0]
         self.x, self.norm = x, norm
-        self._classifier, self._y, self._target, self._ceiling = classifier, y, target, ceiling
+        self._classifier, self._y, self._ceiling = classifier, y, ceiling
         self._active = xp.ones(n, dtype=bool) if active is None else active
         self._nearest = Nearest(classifier, x, xp.zeros(n, dtype=xp.int64), norm, ceiling)
         self.left = xp.full(n, queries, dtype=xp.int64)
@@ -59,9 +58,7 @@ class Decisions:
             return rows
         logits = self._classifier.logits(x_adv, active=rows)
         self.left = self.left - rows
-        decided = xp.argmax(logits, axis=1)
-        reached = decided != self._y if self._target is None else decided == self._target
-        reached = rows & reached & xp.all(xp.isfinite(logits), axis=1)
+        reached = rows & (xp.argmax(logits, axis=1) != self._y) & xp.all(xp.isfinite(logits), axis=1)
         if probe:
             return reached
         # To what remembers by scores, the decision is a score of 1 against 0.

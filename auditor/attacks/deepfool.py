@@ -32,20 +32,18 @@ def deepfool(
     targets: int = 9,
     orthogonal: bool = False,
     overshoot: float = 0.02,
-    target: Array | None = None,
 ) -> Attempt:
     """x: (n, *shape) float32, y: (n,) int64, ceiling: (n,) float64 in input units, inf where none is known.
 
-    Each step goes to the nearest of the linearised boundaries to the `targets` classes with the largest scores at x,
-    or to `target` (n,) alone; the sum of all steps is then made longer by a share of `overshoot`. orthogonal: project
-    as SuperDeepFool does (L2), and search the segment to x in the end. An example is done once it is broken, or once
-    its projection is. Nothing here is random; `rng` is taken as by every attack. Gives the nearest safely broken
-    point that is nearer than the ceiling.
+    Each step goes to the nearest of the linearised boundaries to the `targets` classes with the largest scores at x;
+    the sum of all steps is then made longer by a share of `overshoot`. orthogonal: project as SuperDeepFool does (L2),
+    and search the segment to x in the end. An example is done once it is broken, or once its projection is. Nothing here
+    is random; `rng` is taken as by every attack. Gives the nearest safely broken point that is nearer than the ceiling.
     """
     xp = classifier.xp
     active = xp.ones(x.shape[0], dtype=bool) if active is None else active
     at_x = classifier.logits(x, active=active)
-    aims = runners_up(xp, at_x, y, min(targets, classifier.classes - 1)) if target is None else target[:, None]
+    aims = runners_up(xp, at_x, y, min(targets, classifier.classes - 1))
     best = Nearest(classifier, x, y, norm, ceiling)
     alive = active & ~best.see(x, at_x, active)
     broken = xp.zeros_like(alive)

@@ -30,10 +30,8 @@ def ead(
     steps: int = 100,
     step_size: float = 0.01,
     beta: float = 10.0,
-    target: Array | None = None,
 ) -> Attempt:
-    """x: (n, *shape) float32, y: (n,) int64, ceiling: (n,) float64 in input units, inf where none is known, target:
-    (n,) the class to aim at, the likeliest other one unless given.
+    """x: (n, *shape) float32, y: (n,) int64, ceiling: (n,) float64 in input units, inf where none is known.
 
     searches: weights that are tried, each for `steps` steps from x; step_size: of the gradient step on the elastic
     net, falling as a square root; beta: the weight of L1 against L2, in the largest change of a feature on the way to
@@ -42,9 +40,8 @@ def ead(
     """
     xp = classifier.xp
     active = xp.ones(x.shape[0], dtype=bool) if active is None else active
-    loss = Loss.MARGIN if target is None else Loss.DIFFERENCE
     best = Nearest(classifier, x, y, "L1", ceiling)
-    at_x = classifier.gradient(x, y, loss, target=target, active=active)
+    at_x = classifier.gradient(x, y, Loss.MARGIN, active=active)
     best.see(x, at_x.logits, active)
     plane = Plane.finite(xp, at_x.loss, at_x.g)
     reach = length(xp, shortest_step(xp, x, plane.g, -plane.gap, "L1", classifier.domain), "Linf")
@@ -59,7 +56,7 @@ def ead(
             alive = active & (best.distance > 0)
             if not xp.any(alive):
                 break
-            here = classifier.gradient(ahead, y, loss, target=target, active=alive)
+            here = classifier.gradient(ahead, y, Loss.MARGIN, active=alive)
             broken = broken | best.see(ahead, here.logits, alive)
             missing = per_row((here.loss <= clearance(xp, here.logits)) & xp.isfinite(here.loss), x)
             rate = xp.float32(step_size * sqrt(1 - k / steps))

@@ -32,7 +32,6 @@ def fab(
     restarts: int = 1,
     targets: int = 9,
     apart: bool = False,
-    target: Array | None = None,
     overshoot: float = 1.05,
     pull: float = 0.1,
     backward: float = 0.9,
@@ -41,16 +40,16 @@ def fab(
     """x: (n, *shape) float32, y: (n,) int64, ceiling: (n,) float64 in input units, inf where none is known.
 
     Each step goes to the nearest of the linearised boundaries to the `targets` classes with the largest scores at x
-    (the paper takes all), or to `target` (n,) alone; apart: one run for each of them instead, a gradient per step
-    however many there are. pull: the largest share of a step's end that comes from the projection of x itself;
-    backward: where between x and a find the walk goes on; final_search: whether each run ends by coming nearer to x on
-    a straight line, as in the paper and not in AutoAttack. The first restart begins at x, the others at random points
-    half as far away as the nearest find. Gives the nearest safely broken point that is nearer than the ceiling.
+    (the paper takes all); apart: one run for each of them instead, a gradient per step however many there are. pull: the
+    largest share of a step's end that comes from the projection of x itself; backward: where between x and a find the
+    walk goes on; final_search: whether each run ends by coming nearer to x on a straight line, as in the paper and not in
+    AutoAttack. The first restart begins at x, the others at random points half as far away as the nearest find. Gives the
+    nearest safely broken point that is nearer than the ceiling.
     """
     xp = classifier.xp
     active = xp.ones(x.shape[0], dtype=bool) if active is None else active
     at_x = classifier.logits(x, active=active)
-    aims = runners_up(xp, at_x, y, min(targets, classifier.classes - 1)) if target is None else target[:, None]
+    aims = runners_up(xp, at_x, y, min(targets, classifier.classes - 1))
     best = Nearest(classifier, x, y, norm, ceiling)
     best.see(x, at_x, active)
     walk = _Walk(classifier, best, at_x, xp.float32(overshoot), pull, xp.float32(backward), final_search)

@@ -27,10 +27,8 @@ def fmn(
     steps: int = 100,
     step_size: float = 4.0,
     gamma: float = 0.1,
-    target: Array | None = None,
 ) -> Attempt:
-    """x: (n, *shape) float32, y: (n,) int64, ceiling: (n,) float64 in input units, inf where none is known, target:
-    (n,) the class to aim at, the likeliest other one unless given.
+    """x: (n, *shape) float32, y: (n,) int64, ceiling: (n,) float64 in input units, inf where none is known.
 
     step_size: the first step, in Euclidean lengths of the step onto the boundary as it looks from x; gamma: the share
     by which the ball shrinks after a success and grows after a failure, at first. Both fall along a cosine. In L0 the
@@ -40,9 +38,8 @@ def fmn(
     """
     xp = classifier.xp
     active = xp.ones(x.shape[0], dtype=bool) if active is None else active
-    loss = Loss.MARGIN if target is None else Loss.DIFFERENCE
     best = Nearest(classifier, x, y, norm, ceiling)
-    here = classifier.gradient(x, y, loss, target=target, active=active)
+    here = classifier.gradient(x, y, Loss.MARGIN, active=active)
     best.see(x, here.logits, active)
     convex: Norm = "L1" if norm == "L0" else norm  # in which the way to the boundary is measured
     plane = Plane.finite(xp, here.loss, here.g)
@@ -58,7 +55,7 @@ def fmn(
         fallen = (1 + cos(pi * k / steps)) / 2
         alpha = per_row(step_size * (0.01 + 0.99 * fallen) * first, x).astype(xp.float32)
         x_adv = ball.resized(radius).project(x_adv + alpha * steepest(xp, here.g, "L2"))
-        here = classifier.gradient(x_adv, y, loss, target=target, active=active)
+        here = classifier.gradient(x_adv, y, Loss.MARGIN, active=active)
         broken = best.see(x_adv, here.logits, active)
         rate = gamma * (0.02 + 0.98 * fallen)
         factor = xp.where(broken, 1 - rate, 1 + rate)

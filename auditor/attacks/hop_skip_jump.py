@@ -32,18 +32,16 @@ def hop_skip_jump(
     active: Array | None = None,
     queries: int = 2000,
     probes: int = 100,
-    target: Array | None = None,
     start: Array | None = None,
 ) -> Attempt:
-    """x: (n, *shape) float32, y: (n,) int64, ceiling: (n,) float64 in input units, inf where none is known;
-    target: (n,) int64, the class wanted instead of any but y.
+    """x: (n, *shape) float32, y: (n,) int64, ceiling: (n,) float64 in input units, inf where none is known.
 
     probes: decisions from which the first normal is estimated; the t-th takes sqrt(t) times as many. start:
     (n, *shape), where the search begins; a row that is x begins at random points. At most `queries` forwards per
     example, of which only the largest score is looked at. Gives the nearest point that is nearer than the ceiling.
     """
     xp = classifier.xp
-    asked = Decisions(classifier, x, y, norm=norm, ceiling=ceiling, queries=queries, active=active, target=target)
+    asked = Decisions(classifier, x, y, norm=norm, ceiling=ceiling, queries=queries, active=active)
     finest = max(asked.d ** (-2.0 if norm == "Linf" else -1.5), FINEST)
     reach = finest * (asked.d if norm == "Linf" else asked.d**0.5)
     x_adv, known = begin(asked, rng.split("start"), start)

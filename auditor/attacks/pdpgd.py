@@ -37,10 +37,8 @@ def pdpgd(
     steps: int = 200,
     step_size: float = 0.5,
     dual_step: float = 0.1,
-    target: Array | None = None,
 ) -> Attempt:
-    """x: (n, *shape) float32, y: (n,) int64, ceiling: (n,) float64 in input units, inf where none is known, target:
-    (n,) the class to aim at, the likeliest other one unless given.
+    """x: (n, *shape) float32, y: (n,) int64, ceiling: (n,) float64 in input units, inf where none is known.
 
     step_size: the first step of a feature, in the largest change of one on the way to the linearised boundary, falling
     to a hundredth; dual_step: of the logarithm of the weight, falling to a tenth. Nothing here is random; `rng` is
@@ -49,9 +47,8 @@ def pdpgd(
     """
     xp = classifier.xp
     active = xp.ones(x.shape[0], dtype=bool) if active is None else active
-    loss = Loss.MARGIN if target is None else Loss.DIFFERENCE
     best = Nearest(classifier, x, y, norm, ceiling)
-    here = classifier.gradient(x, y, loss, target=target, active=active)
+    here = classifier.gradient(x, y, Loss.MARGIN, active=active)
     best.see(x, here.logits, active)
     plane = Plane.finite(xp, here.loss, here.g)
     reach = length(xp, shortest_step(xp, x, plane.g, -plane.gap, norm, classifier.domain), "Linf")
@@ -74,7 +71,7 @@ def pdpgd(
         metric = adam.scale / per_row(widest, x)
         delta = _proximal(xp, delta, by, metric, norm, lambda z: xp.clip(x + z, lower, upper) - x)
         x_adv = xp.clip(x + delta, lower, upper)
-        here = classifier.gradient(x_adv, y, loss, target=target, active=active)
+        here = classifier.gradient(x_adv, y, Loss.MARGIN, active=active)
         best.see(x_adv, here.logits, active)
         rate = dual_step * (1 - 0.9 * k / steps)
         dual = xp.clip(dual + xp.where(here.loss > clearance(xp, here.logits), -rate, rate), -LARGEST, LARGEST)

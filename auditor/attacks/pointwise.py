@@ -25,11 +25,9 @@ def pointwise(
     active: Array | None = None,
     queries: int = 2000,
     added: float = 1.5,
-    target: Array | None = None,
     start: Array | None = None,
 ) -> Attempt:
-    """x: (n, *shape) float32, y: (n,) int64, ceiling: (n,) float64 features, inf where none is known; target: (n,)
-    int64, the class wanted instead of any but y.
+    """x: (n, *shape) float32, y: (n,) int64, ceiling: (n,) float64 features, inf where none is known.
 
     added: how many features are added to a set that cannot be reduced, as a share of it; start: (n, *shape), where the
     search begins; a row that is x, or where start does not reach the goal, begins at random points. At most `queries`
@@ -37,7 +35,7 @@ def pointwise(
     each channel of a pixel being one, if they are fewer than the ceiling.
     """
     xp = classifier.xp
-    asked = Decisions(classifier, x, y, norm="L0", ceiling=ceiling, queries=queries, active=active, target=target)
+    asked = Decisions(classifier, x, y, norm="L0", ceiling=ceiling, queries=queries, active=active)
     first, known = begin(asked, rng.split("start"), start)
     search = _Search(asked, rng.split("search"), first, added)
     turn = 0

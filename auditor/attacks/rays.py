@@ -27,18 +27,16 @@ def rays(
     rng: Random,
     active: Array | None = None,
     queries: int = 2000,
-    target: Array | None = None,
     start: Array | None = None,
 ) -> Attempt:
-    """x: (n, *shape) float32, y: (n,) int64, ceiling: (n,) float64 in input units, inf where none is known;
-    target: (n,) int64, the class wanted instead of any but y.
+    """x: (n, *shape) float32, y: (n,) int64, ceiling: (n,) float64 in input units, inf where none is known.
 
     start: (n, *shape), whose signs around x the search begins with; a row that is x begins with all ones, or at random
     points where these do not reach the goal. At most `queries` forwards per example, of which only the largest score
     is looked at. Gives the nearest point that is nearer than the ceiling.
     """
     xp, n = classifier.xp, x.shape[0]
-    asked = Decisions(classifier, x, y, norm="Linf", ceiling=ceiling, queries=queries, active=active, target=target)
+    asked = Decisions(classifier, x, y, norm="Linf", ceiling=ceiling, queries=queries, active=active)
     lower, upper = asked.box()
     ones = asked.inside(x + (upper - lower))
     first = ones if start is None else xp.where(per_row(elsewhere(xp, start, x), x), start, ones)

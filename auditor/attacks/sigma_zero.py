@@ -30,10 +30,8 @@ def sigma_zero(
     sigma: float = 1e-3,
     threshold: float = 0.3,
     adjustment: float = 0.01,
-    target: Array | None = None,
 ) -> Attempt:
-    """x: (n, *shape) float32, y: (n,) int64, ceiling: (n,) float64 features, inf where none is known, target: (n,) the
-    class to aim at, the likeliest other one unless given.
+    """x: (n, *shape) float32, y: (n,) int64, ceiling: (n,) float64 features, inf where none is known.
 
     step_size: the first step, falling to a tenth; sigma: how smooth the stand-in u^2 / (u^2 + sigma) is; threshold:
     what a change must reach to be kept, at first; adjustment: by how much the threshold rises after a success and
@@ -43,10 +41,9 @@ def sigma_zero(
     """
     xp, d = classifier.xp, x[0, ...].size
     active = xp.ones(x.shape[0], dtype=bool) if active is None else active
-    loss = Loss.MARGIN if target is None else Loss.DIFFERENCE
     lower, upper = bounds(classifier.domain)
     best = Nearest(classifier, x, y, "L0", ceiling)
-    here = classifier.gradient(x, y, loss, target=target, active=active)
+    here = classifier.gradient(x, y, Loss.MARGIN, active=active)
     broken = best.see(x, here.logits, active)
     alone = linear_distance(xp, here.loss, here.g, "L1")
     scale = per_row(alone.astype(xp.float32), x) if classifier.domain is None else upper - lower
@@ -65,6 +62,6 @@ def sigma_zero(
         least = xp.clip(least + xp.where(broken, adjustment, -adjustment) * step, 0.0, 1.0)
         change = xp.where(xp.abs(change) < per_row(least, x), xp.float32(0), change)
         x_adv = xp.clip(x + scale * change, lower, upper)
-        here = classifier.gradient(x_adv, y, loss, target=target, active=active)
+        here = classifier.gradient(x_adv, y, Loss.MARGIN, active=active)
         broken = best.see(x_adv, here.logits, active)
     return best.attempt(nearer_than=ceiling)

@@ -30,18 +30,16 @@ def sign_opt(
     active: Array | None = None,
     queries: int = 2000,
     probes: int = 100,
-    target: Array | None = None,
     start: Array | None = None,
 ) -> Attempt:
-    """x: (n, *shape) float32, y: (n,) int64, ceiling: (n,) float64 in input units, inf where none is known;
-    target: (n,) int64, the class wanted instead of any but y.
+    """x: (n, *shape) float32, y: (n,) int64, ceiling: (n,) float64 in input units, inf where none is known.
 
     probes: signs from which each descent direction is estimated. start: (n, *shape), where the search begins; a row
     that is x begins at random points. At most `queries` forwards per example, of which only the largest score is
     looked at. Gives the nearest point that is nearer than the ceiling.
     """
     xp = classifier.xp
-    asked = Decisions(classifier, x, y, norm="L2", ceiling=ceiling, queries=queries, active=active, target=target)
+    asked = Decisions(classifier, x, y, norm="L2", ceiling=ceiling, queries=queries, active=active)
     edge, known = begin(asked, rng.split("start"), start)
     edge = to_boundary(asked, edge, known)
     step = xp.full(x.shape[0], STEP)

@@ -36,18 +36,16 @@ def surfree(
     queries: int = 2000,
     share: float = 0.25,
     layout: Layout = "NCHW",
-    target: Array | None = None,
     start: Array | None = None,
 ) -> Attempt:
-    """x: (n, *shape) float32, y: (n,) int64, ceiling: (n,) float64 in input units, inf where none is known;
-    target: (n,) int64, the class wanted instead of any but y.
+    """x: (n, *shape) float32, y: (n,) int64, ceiling: (n,) float64 in input units, inf where none is known.
 
     share: of an image's frequencies along each side, the lowest, that directions are drawn from. start: (n, *shape),
     where the search begins; a row that is x begins at random points. At most `queries` forwards per example, of which
     only the largest score is looked at. Gives the nearest point that is nearer than the ceiling.
     """
     xp, n = classifier.xp, x.shape[0]
-    asked = Decisions(classifier, x, y, norm="L2", ceiling=ceiling, queries=queries, active=active, target=target)
+    asked = Decisions(classifier, x, y, norm="L2", ceiling=ceiling, queries=queries, active=active)
     waves, rungs = Waves(Planes(xp, x.shape[1:], layout), share), xp.asarray(RUNGS)
     edge, known = begin(asked, rng.split("start"), start)
     edge = to_boundary(asked, edge, known)

@@ -8,6 +8,7 @@ from auditor.attacks.catalogue import CATALOGUE
 from auditor.attacks.norms import distance
 from auditor.attacks.planes import Planes
 from auditor.attacks.random import Random
+from auditor.attacks.targeted import Targeted
 from auditor.attacks.waves import Waves
 from tests.zoo import Affine, Cross, Decided, Undefined
 
@@ -79,7 +80,7 @@ def test_a_target_is_reached(name, norm, rng):
     classifier = Affine((6,), 3)
     x, y = clean(classifier, 6)
     target = (y + 1) % 3
-    attempt = attack(name, classifier, x, y, norm=norm, rng=rng(6), target=target, queries=600)
+    attempt = attack(name, Targeted(classifier, y, target), x, y, norm=norm, rng=rng(6), queries=600)
     assert attempt.found.all()
     assert np.array_equal(classifier.logits(attempt.x_adv).argmax(axis=1), target)
     assert (distance(np, attempt.x_adv, x, norm) >= classifier.exact(x, y, norm) * (1 - 1e-6)).all()

@@ -9,6 +9,7 @@ from auditor.attacks.norms import Ball, distance
 from auditor.attacks.pointwise import pointwise
 from auditor.attacks.random import Random
 from auditor.attacks.sigma_zero import sigma_zero
+from auditor.attacks.targeted import Targeted
 from tests.zoo import Affine, Decided, Masked, Undefined
 
 
@@ -62,8 +63,8 @@ def test_a_target_is_what_it_goes_to():
     x, y = _clean(classifier, 6)
     target = np.argmin(classifier.logits(x), axis=1)
     with_it, without = (
-        classifier.logits(sigma_zero(classifier, x, y, ceiling=np.full(6, np.inf), target=aim).x_adv)
-        for aim in (target, None)
+        classifier.logits(sigma_zero(seen, x, y, ceiling=np.full(6, np.inf)).x_adv)
+        for seen in (Targeted(classifier, y, target), classifier)
     )
     rows = np.arange(6)
     assert np.all(with_it[rows, target] - with_it[rows, y] > without[rows, target] - without[rows, y])
@@ -170,6 +171,6 @@ def test_pointwise_reaches_a_target(rng):
     classifier = Affine((60,), 5, seed=4, domain=(0.0, 1.0))
     x, y = _clean(classifier, 6)
     target = np.argsort(classifier.logits(x), axis=1)[:, -2]
-    attempt = pointwise(classifier, x, y, ceiling=np.full(6, np.inf), rng=rng(6), target=target)
+    attempt = pointwise(Targeted(classifier, y, target), x, y, ceiling=np.full(6, np.inf), rng=rng(6))
     assert attempt.found.any()
     assert np.array_equal(classifier.logits(attempt.x_adv).argmax(axis=1)[attempt.found], target[attempt.found])
