@@ -10,7 +10,19 @@ from typer import Option
 from auditor.errors import SpecError
 
 # Written out so that --help needs no import; a test compares it with the table of formats.
-FORMATS = ("html", "pdf", "csv", "parquet", "junit", "sarif", "cyclonedx", "in-toto", "model-index", "mlflow")
+FORMATS = (
+    "html",
+    "pdf",
+    "csv",
+    "parquet",
+    "junit",
+    "sarif",
+    "cyclonedx",
+    "in-toto",
+    "model-index",
+    "markdown",
+    "mlflow",
+)
 _BINARY = ("pdf", "parquet")
 
 

@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import re
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
@@ -23,6 +24,7 @@ from in_toto_attestation.v1.statement import Statement
 from auditor.cli import export as command_module
 from auditor.errors import SpecError
 from auditor.report.formats import FORMATS, format_named
+from auditor.report.numbers import percent
 from auditor.spec import Waiver
 from auditor.terminal import exit_code
 from auditor.tracking import TrackingError, log_run
@@ -122,6 +124,13 @@ def test_a_model_index_is_read_by_the_hub_and_has_every_point(report):
     robust = {(r.metric_args["norm"], r.metric_args["eps"]): r.metric_value for r in results if r.metric_args}
     assert robust == {(c.norm, p.eps): p.robust_accuracy for c in report.curves for p in c.points}
     assert {r.task_type for r in results} == {"image-classification"}
+
+
+def test_markdown_has_the_figures_and_no_markup_of_users(report):
+    text = written("markdown", report).decode()
+    assert f"| clean | {percent(report.clean.accuracy)}" in text
+    assert text.count("\n| ---") == 2
+    assert not re.search(r"(?<!\\)[<`]", text)
 
 
 def test_tables_hold_the_rows_of_the_outcomes_file(ran):

@@ -10,6 +10,7 @@ from auditor.errors import SpecError
 from auditor.report.formats.cyclonedx import cyclonedx
 from auditor.report.formats.in_toto import in_toto
 from auditor.report.formats.junit import junit
+from auditor.report.formats.markdown import markdown
 from auditor.report.formats.mlflow import mlflow
 from auditor.report.formats.model_index import model_index
 from auditor.report.formats.pages import as_html, as_pdf
@@ -38,6 +39,7 @@ FORMATS: dict[str, Format] = {
     "cyclonedx": Format("cdx.json", "application/vnd.cyclonedx+json", "CycloneDX 1.6 ML-BOM", cyclonedx),
     "in-toto": Format("intoto.json", "application/vnd.in-toto+json", "in-toto test-result statement", in_toto),
     "model-index": Format("model-index.yaml", "application/yaml", "model-index of a model card", model_index),
+    "markdown": Format("md", "text/markdown; charset=utf-8", "a summary for a pipeline's run", markdown),
     "mlflow": Format("mlflow.json", "application/json", "params, metrics and tags of an MLflow run", mlflow),
 }
 
