@@ -1,18 +1,19 @@
 """Transfer attacks, method by method: a surrogate trained on the model's answers beside one trained on the true labels.
 
     python benchmarks/transfer.py [--only mnist …] [--methods mi-fgsm …] [--examples 100] [--seeds 2000] [--threads 1]
-                                  [--folder FOLDER]
+                                  [--folder FOLDER] [--follow trained/mnist_wongkolter_0.1]
 
 Both surrogates have the same architecture and training; the first learns from --seeds images without labels and from
 points made of them, the second from as many labelled images as the first asked about. Prints per method and surrogate the share of examples on
 which the crafted point breaks the model, out of those that the model gets right, the same given that the surrogate was
-fooled, and the ratio of both surrogates' success (aim: at least 60 %).
+fooled, and the ratio of both surrogates' success (aim: at least 60 %). With --follow, a file of models/ without its
+ending is followed, and nothing is trained.
 """
 
 import argparse
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +44,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=2000)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--folder", type=Path, help="where trained surrogates are kept between runs")
+    parser.add_argument("--follow", help="a model of the same images to follow, in the place of trained ones")
     options = parser.parse_args()
     for name in options.only:
         compare(name, options)
@@ -59,6 +61,17 @@ def compare(name: str, options: argparse.Namespace) -> None:
     spare_x, spare_y = read(pool)
     order = np.random.default_rng(0).permutation(len(spare_x))
     spare_x, spare_y = spare_x[order], spare_y[order]
+    if options.follow:
+        given = load_classifier(
+            ROOT / "models" / f"{options.follow}.onnx",
+            domain=(0, 1),
+            normalisation=normalisation,
+            threads=options.threads,
+        )
+        print(f"{name} through {options.follow}: eps {eps:.3f}, {right.sum()} examples right")
+        print(f"{'method':10}{'loss':16}{'broken':>9}{'given fooled':>14}")
+        table(options, [given], upload, x[right], y[right], eps, (spare_x, spare_y))
+        return
     facts, *files = kept(options, name, lambda: both_trained(upload, spare_x, spare_y, options))
     answers, labelled = (load_classifier(file, domain=None, threads=options.threads) for file in files)
     print(
@@ -68,16 +81,30 @@ def compare(name: str, options: argparse.Namespace) -> None:
     print(
         f"{'method':10}{'loss':16}{'trained':>9}{'given fooled':>14}{'labelled':>10}{'given fooled':>14}{'ratio':>7}"
     )
+    table(options, [answers, labelled], upload, x[right], y[right], eps, (spare_x, spare_y))
+
+
+def table(
+    options: argparse.Namespace,
+    surrogates: Sequence[OnnxClassifier],
+    upload: Classifier,
+    x: np.ndarray,
+    y: np.ndarray,
+    eps: float,
+    spare: tuple[np.ndarray, np.ndarray],
+) -> None:
+    """A line per method and loss; of two surrogates also the ratio."""
     for method in options.methods:
         for loss in (Loss.CROSS_ENTROPY, Loss.MARGIN):
             cells, success = "", []
-            for surrogate in (answers, labelled):
-                found = crossing(upload, x[right], y[right], surrogate, method, eps, loss, (spare_x, spare_y))
+            for surrogate in surrogates:
+                found = crossing(upload, x, y, surrogate, method, eps, loss, spare)
                 success.append(float(np.mean(found.found)))
                 given = np.sum(found.found & found.fooled) / max(np.sum(found.fooled), 1)
                 cells += f"{success[-1]:9.0%}{given:14.0%} "
-            ratio = success[0] / success[1] if success[1] else float("nan")
-            print(f"{method:10}{loss.name.lower():16}{cells}{ratio:6.2f}", flush=True)
+            if len(success) == 2:
+                cells += f"{success[0] / success[1] if success[1] else float('nan'):6.2f}"
+            print(f"{method:10}{loss.name.lower():16}{cells}", flush=True)
 
 
 def read(name: str) -> tuple[np.ndarray, np.ndarray]:
