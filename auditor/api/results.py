@@ -166,10 +166,15 @@ def examples(
     caller: Reader,
     service: ServiceDep,
     norm: Norm | None = None,
+    attack: Annotated[str | None, Query(max_length=200)] = None,
+    label: Annotated[int | None, Query(ge=0, le=1 << 62)] = None,
     limit: Limit = 50,
     cursor: Cursor = None,
 ) -> resources.Page[resources.Example]:
-    found, after = results.examples(service, caller.project_id, audit_id, norm=norm, cursor=cursor, limit=limit)
+    """attack: that found the smallest change; label: the class of the example."""
+    found, after = results.examples(
+        service, caller.project_id, audit_id, norm=norm, attack=attack, label=label, cursor=cursor, limit=limit
+    )
     return resources.Page(items=[_example(audit_id, example) for example in found], next=after)
 
 

@@ -3,7 +3,7 @@
 import zipfile
 import zlib
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +17,7 @@ from auditor.errors import DatasetError
 from auditor.spec import Layout
 
 MAX_ARRAY_BYTES = 16 << 30
+_MOST_UNPACKED = 64 << 20  # on the way to one example
 
 # Inputs, labels (None without), and which arrays they were.
 Stored = tuple[NDArray[Any], NDArray[Any] | None, dict[str, Any]]
@@ -71,6 +72,29 @@ def npz_arrays(path: Path, labels: Path | None) -> Stored:
     if labels is not None:
         stored_y = _load_npy(labels)
     return x, stored_y, {"inputs": inputs, "labels": targets if labels is None else labels.name}
+
+
+def stored_row(file: BinaryIO, name: str, index: int) -> NDArray[Any]:
+    """One example of an `.npz` archive as it is stored, read without the others where the archive is not compressed.
+
+    file: the archive, open for reading and seeking; name: for messages. Raises DatasetError, also where more than 64 MiB
+    would have to be unpacked to come to it.
+    """
+    try:
+        with zipfile.ZipFile(file) as archive:
+            inputs, _ = _choose(_headers(archive, Path(name)), Path(name))
+            info = archive.getinfo(f"{inputs}.npy")
+            with archive.open(info) as member:
+                shape, fortran, dtype = _header(member)
+                size = dtype.itemsize * int(np.prod(shape[1:], dtype=object))
+                begins = member.tell() + index * size
+                packed = info.compress_type != zipfile.ZIP_STORED
+                if fortran or dtype.hasobject or not 0 <= index < shape[0] or (packed and begins > _MOST_UNPACKED):
+                    raise DatasetError(f"{name} does not hold example {index} where it could be read by itself.")
+                member.seek(begins)
+                return np.frombuffer(member.read(size), dtype).reshape(shape[1:])
+    except (zipfile.BadZipFile, ValueError, OSError, EOFError, zlib.error) as error:
+        raise _damaged(Path(name), error) from None
 
 
 def npy_arrays(path: Path, labels: Path | None) -> Stored:
@@ -145,15 +169,19 @@ def _headers(archive: zipfile.ZipFile, path: Path) -> dict[str, tuple[tuple[int,
         name = info.filename.removesuffix(".npy")
         try:
             with archive.open(info) as member:
-                version = np.lib.format.read_magic(member)
-                read = (
-                    np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-                )
-                shape, _, dtype = read(member)
+                shape, _, dtype = _header(member)
         except (ValueError, OSError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
             raise _damaged(path, error, name) from None
         headers[name] = (shape, dtype)
     return headers
+
+
+def _header(member: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
+    """Shape, whether columns come first, and type; what follows are the values."""
+    version = np.lib.format.read_magic(member)
+    read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+    header: tuple[tuple[int, ...], bool, np.dtype[Any]] = read(member)
+    return header
 
 
 def _choose(headers: dict[str, tuple[tuple[int, ...], np.dtype[Any]]], path: Path) -> tuple[str, str | None]:

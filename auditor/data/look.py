@@ -12,13 +12,16 @@ from auditor.data.read import read_dataset
 from auditor.data.tables import TABLES, columns
 from auditor.errors import DatasetError
 
+_MOST_COUNTED = 2000  # classes
+
 
 def look(path: Path) -> dict[str, Any]:
     """The facts of a file, ready for JSON; the first example is decoded.
 
     format; examples; shape of one, for images as the first comes; stored: type of the values; classes: how many the
-    labels name, null without labels; class_names. Of a table or an archive of images whose labels a request still has to
-    name, only what is known, and `remark` says what is missing. Raises DatasetError for what cannot be read.
+    labels name, null without labels; class_names; labels: how many examples each class has, null where there are very
+    many classes. Of a table or an archive of images whose labels a request still has to name, only what is known, and
+    `remark` says what is missing. Raises DatasetError for what cannot be read.
     """
     try:
         dataset = read_dataset(path, domain=None)
@@ -38,12 +41,14 @@ def _format(path: Path) -> str:
 def _facts(dataset: Dataset) -> dict[str, Any]:
     names = dataset.class_names
     classes = None if dataset.y is None else len(names) if names else len(np.unique(dataset.y))
+    labels = None if dataset.y is None or len(dataset.y) == 0 else np.bincount(dataset.y.clip(0, _MOST_COUNTED))
     return {
         "examples": dataset.size,
         "shape": list(dataset.shape),
         "stored": dataset.preprocessing["stored"],
         "classes": classes,
         "class_names": None if names is None else list(names),
+        "labels": None if labels is None or len(labels) > _MOST_COUNTED else labels.tolist(),
     }
 
 

@@ -43,7 +43,7 @@ class Directory:
 @lru_cache(maxsize=64)
 def directory(artifacts: Artifacts, sha256: str, size: int) -> Directory:
     """The directory of a stored adversarial.npz. Raises ArtifactMissing."""
-    file = io.BufferedReader(_Stored(artifacts, blob_key(sha256), size), _BLOCK)
+    file = io.BufferedReader(Stored(artifacts, blob_key(sha256), size), _BLOCK)
     with zipfile.ZipFile(file) as archive:
         norms, index, predicted = (_column(archive, name) for name in ("norm", "index", "predicted"))
         offset, shape, dtype = _placed(archive, file, "x_adv.npy")
@@ -68,7 +68,7 @@ def _placed(archive: zipfile.ZipFile, file: io.BufferedIOBase, name: str) -> tup
     return begins + 30 + sum(_LOCAL_HEADER.unpack(file.read(30))) + header, shape, dtype
 
 
-class _Stored(io.RawIOBase):
+class Stored(io.RawIOBase):
     """A blob as a file that is read in ranges."""
 
     def __init__(self, artifacts: Artifacts, key: str, size: int) -> None:

@@ -85,9 +85,18 @@ def outcomes(
 
 
 def examples(
-    service: Service, project_id: str, audit_id: str, *, norm: str | None, cursor: str | None, limit: int
+    service: Service,
+    project_id: str,
+    audit_id: str,
+    *,
+    norm: str | None = None,
+    attack: str | None = None,
+    label: int | None = None,
+    cursor: str | None = None,
+    limit: int,
 ) -> tuple[list[Example], str | None]:
-    """A page of broken examples, the most fragile first, and the next page's cursor.
+    """A page of broken examples, the most fragile first, and the next page's cursor. attack: that found the smallest
+    change.
 
     Raises NotFound, NotDone, Unacceptable, and Gone when the adversarial examples were removed.
     """
@@ -99,11 +108,23 @@ def examples(
         after = (_distance(distance, cursor), *_norm_and_position(rest, cursor))
     stored = file(service, project_id, audit_id, "adversarial")
     with service.database.reading() as session:
-        rows = queries.broken(session, audit_id, norm=norm, after=after, limit=limit + 1)
+        rows = queries.broken(session, audit_id, norm=norm, attack=attack, label=label, after=after, limit=limit + 1)
     classes = directory(service.artifacts, str(stored.sha256), stored.size)
     page = [Example(row, classes.predicted_as(row.norm, row.example)) for row in rows[:limit]]
     last = page[-1].outcome if len(rows) > limit else None
     return page, None if last is None else f"{last.distance!r}:{last.norm}:{last.position}"
+
+
+def example(service: Service, project_id: str, audit_id: str, norm: str, example: int) -> Example:
+    """One broken example. Raises NotFound, NotDone, and Gone when the adversarial examples were removed."""
+    from auditor.operations.adversarial import directory
+
+    stored = file(service, project_id, audit_id, "adversarial")
+    with service.database.reading() as session:
+        row = queries.outcome(session, audit_id, norm, example)
+    if row is None or row.status != "broken":
+        raise NotFound(f"audit {audit_id} has no adversarial example of example {example} in {norm}")
+    return Example(row, directory(service.artifacts, str(stored.sha256), stored.size).predicted_as(norm, example))
 
 
 def adversarial(service: Service, project_id: str, audit_id: str, norm: str, example: int) -> bytes:

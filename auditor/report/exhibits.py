@@ -87,20 +87,20 @@ def is_image(shape: tuple[int, ...]) -> bool:
 def _gallery(norm: Norm, own: list[Exhibit], layout: Layout, domain: tuple[float, float]) -> Gallery:
     rows = []
     for exhibit in own:
-        x, x_adv = (_pixels(array, layout, domain) for array in (exhibit.x, exhibit.x_adv))
+        x, x_adv = (pixels(array, layout, domain) for array in (exhibit.x, exhibit.x_adv))
         delta = x_adv - x
         factor = 0.5 / max(float(np.abs(delta).max()), 1e-12)
         sure = "" if exhibit.confidence is None else f", {percent(exhibit.confidence)} sure"
         rows.append(
             (
-                Picture(_png(x), f"example {exhibit.index}", (f"example {exhibit.index}", f"label {exhibit.label}")),
+                Picture(png(x), f"example {exhibit.index}", (f"example {exhibit.index}", f"label {exhibit.label}")),
                 Picture(
-                    _png(0.5 + factor * delta),
+                    png(0.5 + factor * delta),
                     f"perturbation of example {exhibit.index}, {factor:.0f} times",
                     (f"× {factor:.0f}", f"distance {size(exhibit.distance)}"),
                 ),
                 Picture(
-                    _png(x_adv),
+                    png(x_adv),
                     f"adversarial example {exhibit.index}",
                     (f"taken for {exhibit.predicted}{sure}", f"SSIM {ssim(x, x_adv):.3f}"),
                 ),
@@ -141,16 +141,17 @@ def ssim(x: np.ndarray, other: np.ndarray) -> float:
     return float(ratio.mean())
 
 
-def _pixels(array: np.ndarray, layout: Layout, domain: tuple[float, float]) -> np.ndarray:
+def pixels(array: np.ndarray, layout: Layout, domain: tuple[float, float]) -> np.ndarray:
     """(h, w, c) float64 in [0, 1]."""
     image = array if layout == "NHWC" else np.moveaxis(array, 0, -1)
     return (image.astype(np.float64) - domain[0]) / (domain[1] - domain[0])
 
 
-def _png(pixels: np.ndarray) -> bytes:
+def png(shares: np.ndarray) -> bytes:
+    """shares: (h, w, 1 or 3) in [0, 1]; what lies outside is cut off."""
     from PIL import Image
 
-    levels = np.rint(255 * np.clip(pixels, 0, 1)).astype(np.uint8)
+    levels = np.rint(255 * np.clip(shares, 0, 1)).astype(np.uint8)
     image = Image.fromarray(levels[..., 0] if levels.shape[2] == 1 else levels)
     factor = -(-_SIDE // max(image.size))
     file = io.BytesIO()

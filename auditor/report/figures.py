@@ -146,6 +146,37 @@ def confidence_histogram(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     return _sized(chart, height=80)
 
 
+def compared_curves(rows: Sequence[Mapping[str, Any]], order: Sequence[str], norm: str) -> dict[str, Any]:
+    """Robust accuracy of several audits over eps, in one norm. rows: audit, eps, value, robust."""
+    chart = (
+        alt.Chart(_data(rows))
+        .mark_line(point=True, strokeWidth=2)
+        .encode(
+            x=alt.X("value:Q", title=f"eps, {norm}", scale=alt.Scale(nice=False)),
+            y=alt.Y("robust:Q", title="accuracy", axis=_SHARE, scale=alt.Scale(domain=[0, 1])),
+            color=_apart("audit:N", order),
+        )
+    )
+    return _sized(chart)
+
+
+def version_trend(rows: Sequence[Mapping[str, Any]], order: Sequence[str]) -> dict[str, Any]:
+    """Robust accuracy of a model's versions with its interval, at the same points. rows: version, point, robust, lower,
+    upper; order: of the points."""
+    base = alt.Chart(_data(rows)).encode(
+        x=alt.X("version:O", title="version", axis=alt.Axis(labelAngle=0)), color=_apart("point:N", order)
+    )
+    y = alt.Y("robust:Q", title="robust accuracy", axis=_SHARE, scale=alt.Scale(domain=[0, 1]))
+    return _sized(
+        base.mark_rule(opacity=0.5).encode(y="lower:Q", y2="upper:Q") + base.mark_line(point=True).encode(y=y)
+    )
+
+
+def _apart(field: str, order: Sequence[str]) -> alt.Color:
+    colours = alt.Scale(domain=list(order), range=[BLUE, ORANGE, GREEN, GREY])
+    return alt.Color(field, scale=colours, legend=alt.Legend(title=None, orient="top", labelLimit=400))
+
+
 def _sized(chart: Any, height: int = HEIGHT, width: int = WIDTH) -> dict[str, Any]:
     spec: dict[str, Any] = chart.properties(width=width, height=height).to_dict(validate=False)
     return spec

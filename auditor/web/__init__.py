@@ -12,8 +12,10 @@ from auditor.operations.service import Service
 from auditor.web import (
     asking,
     audits,
+    comparing,
     datasets,
     entrance,
+    examples,
     keys,
     models,
     overview,
@@ -21,7 +23,7 @@ from auditor.web import (
     webhooks,
 )
 
-_PAGES = (entrance, overview, models, datasets, asking, audits, keys, webhooks)
+_PAGES = (entrance, overview, models, datasets, asking, audits, examples, comparing, keys, webhooks)
 
 
 def install(app: FastAPI, service: Service) -> None:

@@ -68,13 +68,14 @@ async def live(
     audit_id: str,
     seen: Annotated[str, Query(max_length=64)] = "",
 ) -> Response:
-    """The part of a running audit's page that moves, as soon as it is not as it was seen. When the audit has ended, the
-    page is to be loaded again."""
+    """The part of a running audit's page that moves, as soon as it is not as it was seen. When the audit was settled
+    or has ended, the page has more to say and is to be loaded again."""
     known = await run_in_threadpool(audits.show, visitor.service, visitor.project_id, audit_id)
     if _sign(known) == seen and not known.ended and await watch.changed(audit_id, known.sign, _PATIENCE):
         known = await run_in_threadpool(audits.show, visitor.service, visitor.project_id, audit_id)
     response = await run_in_threadpool(render, request, visitor, "live.html", audit=shown(known), seen=_sign(known))
-    if known.ended:
+    settled = seen.startswith("settling:") and known.listed.audit.state != "settling"
+    if known.ended or settled:
         response.headers["HX-Refresh"] = "true"
     return response
 

@@ -5,8 +5,11 @@ from typing import Annotated
 
 from fastapi import Request, Response
 
+from auditor import resources
 from auditor.api.pages import page
-from auditor.operations import datasets, deletion
+from auditor.operations import datasets, deletion, originals
+from auditor.operations.errors import NotFound
+from auditor.report.exhibits import is_image, pixels, png
 from auditor.web import arrivals
 from auditor.web.pages import go, pages, render
 from auditor.web.session import Visitor, needs
@@ -16,6 +19,7 @@ Reader = Annotated[Visitor, needs("datasets:read")]
 Writer = Annotated[Visitor, needs("datasets:write")]
 
 _PAGE = 50
+_THUMBNAILS = range(10)
 
 
 @router.get("/datasets")
@@ -38,7 +42,25 @@ def upload(visitor: Writer) -> Response:
 @router.get("/datasets/{dataset}")
 def show(request: Request, visitor: Reader, dataset: str) -> Response:
     found = datasets.show(visitor.service, visitor.project_id, dataset)
-    return render(request, visitor, "dataset.html", dataset=found)
+    return render(request, visitor, "dataset.html", dataset=found, thumbnails=_THUMBNAILS if _drawn(found) else ())
+
+
+@router.get("/datasets/{dataset}/examples/{example}.png")
+def thumbnail(visitor: Reader, dataset: str, example: int) -> Response:
+    """An example of an `.npz` of images as its file holds it, from its darkest to its brightest value."""
+    stored = originals.stored(visitor.service, visitor.project_id, dataset, example).astype(float)
+    image = stored[..., None] if stored.ndim == 2 else stored
+    if not is_image(image.shape):
+        raise NotFound("examples of this dataset are no images")
+    ends = (0.0, 255.0) if stored.max() > 1 else (0.0, 1.0)
+    shares = pixels(image, "NCHW" if image.shape[0] in (1, 3) else "NHWC", ends)
+    return Response(png(shares), media_type="image/png", headers={"Cache-Control": "private, max-age=3600"})
+
+
+def _drawn(dataset: resources.Dataset) -> bool:
+    facts = dataset.facts or {}
+    shape = tuple(facts.get("shape") or ())
+    return facts.get("format") == "npz" and is_image((*shape, 1) if len(shape) == 2 else shape)
 
 
 @router.post("/datasets/{dataset}/delete")

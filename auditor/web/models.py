@@ -7,9 +7,9 @@ from fastapi import Request, Response
 
 from auditor.api.audits import shown
 from auditor.api.pages import page
-from auditor.operations import audits, deletion, models
+from auditor.operations import audits, deletion, models, trend
 from auditor.options import layout_of
-from auditor.web import arrivals
+from auditor.web import arrivals, charts
 from auditor.web.pages import go, pages, part, render
 from auditor.web.session import Visitor, needs
 
@@ -58,6 +58,7 @@ def show(request: Request, visitor: Reader, model: str, cursor: str | None = Non
         model=found,
         versions=versions,
         audits=[shown(known) for known in done],
+        trend=charts.trend(trend.trend(service, project_id, found.name)),
         checking=any(version.state == "checking" for version in versions.items),
     )
 

@@ -37,6 +37,7 @@ def test_arrays_tell_their_shape_and_classes_without_a_domain(tmp_path):
         "stored": "float32",
         "classes": 3,
         "class_names": None,
+        "labels": [2, 2, 1],
     }
 
 

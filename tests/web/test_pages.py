@@ -1,9 +1,12 @@
 """Every page: it answers, and what users name is shown as text."""
 
 import hashlib
+import io
 import re
 
+import numpy as np
 import pytest
+from PIL import Image
 from sqlalchemy import update
 
 from auditor import resources
@@ -11,8 +14,9 @@ from auditor.operations.results import files
 from auditor.report.focus import headline
 from auditor.store.tables import Artifact, Audit, Dataset, Key, Model, Project, Version, Webhook
 from auditor.web import static
+from tests import finished
 from tests.conftest import DEMO
-from tests.work import rows
+from tests.work import put_blob_in, rows
 
 HOSTILE = '"><script>alert(1)</script>{{ 7 * 7 }}\u202egpj.exe\u0007'
 HTMX = "d6fdc75f204e6bdefa99b69bf1e6d4ac69b8a364f77929f45c13476b4000f717"  # htmx.org 2.0.11, dist/htmx.min.js
@@ -39,6 +43,9 @@ def pages(service, project, audit):
         "/audits/new",
         f"/audits/{audit}",
         f"/audits/{audit}/live",
+        f"/audits/{audit}/examples",
+        "/compare",
+        f"/compare?first={audit}&second={audit}",
         "/keys",
         "/webhooks",
     ]
@@ -141,6 +148,7 @@ def test_a_running_audit_is_followed(visitor, service, audit):
         session.execute(update(Audit).values(state="running"))
     html = visitor.see(f"/audits/{audit}")
     assert f'hx-get="/audits/{audit}/live?seen=running:1"' in html
+    assert visitor.browser.get(f"/audits/{audit}/live?seen=settling:0").headers["hx-refresh"] == "true"
     part = visitor.browser.get(f"/audits/{audit}/live?seen=queued:0")
     assert "stages" in part.text
     assert "hx-refresh" not in part.headers
@@ -148,6 +156,105 @@ def test_a_running_audit_is_followed(visitor, service, audit):
     with service.database.transaction() as session:
         session.execute(update(Audit).values(state="done"))
     assert visitor.browser.get(f"/audits/{audit}/live?seen=running:1").headers["hx-refresh"] == "true"
+
+
+def test_examples_are_chosen_by_norm_attack_and_class(visitor, audit, ran):
+    broken = {norm: [row for row in ran.rows(norm) if row["status"] == "broken"] for norm in ("Linf", "L2")}
+    path = f"/audits/{audit}/examples"
+
+    def shown(query):
+        return set(re.findall(rf'href="{path}/(\w+)/(\d+)"', visitor.see(f"{path}?{query}")))
+
+    assert shown("") == {(norm, str(row["index"])) for norm, rows in broken.items() for row in rows}
+    assert shown("norm=L2") == {("L2", str(row["index"])) for row in broken["L2"]}
+    one = broken["Linf"][0]
+    chosen = shown(f"norm=Linf&attack={one['attack']}&label={one['label']}")
+    same = [row for row in broken["Linf"] if (row["attack"], row["label"]) == (one["attack"], one["label"])]
+    assert chosen == {("Linf", str(row["index"])) for row in same}
+    assert shown("attack=no-such") == set()
+
+
+def test_an_example_is_shown_before_and_after_its_change(visitor, audit, ran, digits):
+    found = ran.adversarial
+    row = int(np.flatnonzero(found["norm"] == "Linf")[0])
+    index, x_adv = int(found["index"][row]), found["x_adv"][row, 0]
+    path = f"/audits/{audit}/examples/Linf/{index}"
+    html = visitor.see(path)
+    assert f"<dd>{found['predicted'][row]}</dd>" in html
+    assert html.count("<img") == 3
+    x = digits[0][index, 0]
+    delta = x_adv - x
+    expected = {"original": x, "adversarial": x_adv, "perturbation": 0.5 + 0.5 * delta / np.abs(delta).max()}
+    for which, shares in expected.items():
+        assert np.abs(grey(visitor, f"{path}/{which}.png") - 255 * shares).max() <= 1, which
+    assert visitor.browser.get(f"/audits/{audit}/examples/L1/{index}").status_code == 404
+    assert visitor.browser.get(f"/audits/{audit}/examples/Linf/{index}/other.png").status_code == 422
+
+
+def test_an_original_that_is_not_the_audited_one_is_not_shown(visitor, service, audit, ran, tmp_path):
+    with np.load(DEMO / "digits.npz") as stored:
+        np.savez(tmp_path / "other.npz", x=stored["x"][::-1], y=stored["y"])
+    with service.database.transaction() as session:
+        other = {"sha256": put_blob_in(service, session, tmp_path / "other.npz")}
+        session.execute(update(Dataset).values(size=(tmp_path / "other.npz").stat().st_size, **other))
+    index = int(ran.adversarial["index"][0])
+    path = f"/audits/{audit}/examples/{ran.adversarial['norm'][0]}/{index}"
+    html = visitor.see(path)
+    assert html.count("<img") == 1
+    assert "cannot be shown" in html
+    assert visitor.browser.get(f"{path}/original.png").status_code == 404
+
+
+def test_a_dataset_shows_its_first_images_and_classes(visitor, service, inputs, digits):
+    (dataset,) = rows(service, Dataset)
+    facts = {"format": "npz", "examples": 500, "shape": [1, 8, 8], "labels": [3, 9], "class_names": [HOSTILE, "b"]}
+    with service.database.transaction() as session:
+        session.execute(update(Dataset).values(facts=facts))
+    html = visitor.see(f"/datasets/{dataset.id}")
+    assert html.count("<img") == 10
+    assert html.count("&lt;script&gt;") == 2  # the name of a class, in the table and among the facts
+    for example in (0, 7):
+        shown = grey(visitor, f"/datasets/{dataset.id}/examples/{example}.png")
+        assert np.array_equal(shown, np.rint(255 * digits[0][example, 0]))
+    assert visitor.browser.get(f"/datasets/{dataset.id}/examples/500.png").status_code == 404
+
+
+def grey(visitor, path):
+    """The grey levels of a picture, (8, 8) as of the digits."""
+    answer = visitor.browser.get(path)
+    assert (answer.status_code, answer.headers["content-type"]) == (200, "image/png")
+    picture = np.asarray(Image.open(io.BytesIO(answer.content)), dtype=float)
+    step = len(picture) // 8
+    return picture[::step, ::step]
+
+
+def test_two_audits_are_compared(visitor, service, project, inputs, audit, ran):
+    other = finished.put(service, project, inputs, ran)
+    html = visitor.see(f"/compare?first={audit}&second={other}")
+    assert html.count("<svg") == 2
+    assert html.count("paired examples") >= 6
+    refused = visitor.browser.get(f"/compare?first={audit}&second={other[:-1]}0")
+    assert refused.status_code == 404
+    with service.database.transaction() as session:
+        session.execute(update(Artifact).where(Artifact.audit_id == other).values(removed_at=1.0))
+    refused = visitor.browser.get(f"/compare?first={audit}&second={other}")
+    assert refused.status_code == 422
+    assert "was removed" in refused.text
+
+
+def test_versions_are_drawn_one_after_another(visitor, service, project, inputs, audit, ran):
+    (model,), (version,) = rows(service, Model), rows(service, Version)
+    assert "Robustness over versions" not in visitor.see(f"/models/{model.id}")
+    with service.database.transaction() as session:
+        columns = {"model_id": model.id, "number": 2, "created_at": 1.0, "state": "ready", "filename": "a.onnx"}
+        second = Version(sha256=version.sha256, size=version.size, **columns)
+        session.add(second)
+        session.flush()
+        second_id = second.id
+    finished.put(service, project, (second_id, inputs[1]), ran)
+    html = visitor.see(f"/models/{model.id}")
+    assert "Robustness over versions" in html
+    assert "version 2, Linf" in html
 
 
 def test_models_and_datasets_are_uploaded(visitor, service):

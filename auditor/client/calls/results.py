@@ -66,9 +66,11 @@ def outcomes(
     return every(resources.Outcome, path, norm=norm, status=status, attack=attack, limit=_PAGE)
 
 
-def examples(audit_id: str, *, norm: str | None = None) -> Stream[resources.Example]:
-    """The broken examples, nearest first."""
-    return every(resources.Example, path_of("audits", audit_id, "examples"), norm=norm)
+def examples(
+    audit_id: str, *, norm: str | None = None, attack: str | None = None, label: int | None = None
+) -> Stream[resources.Example]:
+    """The broken examples, nearest first. attack: that found the smallest change; label: the class of the example."""
+    return every(resources.Example, path_of("audits", audit_id, "examples"), norm=norm, attack=attack, label=label)
 
 
 def example(audit_id: str, norm: str, example: int) -> "Call[np.ndarray]":

@@ -76,16 +76,33 @@ def outcomes(
 
 
 def broken(
-    session: Session, audit_id: str, *, norm: str | None, after: tuple[float, str, int] | None, limit: int
+    session: Session,
+    audit_id: str,
+    *,
+    norm: str | None,
+    attack: str | None,
+    label: int | None,
+    after: tuple[float, str, int] | None,
+    limit: int,
 ) -> Sequence[Outcome]:
     """Broken examples by rising distance. after: distance, norm and position of the last one that was read."""
     place = (Outcome.distance, Outcome.norm, Outcome.position)
     chosen = [Outcome.audit_id == audit_id, Outcome.status == "broken"]
     if norm:
         chosen.append(Outcome.norm == norm)
+    if attack:
+        chosen.append(Outcome.attack == attack)
+    if label is not None:
+        chosen.append(Outcome.label == label)
     if after is not None:
         chosen.append(tuple_(*place) > after)
     return session.scalars(select(Outcome).where(*chosen).order_by(*place).limit(limit)).all()
+
+
+def outcome(session: Session, audit_id: str, norm: str, example: int) -> Outcome | None:
+    """What is known of one example under one norm."""
+    one = Outcome.audit_id == audit_id, Outcome.norm == norm, Outcome.example == example
+    return session.scalar(select(Outcome).where(*one))
 
 
 def artifacts(session: Session, audit_id: str) -> Sequence[Artifact]:
