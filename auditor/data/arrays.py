@@ -17,7 +17,7 @@ from auditor.errors import DatasetError
 from auditor.spec import Layout
 
 MAX_ARRAY_BYTES = 16 << 30
-_MOST_UNPACKED = 64 << 20  # on the way to one example
+_MOST_UNPACKED = 64 << 20  # bytes, for one example
 
 # Inputs, labels (None without), and which arrays they were.
 Stored = tuple[NDArray[Any], NDArray[Any] | None, dict[str, Any]]
@@ -78,7 +78,7 @@ def stored_row(file: BinaryIO, name: str, index: int) -> NDArray[Any]:
     """One example of an `.npz` archive as it is stored, read without the others where the archive is not compressed.
 
     file: the archive, open for reading and seeking; name: for messages. Raises DatasetError, also where more than 64 MiB
-    would have to be unpacked to come to it.
+    would have to be read for it.
     """
     try:
         with zipfile.ZipFile(file) as archive:
@@ -88,8 +88,8 @@ def stored_row(file: BinaryIO, name: str, index: int) -> NDArray[Any]:
                 shape, fortran, dtype = _header(member)
                 size = dtype.itemsize * int(np.prod(shape[1:], dtype=object))
                 begins = member.tell() + index * size
-                packed = info.compress_type != zipfile.ZIP_STORED
-                if fortran or dtype.hasobject or not 0 <= index < shape[0] or (packed and begins > _MOST_UNPACKED):
+                unpacked = size if info.compress_type == zipfile.ZIP_STORED else begins + size
+                if fortran or dtype.hasobject or not 0 <= index < shape[0] or unpacked > _MOST_UNPACKED:
                     raise DatasetError(f"{name} does not hold example {index} where it could be read by itself.")
                 member.seek(begins)
                 return np.frombuffer(member.read(size), dtype).reshape(shape[1:])

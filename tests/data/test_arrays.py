@@ -1,3 +1,4 @@
+import io
 import os
 import zipfile
 from pathlib import Path
@@ -5,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from auditor.data import arrays
 from auditor.data.arrays import MAX_ARRAY_BYTES
 from auditor.data.preprocessing import Preprocessing
 from auditor.data.read import read_dataset
@@ -314,3 +316,23 @@ def test_real_archives_are_read_in_the_model_layout(name, shape):
     assert x.shape == (dataset.size, *shape)
     assert 0 <= x.min() < x.max() <= 1
     assert dataset.y.shape == (dataset.size,)
+
+
+@pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
+def test_one_example_is_read_without_the_others(tmp_path, monkeypatch, save):
+    x = np.arange(5 * 3 * 2, dtype=np.uint8).reshape(5, 3, 2)
+    save(tmp_path / "d.npz", x=x, y=np.arange(5))
+    with (tmp_path / "d.npz").open("rb") as file:
+        for index in (4, 0):
+            assert np.array_equal(arrays.stored_row(file, "d.npz", index), x[index])
+        for index in (-1, 5):
+            with pytest.raises(DatasetError, match="does not hold example"):
+                arrays.stored_row(file, "d.npz", index)
+        monkeypatch.setattr(arrays, "_MOST_UNPACKED", 5)
+        with pytest.raises(DatasetError, match="does not hold example"):
+            arrays.stored_row(file, "d.npz", 0)
+
+
+def test_one_example_of_what_is_no_archive_is_refused():
+    with pytest.raises(DatasetError, match="damaged"):
+        arrays.stored_row(io.BytesIO(b"no archive"), "d.npz", 0)
