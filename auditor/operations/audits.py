@@ -115,15 +115,7 @@ def news(service: Service, project_id: str, audit_id: str, *, after: int, limit:
 def progress(listed: Listed) -> dict[str, int]:
     """Stages that have ended, out of all that are planned; empty before the plan."""
     facts = listed.audit.facts
-    if facts is None:
-        return {}
-    stages, slices = len(facts["plan"]["stages"]), len(facts["plan"]["slices"])
-    alone = (
-        stages if facts["clean"]["correct"] else 0
-    )  # the diagnosis runs each once more, on what is right when clean
-    others, whole = (len(facts["plan"].get(name, ())) for name in ("others", "whole"))
-    beside = others * slices + whole
-    return {"done": listed.stages, "all": stages * slices + alone + beside}
+    return {} if facts is None else {"done": listed.stages, "all": facts.get("stages", listed.stages)}
 
 
 def _bounds(session: Session, listed: Listed) -> Iterator[resources.Bounds]:

@@ -109,6 +109,8 @@ class Commands:
             "plan": prepared.plan.as_json(),
             "gradient": prepared.gradient.as_json(),
             "clean": clean(prepared.right).model_dump(mode="json"),
+            "stages": sum(len(item.stages) for item in opened.items.values())
+            + sum(len(item.threats) for item in opened.others.values()),
             "labelled": prepared.labelled,
             "randomised": prepared.randomised,
             "fingerprint": [__version__, runtime.fingerprint(opened.asked.subject.spec.device)],

@@ -175,7 +175,7 @@ def test_an_audit_that_is_not_settled_in_time_is_accepted(ask, bell, monkeypatch
         ({"target": "cat"}, "--target cat"),
         ({"detector": "reject:much"}, "OUTPUT:THRESHOLD"),
         ({"abstain": -1}, "abstain"),
-        ({"target": 3, "preset": "autoattack"}, "--target"),
+        ({"target": 3, "preset": "autoattack", "attack": []}, "--target"),
         ({"input": "x" * 200_000}, "/input"),
         ({"batch_size": 10**6}, "batch_size"),
         ({"eps": [",".join(f"{n}/999" for n in range(1, 300))]}, "too many"),
