@@ -104,10 +104,16 @@ class Traced:
         self, x: Array, y: Array, loss: Loss | Array, *, target: Array | None = None, active: Array | None = None
     ) -> Evaluation:
         here = self._classifier.gradient(x, y, loss, target=target, active=active)
-        seen = here.loss if active is None else self.xp.where(active, here.loss, self.xp.float32(np.nan))
-        self._losses.append(self._sign * runtime.to_host(seen).astype(np.float64))
+        losses = self._sign * runtime.to_host(here.loss).astype(np.float64)
+        self._losses.append(losses if active is None else np.where(runtime.to_host(active), losses, self._left()))
         self._look(here.logits, active)
         return here
+
+    def _left(self) -> np.ndarray:
+        """The loss of rows that the attack has left: NaN where it broke them; elsewhere it comes back to points where it
+        has been, so that the last loss stands for those to come."""
+        last = self._losses[-1] if self._losses else np.nan
+        return np.where(self._broken_at < 0, last, np.nan)
 
     def _look(self, logits: Array, active: Array | None) -> None:
         shown = self._seen.seen(logits) if isinstance(self._seen, Targeted | Evading) else logits
@@ -124,7 +130,7 @@ class Traced:
     def late_rise(self, n: int) -> np.ndarray:
         """How much of its whole range the best loss still gained in the last quarter of the steps.
 
-        (n,) float64 from 0 to 1; NaN for rows that did not go all the way or met a loss that is not finite. The
+        (n,) float64 from 0 to 1; NaN for rows that were broken on the way or met a loss that is not finite. The
         indicator "incomplete optimisation" of Pintor et al. 2022, "Indicators of attack failure".
         """
         if not self._losses:

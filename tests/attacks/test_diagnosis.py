@@ -97,8 +97,19 @@ def test_a_flat_loss_does_not_rise():
     assert np.array_equal(late_rise([1.0] * 8), [0, 0])
 
 
-def test_rows_that_stopped_early_or_met_an_undefined_loss_have_no_late_rise():
-    assert np.isnan(late_rise([0, 1, 2, 3, 4, 5, 6, 8], stopped_at=3)).tolist() == [False, True]
+def test_a_row_that_was_left_because_it_goes_in_circles_does_not_rise():
+    assert late_rise([0, 1, 2, 3, 4, 5, 6, 8], stopped_at=3).tolist() == [3 / 8, 0]
+
+
+def test_rows_that_were_broken_or_met_an_undefined_loss_have_no_late_rise():
+    traced = Traced(Affine((6,), 3), np.zeros(len(X), np.int64))
+    y = Affine((6,), 3).scores(X).argmax(axis=1)
+    for broken in (False, False, True, True):
+        active = (np.arange(len(X)) == 0) | (not broken)
+        traced.gradient(X, y, Loss.MARGIN, active=active)
+    gone = traced.broken_at[1:] >= 0
+    assert gone.any()
+    assert np.array_equal(np.isnan(traced.late_rise(len(X)))[1:], gone)
     assert np.isnan(late_rise([0, 1, np.nan, 3, 4, 5, 6, 8])).all()
 
 
