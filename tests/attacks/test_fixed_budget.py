@@ -136,6 +136,10 @@ def test_bounded_steps_go_further_at_the_border_of_the_domain(rng):
 class Watched(Affine):
     """Remembers where it was asked."""
 
+    def __init__(self, shape, classes):
+        super().__init__(shape, classes)
+        self.asked = []
+
     def gradient(self, x, y, loss, *, target=None, active=None):
         self.asked.append(x.copy())
         return super().gradient(x, y, loss, target=target, active=active)

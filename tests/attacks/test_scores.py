@@ -104,7 +104,8 @@ def test_no_row_costs_more_than_allowed_and_a_broken_one_nothing_more(name, norm
     eps = exact * np.where(np.arange(6) < 3, 0.5, 100)
     attempt = attack(name, classifier, x, y, norm=norm, rng=rng(6), active=active, eps=eps, queries=103)
     assert attempt.found.tolist() == [False, False, False, True, True, True]
-    assert 75 < counted[[0, 2]].min() <= counted.max() <= 103
+    least = 1 if name == "feature-search" else 76  # which gives up once no feature gains at any share
+    assert least <= counted[[0, 2]].min() <= counted.max() <= 103
     assert counted[3:].max() < 103
     assert counted[1] == 0
     assert np.array_equal(attempt.x_adv[:3], x[:3])
