@@ -142,7 +142,7 @@ BALLS = {"also": ["noise", "universal"], "norm": ["Linf", "L2"], "eps": ["0.05,0
 
 def test_what_looks_at_all_slices_at_once_is_an_item_of_its_own(audited, tmp_path):
     report, steps = audited(**BALLS, batch_size=1)
-    names = [step.title for step in steps][-5:]
+    names = [step.title for step in steps if step.title.startswith(("noise", "universal"))]
     assert names == ["noise", "noise", "noise", "universal-Linf", "universal-L2"]
     noise, linf, l2 = report.other_threats
     assert [s.setting["eps"] for s in linf.settings] == ["0.05", "0.3"]
