@@ -8,6 +8,7 @@ import numpy as np
 import pypdf
 import pytest
 
+from auditor.options import words_of
 from auditor.report import exhibits
 from auditor.report.blocks import Figure, Gallery, Section, Table
 from auditor.report.compose import compose
@@ -125,6 +126,15 @@ def test_examples_are_shown_only_where_they_may_be(ran, page, tmp_path):
     assert "<img" in page
     write_pages(tmp_path, ran.report, None)
     assert "<img" not in (tmp_path / "report.html").read_text()
+
+
+@pytest.mark.parametrize(
+    ("said", "ci", "left_out"),
+    [({}, "true", True), ({}, "", False), ({"show_examples": True}, "1", False), ({"no_examples": True}, "", True)],
+)
+def test_in_a_pipeline_examples_are_left_out_unless_asked_for(monkeypatch, said, ci, left_out):
+    monkeypatch.setenv("CI", ci)
+    assert words_of(said) == ({"no_examples": True} if left_out else {})
 
 
 def test_figures_have_names_of_their_own_and_say_what_they_show(ran):
