@@ -15,7 +15,7 @@ _HELP = (
 )
 _NO_HELP = (
     "Hiding gradients (input quantisation, thresholds, saturation, random layers): attacks without gradients or through "
-    "them broke all nine such defences that were looked at (Athalye et al. 2018).",
+    "such steps went around six of seven defences of this kind completely, and around one in part (Athalye et al. 2018).",
     "Detecting adversarial inputs, or denoising them: an attacker who knows of it includes it in the attack (Carlini & Wagner "
     "2017; Tramèr et al. 2020 broke 13 of 13).",
     "Keeping the model secret: see the transfer and decision-based attacks, which need no gradients.",
