@@ -82,10 +82,8 @@ class Traced:
         target: np.ndarray | None = None,
         refused: tuple[int, ...] = (),
     ) -> None:
-        self._classifier, self._sign = (
-            classifier,
-            1 if target is None else -1,
-        )  # an attack goes down the target's loss
+        self._classifier = classifier
+        self._sign = 1 if target is None else -1  # an attack goes down the target's loss
         xp = classifier.xp
         seen, self._y = evading(classifier, xp.asarray(y), refused)
         self._seen = seen if target is None else Targeted(classifier, self._y, xp.asarray(target))

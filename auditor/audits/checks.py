@@ -47,6 +47,15 @@ def surely_above(k: int, n: int, share: float, *, looks: int = 1) -> bool:
     return k >= 2 and lower_limit(k, n, ALPHA / 2 / looks) > share
 
 
+def _judged(
+    check: str, doubtful: bool, finding: str, advice: str, evidence: dict[str, Any], severity: Severity = "warning"
+) -> Check:
+    """The finding, which costs nothing unless it is doubtful; then with what to do about it."""
+    if doubtful:
+        return Check(check, severity, f"{finding}: {advice}", evidence)
+    return Check(check, "info", finding, evidence)
+
+
 def not_made(check: str, why: str) -> Check:
     return Check(check, "info", f"not made: {why}")
 
@@ -150,14 +159,8 @@ def loss_jumps(changes: np.ndarray) -> Check:
     rough = int(np.sum(~(changes <= JUMPY)))
     evidence = {"examples": n, "unstable": rough, "median_change": float(np.nanmedian(changes)) if n else None}
     finding = f"within a thousandth of the domain the margin changes by over a tenth on {rough} of {n} examples"
-    if n and surely_above(rough, n, UNSTABLE):
-        return Check(
-            "unstable-loss",
-            "warning",
-            f"{finding}: its gradient says little of where it goes; judge the model by the attacks that need no gradient",
-            evidence,
-        )
-    return Check("unstable-loss", "info", finding, evidence)
+    advice = "its gradient says little of where it goes; judge the model by the attacks that need no gradient"
+    return _judged("unstable-loss", surely_above(rough, n, UNSTABLE), finding, advice, evidence)
 
 
 def silent_success(seen: np.ndarray, broken: np.ndarray) -> Check:
@@ -166,15 +169,11 @@ def silent_success(seen: np.ndarray, broken: np.ndarray) -> Check:
     n, silent = len(seen), int(np.sum(seen & ~broken))
     evidence = {"runs": n, "silent": silent}
     finding = f"in {silent} of {n} runs a probe met an adversarial example and none counted"
-    if n and surely_above(silent, n, RARE):
-        return Check(
-            "silent-success",
-            "warning",
-            f"{finding}: what the attacked graph takes for broken the upload does not, or the wrong point was kept; look "
-            "for low precision or random nodes in the model",
-            evidence,
-        )
-    return Check("silent-success", "info", finding, evidence)
+    advice = (
+        "what the attacked graph takes for broken the upload does not, or the wrong point was kept; look "
+        "for low precision or random nodes in the model"
+    )
+    return _judged("silent-success", surely_above(silent, n, RARE), finding, advice, evidence)
 
 
 def never_broken(norms: Sequence[str], nearest: np.ndarray) -> Check:
@@ -233,14 +232,8 @@ def beats_gradients(
         finding = f"whatever {attack} ({norm}) alone breaks, white-box attacks alone break too"
         return Check(check, "info", finding, evidence)
     finding = f"{attack} ({norm}) breaks {only[most]} of {n} examples at {eps[most]} that no white-box attack breaks"
-    if surely_above(only[most], n, RARE, looks=len(eps)):
-        return Check(
-            check,
-            "warning",
-            f"{finding}: gradients mislead here; read the figures as upper bounds that a better attack may lower much",
-            evidence,
-        )
-    return Check(check, "info", finding, evidence)
+    advice = "gradients mislead here; read the figures as upper bounds that a better attack may lower much"
+    return _judged(check, surely_above(only[most], n, RARE, looks=len(eps)), finding, advice, evidence)
 
 
 def stands_at_half_domain(broken: np.ndarray, labels: np.ndarray) -> Check:
@@ -272,15 +265,13 @@ def one_step_wins(eps: str, norm: str, single: np.ndarray, iterated: np.ndarray)
     finding = (
         f"at {norm} {eps} one step breaks {evidence['fgsm']} and 40 steps break {evidence['pgd']} of {len(single)}"
     )
-    if sign_test(only_single, only_iterated) <= ALPHA / 2:
-        return Check(
-            "pgd-weaker-than-fgsm",
-            "warning",
-            f"{finding}: the loss is so rough that following its gradient loses the way; judge the model by the "
-            "attacks that need no gradient",
-            evidence,
-        )
-    return Check("pgd-weaker-than-fgsm", "info", finding, evidence)
+    advice = (
+        "the loss is so rough that following its gradient loses the way; judge the model by the "
+        "attacks that need no gradient"
+    )
+    return _judged(
+        "pgd-weaker-than-fgsm", sign_test(only_single, only_iterated) <= ALPHA / 2, finding, advice, evidence
+    )
 
 
 _UNFINISHED_ASCENT = (
@@ -294,14 +285,9 @@ def more_steps_help(eps: str, norm: str, fewer: np.ndarray, more: np.ndarray) ->
     n, gained, lost = len(fewer), int(np.sum(more & ~fewer)), int(np.sum(fewer & ~more))
     evidence = {"norm": norm, "eps": eps, "examples": n, "only_40_steps": gained, "only_20_steps": lost}
     finding = f"at {norm} {eps} doubling PGD's steps breaks {gained} more of {n} examples and {lost} fewer"
-    if net_loss_limits(gained, lost, n)[0] > CHANGED:
-        return Check(
-            "doubling-steps",
-            "warning",
-            f"{finding}: {_UNFINISHED_ASCENT}",
-            evidence,
-        )
-    return Check("doubling-steps", "info", finding, evidence)
+    return _judged(
+        "doubling-steps", net_loss_limits(gained, lost, n)[0] > CHANGED, finding, _UNFINISHED_ASCENT, evidence
+    )
 
 
 def restarts_help(eps: str, norm: str, fewer: np.ndarray, more: np.ndarray) -> Check:
@@ -310,15 +296,11 @@ def restarts_help(eps: str, norm: str, fewer: np.ndarray, more: np.ndarray) -> C
     n, gained = len(fewer), int(np.sum(more & ~fewer))
     evidence = {"norm": norm, "eps": eps, "examples": n, "only_more_starts": gained}
     finding = f"at {norm} {eps} doubling PGD's starts breaks {gained} more of {n} examples"
-    if n and surely_above(gained, n, CHANGED):
-        return Check(
-            "doubling-restarts",
-            "warning",
-            f"{finding}: what is found depends on where an attack starts; add attacks with more starts, such as "
-            "--attack minimal-apgd-restarts",
-            evidence,
-        )
-    return Check("doubling-restarts", "info", finding, evidence)
+    advice = (
+        "what is found depends on where an attack starts; add attacks with more starts, such as "
+        "--attack minimal-apgd-restarts"
+    )
+    return _judged("doubling-restarts", surely_above(gained, n, CHANGED), finding, advice, evidence)
 
 
 def loss_still_rises(eps: str, norm: str, late_rise: np.ndarray) -> Check:
@@ -328,29 +310,19 @@ def loss_still_rises(eps: str, norm: str, late_rise: np.ndarray) -> Check:
     evidence = {"norm": norm, "eps": eps, "examples": len(known), "rising": rising}
     evidence["median_rise"] = float(np.median(known)) if len(known) else None
     finding = f"at {norm} {eps} PGD's loss still rose at the end on {rising} of {len(known)} examples that it left"
-    if len(known) and surely_above(rising, len(known), 0.5):
-        return Check(
-            "loss-not-converged",
-            "warning",
-            f"{finding}: {_UNFINISHED_ASCENT}",
-            evidence,
-        )
-    return Check("loss-not-converged", "info", finding, evidence)
+    advice = _UNFINISHED_ASCENT
+    return _judged("loss-not-converged", surely_above(rising, len(known), 0.5), finding, advice, evidence)
 
 
 def claims_refuted(claims: int, refuted: int) -> Check:
     """How many points that the attacks took for adversarial the upload did not confirm."""
     evidence = {"claims": claims, "refuted": refuted}
     finding = f"{refuted} of {claims} points that attacks took for adversarial were refuted by the upload"
-    if claims and surely_above(refuted, claims, REFUTED):
-        return Check(
-            "refuted-claims",
-            "warning",
-            f"{finding}: the attacked graph and the upload decide differently near the boundary, and examples may "
-            "stand only for that; look for low precision or random nodes in the model",
-            evidence,
-        )
-    return Check("refuted-claims", "info", finding, evidence)
+    advice = (
+        "the attacked graph and the upload decide differently near the boundary, and examples may "
+        "stand only for that; look for low precision or random nodes in the model"
+    )
+    return _judged("refuted-claims", surely_above(refuted, claims, REFUTED), finding, advice, evidence)
 
 
 def planted_found(norm: str, eps: str, planted: int, found: int, chance: int | None) -> Check:
@@ -366,15 +338,18 @@ def planted_found(norm: str, eps: str, planted: int, found: int, chance: int | N
     if chance is not None:
         finding += f", random noise {chance}"
     missed = planted - found
-    if surely_above(missed, planted, MISSED):
-        return Check(
-            "planted-examples",
-            "error" if surely_above(missed, planted, 0.5) else "warning",
-            f"{finding}: what they left standing elsewhere may fall to a better attack; judge the model by the attacks "
-            "that find these, or by a larger preset",
-            evidence,
-        )
-    return Check("planted-examples", "info", finding, evidence)
+    advice = (
+        "what they left standing elsewhere may fall to a better attack; judge the model by the attacks "
+        "that find these, or by a larger preset"
+    )
+    return _judged(
+        "planted-examples",
+        surely_above(missed, planted, MISSED),
+        finding,
+        advice,
+        evidence,
+        "error" if surely_above(missed, planted, 0.5) else "warning",
+    )
 
 
 def beats_cascade(attack: str, norm: str, eps: Sequence[str], position: np.ndarray, cascade: np.ndarray) -> Check:

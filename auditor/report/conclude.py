@@ -18,7 +18,7 @@ from auditor.audits import finish
 from auditor.audits.checkpoints import Checkpoints
 from auditor.audits.crossings import crossed
 from auditor.audits.diagnosis import diagnose
-from auditor.audits.gates import Baseline, findings, regression_gates, robust_gate
+from auditor.audits.gates import Baseline, GateResult, findings, regression_gates, robust_gate
 from auditor.audits.goal import goal_of
 from auditor.audits.other_figures import OtherFigures, against_curves, other_figures
 from auditor.audits.others import load_results, other_items
@@ -28,7 +28,7 @@ from auditor.audits.prepare import Prepared
 from auditor.audits.rules import policy_gates, waived
 from auditor.audits.run import WorkItem, alone, slices
 from auditor.audits.subject import Subject
-from auditor.audits.summary import clean, curve, finite
+from auditor.audits.summary import Clean, Curve, clean, curve, finite
 from auditor.graph.upload import Upload
 from auditor.report.document import build_report
 from auditor.report.exhibits import Exhibits, choose, is_image
@@ -68,29 +68,12 @@ def conclude(
     diagnosis = diagnose(subject, prepared, checkpoints, finished, outcomes)
     beside = other_items(prepared)
     results = load_results(checkpoints, beside)
-    if (
-        spec.target is None
-    ):  # beside the norms any wrong class counts, so that with a target there is nothing to compare
+    # Beside the norms any wrong class counts, so that with a target there is nothing to compare.
+    if spec.target is None:
         contradictions = against_curves(prepared, subject.others, beside, results, outcomes, subject.space)
         diagnosis["checks"] += [check.as_json() for check in contradictions]
-    doubts = findings(diagnosis["checks"])
-    gates = [robust_gate(gate, curves, doubts) for gate in spec.gates]
-    if circumstances.baseline is not None:
-        # A single declared gate names the primary eps; otherwise Holm's correction covers every point.
-        only = spec.gates[0] if len(spec.gates) == 1 else None
-        gates += regression_gates(
-            circumstances.baseline,
-            spec.sha256,
-            prepared.digests,
-            outcomes,
-            margin=circumstances.margin,
-            findings=doubts,
-            primary=(only.norm, only.eps) if only else None,
-        )
     accuracy = clean(prepared.right)
-    if spec.policy is not None:
-        gates += policy_gates(spec.policy, curves, accuracy, diagnosis["checks"])
-        gates = waived(gates, spec.policy)
+    gates = _gates(spec, prepared, circumstances, curves, accuracy, outcomes, diagnosis["checks"])
     others = other_figures(prepared, subject.others, beside, results)
     report = build_report(
         audit=_audit(subject, prepared, circumstances),
@@ -116,6 +99,35 @@ def conclude(
     write_report(folder / "report.json", report)
     write_pages(folder, report, _exhibits(subject, report, adversarial) if circumstances.pictures else None)
     return report
+
+
+def _gates(
+    spec: AuditSpec,
+    prepared: Prepared,
+    circumstances: Circumstances,
+    curves: Sequence[Curve],
+    accuracy: Clean,
+    outcomes: Sequence[Outcomes],
+    checks: Sequence[Mapping[str, Any]],
+) -> list[GateResult]:
+    """What the gates named one by one, the baseline and the policy say, in this order."""
+    doubts = findings(checks)
+    gates = [robust_gate(gate, curves, doubts) for gate in spec.gates]
+    if circumstances.baseline is not None:
+        # A single declared gate names the primary eps; otherwise Holm's correction covers every point.
+        only = spec.gates[0] if len(spec.gates) == 1 else None
+        gates += regression_gates(
+            circumstances.baseline,
+            spec.sha256,
+            prepared.digests,
+            outcomes,
+            margin=circumstances.margin,
+            findings=doubts,
+            primary=(only.norm, only.eps) if only else None,
+        )
+    if spec.policy is not None:
+        gates = waived([*gates, *policy_gates(spec.policy, curves, accuracy, checks)], spec.policy)
+    return gates
 
 
 def _exhibits(subject: Subject, report: Report, adversarial: Mapping[Norm, Mapping[str, np.ndarray]]) -> Exhibits:
