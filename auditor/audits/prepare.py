@@ -7,6 +7,7 @@ import numpy as np
 
 from auditor.attacks.cascade import Examples
 from auditor.attacks.transfer.train import Trained
+from auditor.attacks.verify import Verifier
 from auditor.audits.checkpoints import Checkpoints
 from auditor.audits.goal import answer, attackable, audited, check_answerable, starting_points, targets
 from auditor.audits.gradients import Gradient, choose
@@ -128,29 +129,10 @@ def prepare(subject: Subject, *, allow_chance: bool = False) -> Prepared:
     check_answerable(dataset, spec.abstain)
     index = audited(dataset, spec)
     verifier = subject.verifier()
-    predicted, confidence = np.empty(len(index), dtype=np.int64), np.empty(len(index))
-    label = np.empty(len(index), dtype=np.int64) if dataset.y is None else dataset.y[index]
-    digests: list[str] = []
-    drawn = np.zeros(len(index))
-    randomised = subject.upload.random
-    for row, position in enumerate(index):
-        (x,) = dataset.fetch(index[row : row + 1])
-        scores = verifier.scores(x)
-        if not np.isfinite(scores).all():
-            raise ModelError(
-                f"the model gives scores that are not finite for the clean example {position} of {dataset.name}; "
-                "check the declared domain, mean and std"
-            )
-        predicted[row], confidence[row] = int(np.argmax(scores)), verifier.confidence(scores)
-        if dataset.y is None:
-            label[row] = answer(scores, subject.upload.refused)
-        drawn[row] = scores[label[row]]
-        if row < _PROBED and not randomised:
-            randomised = not np.array_equal(scores, verifier.scores(x))
-        digests += example_digests(x[None], label[row : row + 1])
-    rows = np.flatnonzero(attackable(label, dataset, spec.target))
-    index, label, predicted, confidence = index[rows], label[rows], predicted[rows], confidence[rows]
-    digests = [digests[row] for row in rows]
+    seen = _clean_pass(subject, verifier, index)
+    randomised = seen.randomised
+    rows = np.flatnonzero(attackable(seen.label, dataset, spec.target))
+    index, label, predicted = index[rows], seen.label[rows], seen.predicted[rows]
     if dataset.y is not None and not allow_chance:
         _question_chance(label, predicted, subject.upload.classes, dataset.name)
     probed = np.flatnonzero(predicted == label)[:_PROBED]
@@ -183,8 +165,8 @@ def prepare(subject: Subject, *, allow_chance: bool = False) -> Prepared:
         index,
         label,
         predicted,
-        confidence,
-        tuple(digests),
+        seen.confidence[rows],
+        tuple(seen.digests[row] for row in rows),
         plan,
         gradient,
         randomised,
@@ -193,8 +175,45 @@ def prepare(subject: Subject, *, allow_chance: bool = False) -> Prepared:
         trained,
         target,
         start,
-        float(np.mean(drawn[rows])) if subject.upload.random else None,
+        float(np.mean(seen.own[rows])) if subject.upload.random else None,
     )
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """The upload's answers on clean examples, one row each; own: the score of the label."""
+
+    label: np.ndarray
+    predicted: np.ndarray
+    confidence: np.ndarray
+    own: np.ndarray
+    digests: tuple[str, ...]
+    randomised: bool
+
+
+def _clean_pass(subject: Subject, verifier: Verifier, index: np.ndarray) -> _Seen:
+    """Each example alone on the upload. Raises ModelError for scores that are not finite."""
+    dataset, n = subject.dataset, len(index)
+    predicted, confidence, own = np.empty(n, dtype=np.int64), np.empty(n), np.empty(n)
+    label = np.empty(n, dtype=np.int64) if dataset.y is None else dataset.y[index]
+    digests: list[str] = []
+    randomised = subject.upload.random
+    for row, position in enumerate(index):
+        (x,) = dataset.fetch(index[row : row + 1])
+        scores = verifier.scores(x)
+        if not np.isfinite(scores).all():
+            raise ModelError(
+                f"the model gives scores that are not finite for the clean example {position} of {dataset.name}; "
+                "check the declared domain, mean and std"
+            )
+        predicted[row], confidence[row] = int(np.argmax(scores)), verifier.confidence(scores)
+        if dataset.y is None:
+            label[row] = answer(scores, subject.upload.refused)
+        own[row] = scores[label[row]]
+        if row < _PROBED and not randomised:
+            randomised = not np.array_equal(scores, verifier.scores(x))
+        digests += example_digests(x[None], label[row : row + 1])
+    return _Seen(label, predicted, confidence, own, tuple(digests), randomised)
 
 
 def _fitting(
