@@ -1,69 +1,40 @@
 """Operators outside the standard, taken apart into standard ones.
 
 ONNX Runtime's optimiser and its transformer tools write fused operators into files; scikit-learn's converter writes
-those of ai.onnx.ml. Those with a short exact meaning are rewritten, so that the gradient rules need not know them; the
-others stay, and coverage names them.
+those of ai.onnx.ml. Here are those with a short exact meaning.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import onnx_ir as ir
 
 from auditor.graph.build import Builder, constant_of, shape_of
-
-Rewrite = Callable[..., Any]  # (op, *inputs, **attributes) -> the one output in use, or None to leave the node
-
-_REWRITES: dict[tuple[str, str, int], Rewrite] = {}  # domain, operator, which output
+from auditor.graph.rewriting import rewrites
 
 
-def take_apart(model: ir.Model) -> None:
-    """Replace what can be replaced; every value must have its static shape."""
-    op = Builder(model.graph)
-    replaced = []
-    for node in list(model.graph):
-        used = [i for i, y in enumerate(node.outputs) if y.uses() or y.is_graph_output()]
-        rewrite = _REWRITES.get((node.domain, node.op_type, used[0])) if len(used) == 1 else None
-        if rewrite is None:
-            continue
-        value = rewrite(op, *node.inputs, **{a.name: a.value for a in node.attributes.values()})
-        if value is not None:
-            ir.convenience.replace_all_uses_with(node.outputs[used[0]], value, replace_graph_outputs=True)
-            replaced.append(node)
-    model.graph.remove(replaced, safe=True)
-    model.graph.sort()
-
-
-def _rewrites(operator: str, domain: str = "com.microsoft", output: int = 0) -> Callable[[Rewrite], Rewrite]:
-    def register(rewrite: Rewrite) -> Rewrite:
-        _REWRITES[domain, operator, output] = rewrite
-        return rewrite
-
-    return register
-
-
-@_rewrites("Gelu")
+@rewrites("Gelu")
 def _gelu(op: Builder, x: ir.Value) -> ir.Value | None:
     return op.Gelu(x)
 
 
-@_rewrites("BiasGelu")
+@rewrites("BiasGelu")
 def _bias_gelu(op: Builder, x: ir.Value, bias: ir.Value) -> ir.Value | None:
     return op.Gelu(op.Add(x, bias))
 
 
-@_rewrites("FastGelu")
+@rewrites("FastGelu")
 def _fast_gelu(op: Builder, x: ir.Value, bias: ir.Value | None = None) -> ir.Value | None:
     return op.Gelu(x if bias is None else op.Add(x, bias), approximate="tanh")
 
 
-@_rewrites("QuickGelu")
+@rewrites("QuickGelu")
 def _quick_gelu(op: Builder, x: ir.Value, *, alpha: float = 1.702) -> ir.Value | None:
     return op.Mul(x, op.Sigmoid(op.Mul(x, op.const(alpha, like=x))))
 
 
-@_rewrites("FusedMatMul")
+@rewrites("FusedMatMul")
 def _fused_matmul(
     op: Builder,
     a: ir.Value,
@@ -81,7 +52,7 @@ def _fused_matmul(
     return product if alpha == 1 else op.Mul(product, op.const(alpha, like=a))
 
 
-@_rewrites("FusedConv")
+@rewrites("FusedConv")
 def _fused_conv(
     op: Builder,
     x: ir.Value,
@@ -97,7 +68,7 @@ def _fused_conv(
     return _activated(op, y if z is None else op.Add(y, z), activation, activation_params)
 
 
-@_rewrites("FusedGemm")
+@rewrites("FusedGemm")
 def _fused_gemm(
     op: Builder,
     a: ir.Value,
@@ -113,7 +84,7 @@ def _fused_gemm(
     return _activated(op, op.Gemm(a, b, c, **attributes), activation, params)
 
 
-@_rewrites("SkipLayerNormalization")
+@rewrites("SkipLayerNormalization")
 def _skip_layer_normalization(
     op: Builder,
     x: ir.Value,
@@ -129,14 +100,14 @@ def _skip_layer_normalization(
     return op.LayerNormalization(total, gamma, beta, axis=-1, epsilon=epsilon)
 
 
-@_rewrites("SimplifiedLayerNormalization", domain="")
+@rewrites("SimplifiedLayerNormalization", domain="")
 def _simplified_layer_normalization(
     op: Builder, x: ir.Value, scale: ir.Value, *, axis: int = -1, epsilon: float = 1e-5, stash_type: int = 1
 ) -> ir.Value | None:
     return op.RMSNormalization(x, scale, axis=axis, epsilon=epsilon, stash_type=stash_type)
 
 
-@_rewrites("OneHot", domain="")
+@rewrites("OneHot", domain="")
 def _one_hot_of_largest(
     op: Builder, indices: ir.Value, depth: ir.Value, values: ir.Value, *, axis: int = -1
 ) -> ir.Value | None:
@@ -155,7 +126,7 @@ def _one_hot_of_largest(
     return op.Add(op.Mul(chosen, op.Sub(on, off)), off)
 
 
-@_rewrites("Scaler", domain="ai.onnx.ml")
+@rewrites("Scaler", domain="ai.onnx.ml")
 def _scaler(
     op: Builder, x: ir.Value, *, offset: Sequence[float] = (0.0,), scale: Sequence[float] = (1.0,)
 ) -> ir.Value | None:
@@ -164,7 +135,7 @@ def _scaler(
     return op.Mul(op.Sub(x, op.const(np.asarray(offset, np.float32))), op.const(np.asarray(scale, np.float32)))
 
 
-@_rewrites("LinearClassifier", domain="ai.onnx.ml", output=1)
+@rewrites("LinearClassifier", domain="ai.onnx.ml", output=1)
 def _linear_classifier(
     op: Builder,
     x: ir.Value,

@@ -6,8 +6,8 @@ import onnx_ir as ir
 
 from auditor import runtime
 from auditor.errors import ModelError
-from auditor.graph.contrib import take_apart
 from auditor.graph.load import all_nodes
+from auditor.graph.rewriting import take_apart
 
 _FLOATS = (ir.DataType.FLOAT, ir.DataType.DOUBLE, ir.DataType.FLOAT16, ir.DataType.BFLOAT16)
 
