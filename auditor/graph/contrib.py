@@ -1,10 +1,9 @@
 """Operators outside the standard, taken apart into standard ones.
 
-ONNX Runtime's optimiser and its transformer tools write fused operators into files; scikit-learn's converter writes
-those of ai.onnx.ml. Here are those with a short exact meaning.
+ONNX Runtime's optimiser and its transformer tools write fused operators into files. Here are those with a short exact
+meaning; those of ai.onnx.ml are in `classical`.
 """
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -124,35 +123,6 @@ def _one_hot_of_largest(
     off, on = (op.Gather(values, op.const(np.int64(position))) for position in (0, 1))
     chosen = op.Cast(op.Hardmax(x, axis=along), to=values.dtype)
     return op.Add(op.Mul(chosen, op.Sub(on, off)), off)
-
-
-@rewrites("Scaler", domain="ai.onnx.ml")
-def _scaler(
-    op: Builder, x: ir.Value, *, offset: Sequence[float] = (0.0,), scale: Sequence[float] = (1.0,)
-) -> ir.Value | None:
-    if x.dtype != ir.DataType.FLOAT:
-        return None
-    return op.Mul(op.Sub(x, op.const(np.asarray(offset, np.float32))), op.const(np.asarray(scale, np.float32)))
-
-
-@rewrites("LinearClassifier", domain="ai.onnx.ml", output=1)
-def _linear_classifier(
-    op: Builder,
-    x: ir.Value,
-    *,
-    coefficients: Sequence[float],
-    intercepts: Sequence[float] = (),
-    post_transform: str = "NONE",
-    classlabels_ints: Sequence[int] = (),
-    classlabels_strings: Sequence[str] = (),
-    multi_class: int = 0,
-) -> ir.Value | None:
-    classes = len(classlabels_ints or classlabels_strings)
-    weight = np.asarray(coefficients, np.float32).reshape(-1, shape_of(x)[1])
-    after = {"NONE": lambda z: z, "SOFTMAX": op.Softmax, "LOGISTIC": op.Sigmoid}.get(post_transform)
-    if x.dtype != ir.DataType.FLOAT or len(weight) != classes or after is None:
-        return None
-    return after(op.Gemm(x, op.const(weight), op.const(np.asarray(intercepts or [0.0], np.float32)), transB=1))
 
 
 def _transposed(op: Builder, x: ir.Value) -> ir.Value:

@@ -9,6 +9,8 @@ from typing import Literal
 
 import onnx_ir as ir
 
+from auditor.graph.build import constant_of
+
 Scores = Literal["logits", "probabilities", "label"]
 
 # They keep the elements, and the order of the elements, of their first input.
@@ -52,13 +54,29 @@ def trace(value: ir.Value) -> Head:
             return Head("label", node, names, tuple(passed))
         if node.op_type == "ZipMap":
             names = _labels(node)
-        elif node.op_type not in PASSING and not _divides_by_sum(node):
+        elif not _passes(node):
             break
         passed.append(node)
         assert node.inputs[0] is not None
         value = node.inputs[0]
-    gives_probabilities = node is not None and node.domain == "ai.onnx.ml"
+    gives_probabilities = node is not None and node.domain == "ai.onnx.ml" and _gives_probabilities(node)
     return Head("probabilities" if gives_probabilities else "logits", None, names, tuple(passed))
+
+
+def _passes(node: ir.Node) -> bool:
+    return node.op_type in PASSING or _divides_by_sum(node) or _times_one(node)
+
+
+def _times_one(node: ir.Node) -> bool:
+    """What LightGBM's converter names an output by."""
+    factor = constant_of(node.inputs[1]) if node.op_type == "Mul" else None
+    return factor is not None and bool((factor == 1).all())
+
+
+def _gives_probabilities(node: ir.Node) -> bool:
+    """Whether an operator of ai.onnx.ml gives them; a forest's shares are some, as they are."""
+    transformed = node.attributes.get_string("post_transform", "NONE") != "NONE"
+    return transformed or node.op_type == "TreeEnsembleClassifier" or "prob_a" in node.attributes
 
 
 def _divides_by_sum(node: ir.Node) -> bool:

@@ -12,7 +12,7 @@ from auditor.graph.build import Builder
 
 Rewrite = Callable[..., Any]  # (op, *inputs, **attributes) -> the one output in use, or None to leave the node
 
-FAMILIES = ("contrib",)
+FAMILIES = ("classical", "contrib")
 _REWRITES: dict[tuple[str, str, int], Rewrite] = {}  # domain, operator, which output
 
 
