@@ -3,6 +3,7 @@ the gradient along a direction among them."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from functools import partial
 
 import onnx
 import onnx.inliner
@@ -11,13 +12,16 @@ from onnx_ir.passes.common import NameFixPass
 
 from auditor import runtime
 from auditor.autodiff.blocked import keep_blocked
+from auditor.autodiff.control import CONTROL, live_inside
 from auditor.autodiff.gradient import backward, depends_on, passes, rule_of
 from auditor.autodiff.losses import loss_heads, mean_cross_entropy
 from auditor.autodiff.partition import join_slices
 from auditor.autodiff.rules import Policy
 from auditor.errors import NoGradient
+from auditor.graph.bodies import bodies, captured
 from auditor.graph.build import Builder, shape_of
 from auditor.graph.plain import ClassifierGraph, serialise
+from auditor.graph.recurrent import RECURRENT, spell_out_all
 from auditor.graph.refusal import evading
 
 LOSS, GRADIENT = "auditor_loss", "auditor_gradient"
@@ -119,13 +123,21 @@ def slope(weight: str) -> str:
 
 
 def expand(graph: ClassifierGraph, policy: Policy = "true") -> ClassifierGraph:
-    """Inline the standard's own function body of every live operator that has one and has no rule."""
-    wanted = sorted({("", node.op_type) for node in without_rule(graph, policy) if _has_body(node)})
-    if not wanted:
+    """Spell out every live operator that has no rule: in the standard's own function body where it has one, recurrent ones
+    as a Scan over their steps."""
+    missing = list(without_rule(graph, policy))
+    bodied = sorted({("", node.op_type) for node in missing if _has_body(node)})
+    recurrent = any(node.op_type in RECURRENT for node in missing)
+    if not (bodied or recurrent):
         return graph
-    proto = onnx.load_from_string(serialise(graph.model))
-    inlined = onnx.inliner.inline_selected_functions(proto, wanted, inline_schema_functions=True)
-    folded = onnx.load_from_string(runtime.fold(inlined.SerializeToString()))
+    model = graph.model
+    if recurrent:
+        model = model.clone()
+        spell_out_all(model)
+    proto = onnx.load_from_string(serialise(model))
+    if bodied:
+        proto = onnx.inliner.inline_selected_functions(proto, bodied, inline_schema_functions=True)
+    folded = onnx.load_from_string(runtime.fold(proto.SerializeToString()))
     model = ir.from_proto(onnx.shape_inference.infer_shapes(folded, strict_mode=True, data_prop=True))
     x = next(v for v in model.graph.inputs if v.name == graph.x.name)
     logits = next(v for v in model.graph.outputs if v.name == graph.logits.name)
@@ -138,18 +150,31 @@ def without_rule(graph: ClassifierGraph, policy: Policy = "true") -> Iterable[ir
 
 
 def on_the_way(graph: ClassifierGraph, policy: Policy) -> Iterable[tuple[ir.Node, int]]:
-    """The nodes that a gradient passes between the scores and the input, and by which of their inputs, in graph order."""
-    live = depends_on(list(graph.model.graph), [graph.x], policy)
-    needed = {graph.logits}
-    found = []
-    for node in reversed(list(graph.model.graph)):
+    """The nodes that a gradient passes between the scores and the input, and by which of their inputs, in graph order;
+    of an If, Loop or Scan, those inside."""
+    return _between(list(graph.model.graph), {graph.x}, {graph.logits}, policy)
+
+
+def _between(
+    nodes: list[ir.Node], start: set[ir.Value], ends: set[ir.Value], policy: Policy
+) -> list[tuple[ir.Node, int]]:
+    live = depends_on(nodes, start, policy)
+    needed = set(ends)
+    found: list[tuple[ir.Node, int]] = []
+    for node in reversed(nodes):
         if not any(y in needed and y in live for y in node.outputs):
+            continue
+        if node.op_type in CONTROL:
+            entered, _ = live_inside(node, live, partial(depends_on, policy=policy))
+            needed.update(v for v in (*node.inputs, *captured(node)) if v in live)
+            for body in reversed(bodies(node)):
+                found += reversed(_between(list(body), entered, set(body.outputs), policy))
             continue
         for index, value in enumerate(node.inputs):
             if value is not None and value in live and passes(node, index, policy):
                 needed.add(value)
                 found.append((node, index))
-    return reversed(found)
+    return found[::-1]
 
 
 def _has_body(node: ir.Node) -> bool:

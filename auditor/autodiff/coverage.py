@@ -9,6 +9,7 @@ from auditor.autodiff.compile import expand, on_the_way, without_rule
 from auditor.autodiff.gradient import FLOATS, depends_on
 from auditor.autodiff.rules import Policy
 from auditor.errors import AuditorError
+from auditor.graph.bodies import bodies, captured
 from auditor.graph.plain import ClassifierGraph
 
 
@@ -71,11 +72,14 @@ def _blocking(graph: ClassifierGraph, policy: Policy) -> list[ir.Node]:
     nodes = list(graph.model.graph)
     if graph.logits in depends_on(nodes, [graph.x], policy):
         return []
-    reached = {graph.x}
-    for node in nodes:
-        if any(x in reached for x in node.inputs):
+    reached, found = {graph.x}, []
+    for node in graph.model.graph.all_nodes():
+        inputs = (*node.inputs, *captured(node))
+        if any(x in reached for x in inputs):
             reached.update(node.outputs)
-    return [n for n in nodes if rules.stopped(n.op_type, policy) and any(x in reached for x in n.inputs)]
+            reached.update(v for body in bodies(node) for v in body.inputs)
+            found += [node] if rules.stopped(node.op_type, policy) else []
+    return found
 
 
 def _name(node: ir.Node) -> str:

@@ -6,13 +6,15 @@ operator broadcast it, and adds up cotangents that meet. The nodes are appended 
 gradient graph is again an ordinary ONNX model.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 
 import numpy as np
 import onnx
 import onnx_ir as ir
 
-from auditor.autodiff import rules
+from auditor.autodiff import control, rules
+from auditor.autodiff.control import CONTROL
 from auditor.autodiff.rules import Policy
 from auditor.errors import NoGradient
 from auditor.graph.build import Builder, constant_of, shape_of
@@ -35,20 +37,34 @@ def backward(
     for node in reversed(primal):
         if not any(y in cotangents and y in live for y in node.outputs):
             continue
-        for index, x in enumerate(node.inputs):
-            if x is not None and x in live and passes(node, index, policy):
-                g = _cotangent(op, node, index, cotangents, policy)
-                if g is not None:
-                    cotangents[x] = op.Add(cotangents[x], g) if x in cotangents else g
+        for x, g in _through(op, node, cotangents, live, policy):
+            cotangents[x] = op.Add(cotangents[x], g) if x in cotangents else g
     return [cotangents.get(x) for x in wrt]
 
 
-def depends_on(nodes: Sequence[ir.Node], wrt: Sequence[ir.Value], policy: Policy = "true") -> set[ir.Value]:
+def _through(
+    op: Builder, node: ir.Node, cotangents: Mapping[ir.Value, ir.Value], live: set[ir.Value], policy: Policy
+) -> Iterable[tuple[ir.Value, ir.Value]]:
+    """The cotangents that the node passes on, each with its primal."""
+    if node.op_type in CONTROL:
+        reach, walk = partial(depends_on, policy=policy), partial(backward, policy=policy)
+        yield from control.cotangents(op, node, cotangents, live, reach, walk).items()
+        return
+    for index, x in enumerate(node.inputs):
+        if x is not None and x in live and passes(node, index, policy):
+            g = _cotangent(op, node, index, cotangents, policy)
+            if g is not None:
+                yield x, g
+
+
+def depends_on(nodes: Sequence[ir.Node], wrt: Iterable[ir.Value], policy: Policy = "true") -> set[ir.Value]:
     """The values that depend on `wrt`, through nodes that a gradient may pass: floats, and under surrogates also whole
     numbers and truth values."""
     live = set(wrt)
     for node in nodes:
-        if any(x in live and passes(node, index, policy) for index, x in enumerate(node.inputs)):
+        if node.op_type in CONTROL:
+            live |= control.live_outputs(node, live, partial(depends_on, policy=policy))
+        elif any(x in live and passes(node, index, policy) for index, x in enumerate(node.inputs)):
             live.update(y for index, y in enumerate(node.outputs) if _carries(y, index, policy))
     return live
 

@@ -14,15 +14,19 @@ class Builder:
     """Appends nodes to `graph`; attribute access is the operator's name, as the ONNX standard spells it.
 
     Python numbers and lists become constants of the other operand's type. `device` ("cpu" or "cuda") is there
-    for rules whose fastest lowering differs per device.
+    for rules whose fastest lowering differs per device. `prefix` keeps the names inside a body apart from those outside.
     """
 
-    def __init__(self, graph: ir.Graph, *, device: str = "cpu") -> None:
+    def __init__(self, graph: ir.Graph, *, device: str = "cpu", prefix: str = "") -> None:
         from onnxscript import GraphBuilder
 
         self.graph = graph
         self.device = device
-        self._op = GraphBuilder(graph).op
+        self.prefix = prefix
+        builder = GraphBuilder(graph)
+        if prefix:
+            builder.push_module(prefix.rstrip("/"))
+        self._op = builder.op
         self._constants = 0
 
     def __getattr__(self, operator: str) -> Any:
@@ -37,6 +41,10 @@ class Builder:
         while (name := f"const_{len(self.graph.initializers)}_{self._constants}") in self.graph.initializers:
             self._constants += 1  # left by an earlier builder, in a graph that has been cut since
         return self._op.initializer(ir.tensor(array, name=name), name=name)
+
+    def add(self, node: ir.Node) -> None:
+        """Append a node made elsewhere; the types and shapes of its outputs are inferred."""
+        self._op.builder.add_node(node)
 
     def ints(self, values: Sequence[int]) -> ir.Value:
         """A constant int64 vector, as shape and axes inputs want it."""

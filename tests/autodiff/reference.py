@@ -80,4 +80,48 @@ class MeanVarianceNormalization(OpRun):
         return ((x - mean) / (std + 1e-9),)
 
 
-CORRECTED = [ConvTranspose, Erf, Mean, LpNormalization, LRN, Gelu, MeanVarianceNormalization]
+class Scan(OpRun):
+    """The reference knows no directions; axes other than the first are left to it."""
+
+    op_domain = ""
+
+    def need_context(self):
+        return True
+
+    def _run(
+        self, *args, context=None, num_scan_inputs=None, scan_input_directions=None, scan_output_directions=None, **_
+    ):
+        count = len(args) - num_scan_inputs
+        flipped = zip(args[count:], scan_input_directions or [0] * num_scan_inputs, strict=True)
+        scanned = [x[::-1] if backwards else x for x, backwards in flipped]
+        state, rows = list(args[:count]), []
+        for slices in zip(*scanned, strict=True):
+            feeds = dict(zip(self.body.input_names, [*state, *slices], strict=True))
+            outputs = self.body.run(None, (context or {}) | feeds)
+            state = outputs[:count]
+            rows.append(outputs[count:])
+        given = [np.stack(column) for column in zip(*rows, strict=True)]
+        flipped = zip(given, scan_output_directions or [0] * len(given), strict=True)
+        return (*state, *(y[::-1] if backwards else y for y, backwards in flipped))
+
+
+class Loop(OpRun):
+    """The reference joins rows where it should stack them, and runs no step where the condition is left out."""
+
+    op_domain = ""
+
+    def need_context(self):
+        return True
+
+    def _run(self, count, going, *state, context=None, **_):
+        going, state, rows, i = True if going is None else bool(going), list(state), [], 0
+        while going and (count is None or i < count):
+            arrays = [np.asarray(i, np.int64), np.asarray(going), *state]
+            outputs = self.body.run(None, (context or {}) | dict(zip(self.body.input_names, arrays, strict=True)))
+            going, i = bool(outputs[0]), i + 1
+            state = outputs[1 : 1 + len(state)]
+            rows.append(outputs[1 + len(state) :])
+        return (*state, *(np.stack(column) for column in zip(*rows, strict=True)))
+
+
+CORRECTED = [ConvTranspose, Erf, Mean, LpNormalization, LRN, Gelu, MeanVarianceNormalization, Scan, Loop]
