@@ -45,8 +45,8 @@ class Ran:
             return dict(stored)
 
 
-def run(folder, model=DEMO / "digits.onnx", **words) -> Ran:
-    paths = {"model": model, "data": DEMO / "digits.npz", "out": folder}
+def run(folder, model=DEMO / "digits.onnx", data=DEMO / "digits.npz", **words) -> Ran:
+    paths = {"model": model, "data": data, "out": folder}
     request = options.request({**WORDS, **words, **paths})
     finished = local.audit(request, settle(request), lambda step: None)
     return Ran(folder, finished.report)

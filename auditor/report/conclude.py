@@ -94,7 +94,7 @@ def conclude(
     adversarial: dict[Norm, dict[str, np.ndarray]] = {
         t.norm: finish.adversarial(prepared, t.norm, items, finished) for t in spec.threats
     }
-    write_adversarial(folder / "adversarial.npz", adversarial, subject.dataset.shape)
+    write_adversarial(folder / "adversarial.npz", adversarial, subject.dataset.shape, subject.dataset.fetch)
     write_outcomes(folder / "outcomes.parquet", prepared.label, prepared.predicted, outcomes, target=prepared.target)
     write_report(folder / "report.json", report)
     write_pages(folder, report, _exhibits(subject, report, adversarial) if circumstances.pictures else None)

@@ -3,7 +3,8 @@
 A reader sees a whole file or none. Equal values give equal bytes (with one version of NumPy and Arrow).
 """
 
-from collections.abc import Mapping, Sequence
+import zipfile
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,8 @@ from auditor.audits.outcomes import Outcomes
 from auditor.report.schema import Report
 from auditor.spec import Norm
 
+_AT_ONCE = 32  # examples in memory while they are written
+
 
 def write_report(path: Path, report: Report) -> None:
     """report.json, two spaces to a level."""
@@ -21,11 +24,17 @@ def write_report(path: Path, report: Report) -> None:
         file.write(report.model_dump_json(indent=2).encode() + b"\n")
 
 
-def write_adversarial(path: Path, found: Mapping[Norm, Mapping[str, np.ndarray]], shape: tuple[int, ...]) -> None:
+def write_adversarial(
+    path: Path,
+    found: Mapping[Norm, Mapping[str, np.ndarray]],
+    shape: tuple[int, ...],
+    fetch: Callable[[np.ndarray], np.ndarray],
+) -> None:
     """adversarial.npz: each broken example's smallest counted adversarial example, one row per example and norm.
 
-    found: norm -> columns index, x_adv (m, *shape) float32, distance, label, predicted, attack; {} where none.
-    The file has the same columns and `norm`, (rows,) each.
+    found: norm -> columns index, x_adv (m, *shape) float32, distance, label, predicted, attack; {} where none; fetch:
+    positions in the dataset -> examples (m, *shape) float32. The file has the same columns, `norm` and `x`, the example
+    before its change, (rows,) each. It is not compressed, so that a row's place can be computed.
     """
     none = {
         "index": np.zeros(0, np.int64),
@@ -37,9 +46,17 @@ def write_adversarial(path: Path, found: Mapping[Norm, Mapping[str, np.ndarray]]
     }
     parts = [(norm, columns) for norm, columns in found.items() if columns]
     joined = {name: np.concatenate([empty, *(part[name] for _, part in parts)]) for name, empty in none.items()}
-    norms = [norm for norm, part in parts for _ in range(len(part["index"]))]
-    with replacing(path) as file:
-        np.savez(file, norm=np.array(norms, "U4"), **joined)  # type: ignore[arg-type]
+    joined["norm"] = np.array([norm for norm, part in parts for _ in range(len(part["index"]))], "U4")
+    with replacing(path) as file, zipfile.ZipFile(file, "w") as archive:
+        for name, column in joined.items():
+            with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
+                np.lib.format.write_array(member, column, allow_pickle=False)
+        index = joined["index"]
+        with archive.open("x.npy", "w", force_zip64=True) as member:
+            head = {"descr": "<f4", "fortran_order": False, "shape": (len(index), *shape)}
+            np.lib.format.write_array_header_1_0(member, head)
+            for start in range(0, len(index), _AT_ONCE):
+                member.write(np.ascontiguousarray(fetch(index[start : start + _AT_ONCE]), "<f4").tobytes())
 
 
 def write_outcomes(

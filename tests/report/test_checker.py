@@ -1,14 +1,23 @@
 """The script that re-checks adversarial.npz: it confirms what audits wrote, and finds what was changed since."""
 
+import runpy
 import subprocess
 import sys
+from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from auditor.report.checker import checker
 from tests import finished
-from tests.conftest import DEMO
+from tests.conftest import DEMO, ROOT
+from tests.finished import Ran
+from tests.graph.models import text
+
+SMALL = {"examples": 8, "attack": ["pgd"], "norm": ["L1"], "eps": ["4,8"]}
+NHWC = ROOT / "tests" / "models" / "keras_cnn.tf2onnx-15-fixed.onnx"  # its batch is fixed
 
 
 @pytest.fixture(scope="module")
@@ -18,37 +27,76 @@ def script(tmp_path_factory):
     return path
 
 
-@pytest.fixture(scope="module")
-def others(tmp_path_factory):
-    """Two more audits: towards a class, and in whole grey levels."""
-    folder = tmp_path_factory.mktemp("others")
-    small = {"examples": 8, "attack": ["pgd"], "norm": ["L1"], "eps": ["4,8"]}
-    return [
-        finished.run(folder / "target", target=3, **small),
-        finished.run(folder / "levels", quantize=8, **small),
-    ]
+@dataclass(frozen=True)
+class Audited:
+    model: Path
+    ran: Ran
 
 
-def checked(script, folder, adversarial=None, report=None, model=DEMO / "digits.onnx"):
-    paths = (model, DEMO / "digits.npz", report or folder / "report.json", adversarial or folder / "adversarial.npz")
-    done = subprocess.run([sys.executable, "-I", script, *paths], capture_output=True, text=True, check=False)
-    return done.returncode, done.stdout + done.stderr
+def towards_a_class(folder):
+    return Audited(DEMO / "digits.onnx", finished.run(folder, target=3, **SMALL))
 
 
-def test_every_row_of_three_audits_is_confirmed(script, ran, others):
-    for one in (ran, *others):
-        rows = len(one.adversarial["index"])
-        assert rows > 0
-        assert checked(script, one.folder) == (0, f"{rows} rows, 0 faults\n")
+def in_grey_levels(folder):
+    return Audited(DEMO / "digits.onnx", finished.run(folder, quantize=8, **SMALL))
 
 
-def moved(found):
-    found["x_adv"][0] += (found["x_adv"][0] < 0.5) * np.float32(0.01)
+def images_in_a_folder(folder):
+    """Resized, channels last, normalised by channel, a fixed batch, and the model's own answers as labels."""
+    rng = np.random.default_rng(0)
+    for name in "abcdef":
+        pixels = Image.fromarray(rng.integers(0, 256, (20, 20, 3), dtype=np.uint8))
+        (folder / "images").mkdir(exist_ok=True)
+        pixels.save(folder / "images" / f"{name}.png")
+    words = {"mean": "0.5,0.4,0.3", "std": "0.2,0.3,0.4", "norm": ["Linf", "L0"], "eps": ["0.5", "200"]}
+    words |= {"attack": ["fgsm", "pgd", "sparse-pgd"], "examples": 6, "allow_chance": True, "batch_size": None}
+    return Audited(NHWC, finished.run(folder / "out", model=NHWC, data=folder / "images", **words))
 
 
-def restored(found):
-    with np.load(DEMO / "digits.npz") as stored:
-        found["x_adv"][0] = stored["x"][found["index"][0]] / np.float32(255)
+def labels_alone(folder):
+    """A table, without limits, and a model that gives the class alone."""
+    rng = np.random.default_rng(0)
+    weight, x = rng.normal(size=(6, 3)).astype(np.float32), rng.normal(size=(12, 6)).astype(np.float32)
+    body = "f (float[N,6] x) => (int64[N] y) { z = MatMul(x, W) y = ArgMax<axis=1,keepdims=0>(z) }"
+    (folder / "labels.onnx").write_bytes(text(body, W=weight))
+    np.savez(folder / "data.npz", x=x, y=np.argmax(x @ weight, axis=1))
+    words = {"domain": "none", "attack": ["minimal-apgd"], "norm": ["L2"], "eps": ["3"], "examples": 12}
+    model = folder / "labels.onnx"
+    return Audited(model, finished.run(folder / "out", model=model, data=folder / "data.npz", **words))
+
+
+@pytest.fixture
+def checked(script, monkeypatch, capsys):
+    """Runs the script inside this process; gives what it printed, or what it complained of."""
+
+    def run(folder, adversarial=None, report=None, model=DEMO / "digits.onnx"):
+        paths = (model, report or folder / "report.json", adversarial or folder / "adversarial.npz")
+        monkeypatch.setattr(sys, "argv", [str(script), *map(str, paths)])
+        try:
+            runpy.run_path(str(script))
+        except SystemExit as ended:
+            return ended.code
+        return capsys.readouterr().out
+
+    return run
+
+
+@pytest.mark.parametrize("audited", [towards_a_class, in_grey_levels, images_in_a_folder, labels_alone])
+def test_every_row_of_an_audit_is_confirmed(checked, tmp_path, audited):
+    one = audited(tmp_path)
+    rows = len(one.ran.adversarial["index"])
+    assert rows > 0
+    assert checked(one.ran.folder, model=one.model) == f"{rows} rows confirmed\n"
+
+
+def test_it_runs_without_this_tool_and_ends_with_an_exit_code(script, ran, tmp_path):
+    words = [sys.executable, "-I", script, DEMO / "digits.onnx", ran.folder / "report.json"]
+    done = subprocess.run([*words, ran.folder / "adversarial.npz"], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, f"{len(ran.adversarial['index'])} rows confirmed\n")
+    np.savez(tmp_path / "adversarial.npz", **ran.adversarial | {"x_adv": ran.adversarial["x"]})
+    done = subprocess.run([*words, tmp_path / "adversarial.npz"], capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "the model gives it class" in done.stderr
 
 
 def shortened(found):
@@ -56,28 +104,46 @@ def shortened(found):
         found[name] = found[name][1:]
 
 
+def doubled(found):
+    for name in found:
+        found[name] = np.concatenate([found[name][:1], found[name]])
+
+
 @pytest.mark.parametrize(
     ("tamper", "said"),
     [
-        (moved, "its distance is"),
-        (restored, "the model gives it class"),
-        (lambda found: found["x_adv"].__setitem__(0, 2.0), "it lies outside the domain"),
-        (lambda found: found["distance"].__imul__(0.5), "its distance is"),
-        (lambda found: found["predicted"].__iadd__(1), "its label or predicted class is another"),
-        (shortened, "broken examples, the file"),
+        (lambda found: found["x"].__setitem__(0, found["x_adv"][0]), "its x or label is not the report's"),
+        (lambda found: found["x_adv"].__setitem__(0, 2.0), "outside the domain"),
+        (lambda found: found["x_adv"].__setitem__(0, found["x_adv"][0][..., ::-1]), " away"),
+        (lambda found: found["x_adv"].__setitem__(0, found["x"][0]), "the model gives it class"),
+        (lambda found: found["distance"].__imul__(0.5), "is not the report's"),
+        (lambda found: found["label"].__iadd__(1), "its x or label is not the report's"),
+        (lambda found: found["predicted"].__iadd__(1), "is not the report's"),
+        (lambda found: found["attack"].__setitem__(0, "none"), "is not the report's"),
+        (lambda found: found["norm"].__setitem__(0, "L2"), "is not the report's"),
+        (lambda found: found["index"].__setitem__(0, 499), "is not the report's"),
+        (shortened, "the file lacks 1 rows"),
+        (doubled, "is not the report's"),
     ],
 )
-def test_a_file_that_was_tampered_with_is_refused(script, ran, tmp_path, tamper, said):
+def test_a_file_that_was_tampered_with_is_refused(checked, ran, tmp_path, tamper, said):
     found = ran.adversarial
     tamper(found)
     np.savez(tmp_path / "adversarial.npz", **found)
-    code, text = checked(script, ran.folder, tmp_path / "adversarial.npz")
-    assert (code, said in text) == (1, True), text
+    assert said in checked(ran.folder, tmp_path / "adversarial.npz")
 
 
-def test_another_model_is_refused(script, ran, tmp_path):
+def test_a_report_whose_figures_do_not_follow_from_its_rows_is_refused(checked, ran, tmp_path):
+    (curve, *others), path = ran.report.curves, tmp_path / "report.json"
+    better = curve.points[0].model_copy(update={"robust_accuracy": 1.0})
+    changed = curve.model_copy(update={"points": [better, *curve.points[1:]]})
+    path.write_text(ran.report.model_copy(update={"curves": [changed, *others]}).model_dump_json())
+    assert "the examples give" in checked(ran.folder, report=path)
+
+
+def test_another_model_is_refused(checked, ran, tmp_path):
     other = finished.changed_model(tmp_path / "other.onnx")
-    assert checked(script, ran.folder, model=other) == (1, "this is not the model of the report\n")
+    assert checked(ran.folder, model=other) == "this is not the model of the report"
 
 
 def test_the_command_prints_it(command):

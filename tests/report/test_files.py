@@ -25,6 +25,10 @@ def found(m, seed=0):
     }
 
 
+def fetch(index):
+    return np.broadcast_to(np.float32(index).reshape(-1, 1, 1, 1), (len(index), 1, 4, 4))
+
+
 def outcomes(norm):
     return Outcomes(
         threat=Threat(norm=norm, eps=("0.1", "0.2")),
@@ -40,18 +44,29 @@ def outcomes(norm):
 
 def test_adversarial_examples_of_all_norms_lie_in_one_file(tmp_path):
     path = tmp_path / "adversarial.npz"
-    write_adversarial(path, {"Linf": found(3), "L2": {}, "L1": found(2, seed=1)}, (1, 4, 4))
+    write_adversarial(path, {"Linf": found(3), "L2": {}, "L1": found(2, seed=1)}, (1, 4, 4), fetch)
     with np.load(path, allow_pickle=False) as file:
-        assert set(file.files) == {"index", "norm", "x_adv", "distance", "label", "predicted", "attack"}
+        assert set(file.files) == {"index", "norm", "x", "x_adv", "distance", "label", "predicted", "attack"}
         assert file["norm"].tolist() == ["Linf"] * 3 + ["L1"] * 2
         assert file["attack"].tolist() == ["apgd", "square", "apgd", "apgd", "square"]
         assert file["x_adv"].dtype == np.float32
         np.testing.assert_array_equal(file["x_adv"][3:], found(2, seed=1)["x_adv"])
+        np.testing.assert_array_equal(file["x"], fetch(file["index"]))
+
+
+def test_originals_are_fetched_a_few_at_a_time(tmp_path):
+    """More rows than are held at once, each with its own original."""
+    path, asked = tmp_path / "adversarial.npz", []
+    write_adversarial(path, {"Linf": found(70)}, (1, 4, 4), lambda index: asked.append(len(index)) or fetch(index))
+    assert sum(asked) == 70
+    assert max(asked) < 70
+    with np.load(path) as file:
+        np.testing.assert_array_equal(file["x"], fetch(file["index"]))
 
 
 def test_a_model_that_nothing_broke_leaves_empty_columns(tmp_path):
     path = tmp_path / "adversarial.npz"
-    write_adversarial(path, {"Linf": {}}, (1, 4, 4))
+    write_adversarial(path, {"Linf": {}}, (1, 4, 4), fetch)
     with np.load(path, allow_pickle=False) as file:
         assert file["x_adv"].shape == (0, 1, 4, 4)
         assert all(len(file[name]) == 0 for name in file.files)
@@ -73,7 +88,7 @@ def test_outcomes_have_one_row_per_example_and_norm(tmp_path):
 
 def test_equal_values_give_equal_bytes_at_another_time(tmp_path, monkeypatch):
     def write(name):
-        write_adversarial(tmp_path / f"{name}.npz", {"Linf": found(3)}, (1, 4, 4))
+        write_adversarial(tmp_path / f"{name}.npz", {"Linf": found(3)}, (1, 4, 4), fetch)
         write_outcomes(tmp_path / f"{name}.parquet", np.zeros(3, int), np.zeros(3, int), [outcomes("Linf")])
         return [(tmp_path / f"{name}.{kind}").read_bytes() for kind in ("npz", "parquet")]
 

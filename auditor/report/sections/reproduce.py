@@ -17,12 +17,12 @@ def section(report: Report) -> Section:
             Code(command(report)),
             Paragraph(
                 "adversarial.npz holds each broken example's nearest counted adversarial example, for anybody to run "
-                "through the model again: index, norm, x_adv, distance, label, predicted, attack. A "
-                "short script that needs NumPy and ONNX Runtime alone checks every row:"
+                "through the model again: index, norm, x, x_adv, distance, label, predicted, attack, where x is the "
+                "example before its change. A short script that needs NumPy and ONNX Runtime alone checks every row:"
             ),
             Code(
                 "auditor export checker --out check_adversarial.py\n"
-                "python check_adversarial.py MODEL.onnx DATA.npz report.json adversarial.npz"
+                "python check_adversarial.py MODEL.onnx report.json adversarial.npz"
             ),
         ),
     )
