@@ -19,7 +19,7 @@ from auditor.inspection import inspect
 from auditor.report.schema import Report
 from auditor.request import Request, read_model, settle
 
-_EXIT_CODES = {"passed": 0, "none": 0, "failed": 2, "inconclusive": 3}
+EXIT_CODES = {"passed": 0, "none": 0, "failed": 2, "inconclusive": 3}
 INTERRUPTED = 130
 Move = Callable[[str, int, int], None]  # name of what is done, done, total
 
@@ -49,7 +49,7 @@ def audit_in_terminal(request: Request, *, print_json: bool = False) -> int:
 
 def exit_code(report: Report) -> int:
     """By the verdict; 0 for an inconclusive one that the policy puts up with."""
-    return 0 if report.verdict == "inconclusive" and report.puts_up else _EXIT_CODES[report.verdict]
+    return 0 if report.verdict == "inconclusive" and report.puts_up else EXIT_CODES[report.verdict]
 
 
 def say_chosen(sentences: Iterable[str]) -> None:

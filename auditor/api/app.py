@@ -12,6 +12,7 @@ import auditor
 from auditor import resources
 from auditor.api import (
     audits,
+    comparison,
     datasets,
     docs,
     events,
@@ -45,7 +46,7 @@ _REFUSALS = {
     500: "A defect of the service",
     503: "Temporarily not available",
 }
-_ROUTES = (uploads, models, datasets, audits, events, results, links, webhooks, keys, projects)
+_ROUTES = (uploads, models, datasets, audits, events, results, comparison, links, webhooks, keys, projects)
 _PROBLEM = {"content": {problems.MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}}
 _RESPONSES: dict[int | str, dict[str, Any]] = {
     status: {"description": description, **_PROBLEM} for status, description in _REFUSALS.items()

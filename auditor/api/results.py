@@ -217,9 +217,9 @@ def compare(
     margin: Annotated[float, Query(ge=0, lt=1, description="The net loss that is tolerated")] = 0.02,
 ) -> resources.Comparison:
     """What the other audit lost against this one, example by example. Both must have the same specification."""
-    from auditor.operations.comparison import compare
+    from auditor.operations.comparison import compare_two
 
-    return compare(service, caller.project_id, audit_id, other, margin)
+    return compare_two(service, caller.project_id, audit_id, other, margin)
 
 
 def _no_report(service: Service, project_id: str, audit_id: str, instance: str) -> Response:

@@ -5,23 +5,15 @@ breaks is broken, so that a failure stands even when stages are missing or gradi
 found proves little, so that a finding of the diagnosis turns a pass into `inconclusive`.
 """
 
-from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
-from scipy.special import ndtr
 
 from auditor.audits.outcomes import Outcomes
-from auditor.audits.statistics import (
-    ALPHA,
-    Interval,
-    holm_levels,
-    mcnemar,
-    net_loss_limits,
-    net_loss_z,
-)
+from auditor.audits.paired import Loss, pairs
+from auditor.audits.statistics import ALPHA, Interval, holm_levels
 from auditor.audits.summary import Curve, Point, Section
 from auditor.errors import SpecError
 from auditor.spec import Gate, Norm, Waiver, exact
@@ -129,76 +121,52 @@ def regression_gates(
     failures together and 2.5 % for all passes, and each interval is at the levels that its own test used.
     SpecError where the two audits cannot be paired.
     """
+    losses = paired_losses(baseline, spec_sha256, digests, outcomes, primary=primary)
+    return judged_losses(losses, margin=margin, findings=[findings] * len(losses))
+
+
+def paired_losses(
+    baseline: Baseline,
+    spec_sha256: str,
+    digests: Sequence[str],
+    outcomes: Sequence[Outcomes],
+    *,
+    primary: tuple[Norm, str] | None = None,
+) -> list[Loss]:
+    """What was lost and gained against the baseline at each point, or at the primary one. Arguments and SpecError as of
+    `regression_gates`."""
     check_comparable(baseline, spec_sha256, [found.threat.norm for found in outcomes])
-    if not 0 <= margin < 1:
-        raise SpecError(f"a margin of {margin:g} is not a share of the examples; give one from 0 to below 1")
-    before, now = _pairs(baseline.digests, digests)
+    before, now = pairs(baseline.digests, digests)
     if not len(before):
         raise SpecError("the baseline shares no example with this audit; give a report on the same dataset")
     losses = [
-        _Loss.between(baseline.outcomes[theirs.threat.norm], before, theirs, now, eps)
+        Loss.between(baseline.outcomes[theirs.threat.norm], before, theirs, now, eps)
         for theirs in outcomes
         for eps in theirs.threat.eps
         if primary is None or (theirs.threat.norm == primary[0] and exact(eps) == exact(primary[1]))
     ]
     if not losses:
         raise SpecError(f"the primary eps {':'.join(primary or ())} is not on the audit's grid; add it with --eps")
+    return losses
+
+
+def judged_losses(losses: Sequence[Loss], *, margin: float, findings: Sequence[Sequence[str]]) -> list[GateResult]:
+    """Each loss against the margin, all together under Holm's correction. findings: of each loss's own audit.
+
+    SpecError for a margin that is no share.
+    """
+    if not 0 <= margin < 1:
+        raise SpecError(f"a margin of {margin:g} is not a share of the examples; give one from 0 to below 1")
     failing = holm_levels(np.array([loss.p_above(margin) for loss in losses]), ALPHA / 2)
     passing = holm_levels(np.array([loss.p_below(margin) for loss in losses]), ALPHA / 2)
     return [
-        _regression(loss, float(down), float(up), margin, findings)
-        for loss, down, up in zip(losses, failing, passing, strict=True)
+        _regression(loss, float(down), float(up), margin, found)
+        for loss, down, up, found in zip(losses, failing, passing, findings, strict=True)
     ]
 
 
-@dataclass(frozen=True)
-class _Loss:
-    """Paired counts (lost, gained) out of n at one point: as observed, and as few and as many as may be true.
-
-    They differ where examples are unfinished: at best those of the present audit stand and those of the baseline
-    would have been broken, at worst the other way round.
-    """
-
-    norm: Norm
-    eps: str
-    n: int
-    observed: tuple[int, int]
-    least: tuple[int, int]
-    most: tuple[int, int]
-
-    @classmethod
-    def between(cls, first: Outcomes, before: np.ndarray, second: Outcomes, now: np.ndarray, eps: str) -> "_Loss":
-        stood, surely_stood = first.standing(eps)[before], first.finished_standing(eps)[before]
-        stands, surely_stands = second.standing(eps)[now], second.finished_standing(eps)[now]
-        return cls(
-            second.threat.norm,
-            eps,
-            len(before),
-            observed=_discordant(stood, stands),
-            least=_discordant(surely_stood, stands),
-            most=_discordant(stood, surely_stands),
-        )
-
-    def p_above(self, margin: float) -> float:
-        """p-value against a net loss of at most margin."""
-        return float(ndtr(-net_loss_z(*self.least, self.n, margin)))
-
-    def p_below(self, margin: float) -> float:
-        """p-value against a net loss of at least margin."""
-        return float(ndtr(net_loss_z(*self.most, self.n, margin)))
-
-    def limits(self, lower_level: float, upper_level: float) -> Interval:
-        lower, _ = net_loss_limits(*self.least, self.n, 2 * lower_level)
-        _, upper = net_loss_limits(*self.most, self.n, 2 * upper_level)
-        return lower, upper
-
-
-def _discordant(first: np.ndarray, second: np.ndarray) -> tuple[int, int]:
-    return int(np.sum(first & ~second)), int(np.sum(second & ~first))
-
-
 def _regression(
-    loss: _Loss, lower_level: float, upper_level: float, margin: float, findings: Sequence[str]
+    loss: Loss, lower_level: float, upper_level: float, margin: float, findings: Sequence[str]
 ) -> GateResult:
     lost, gained = loss.observed
     lower, upper = loss.limits(lower_level, upper_level)
@@ -216,22 +184,11 @@ def _regression(
         rule=regression_rule(loss.norm, loss.eps, margin),
         kind="regression",
         outcome=outcome,
-        observed=(lost - gained) / loss.n,
+        observed=loss.net,
         interval=(lower, upper),
         message=message,
-        mcnemar_p=mcnemar(lost, gained),
+        mcnemar_p=loss.mcnemar_p,
     )
-
-
-def _pairs(first: Sequence[str], second: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
-    """Positions in both of the examples that both hold; the k-th copy of an example meets the k-th."""
-    places = defaultdict(list)
-    for position, digest in enumerate(first):
-        places[digest].append(position)
-    waiting = {digest: iter(positions) for digest, positions in places.items()}
-    found = [(next(waiting.get(digest, iter(())), None), position) for position, digest in enumerate(second)]
-    matched = np.array([pair for pair in found if pair[0] is not None], np.int64).reshape(-1, 2)
-    return matched[:, 0], matched[:, 1]
 
 
 def regression_rule(norm: Norm, eps: str, margin: float) -> str:

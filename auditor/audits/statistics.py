@@ -143,6 +143,15 @@ def holm_levels(p: np.ndarray, alpha: float) -> np.ndarray:
     return levels
 
 
+def holm_adjusted(p: np.ndarray) -> np.ndarray:
+    """(m,) p-values, each as large as the level of all tests together at which Holm's procedure just rejects it."""
+    order = np.argsort(p, kind="stable")
+    steps = np.minimum(1.0, np.maximum.accumulate((len(p) - np.arange(len(p))) * p[order]))
+    adjusted = np.empty(len(p))
+    adjusted[order] = steps
+    return adjusted
+
+
 def _check_counts(k: int, n: int) -> None:
     if not 0 <= k <= n or n == 0:
         raise ValueError(f"{k} out of {n} is not a count out of at least one")

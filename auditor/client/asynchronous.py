@@ -70,6 +70,7 @@ class AsyncClient:
     examples = _iterates(results.examples)
     example = _does(results.example)
     compare = _does(results.compare)
+    comparison = _does(results.comparison)
     artifacts = _iterates(results.artifacts)
     download = _does(results.download)
 

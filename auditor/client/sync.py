@@ -74,6 +74,7 @@ class Client:
     examples = _iterates(results.examples)
     example = _does(results.example)
     compare = _does(results.compare)
+    comparison = _does(results.comparison)
     artifacts = _iterates(results.artifacts)
     download = _does(results.download)
 

@@ -1,59 +1,67 @@
-"""Two finished audits of the same examples, example by example."""
+"""Finished audits of the same examples, example by example."""
 
-from collections import Counter
+from collections.abc import Sequence
 from functools import lru_cache
 
 from auditor import resources
-from auditor.audits.gates import regression_gates
-from auditor.operations import results
+from auditor.operations import audits, results
 from auditor.operations.service import Service
-from auditor.report.document import baseline_of
+from auditor.report.comparison import pair
+from auditor.report.comparison.pair import Named
+from auditor.report.comparison.schema import ComparisonReport
 from auditor.report.schema import Report
 from auditor.store.artifacts import Artifacts, blob_key
 
 
-def compare(service: Service, project_id: str, first: str, second: str, margin: float) -> resources.Comparison:
-    """What the second audit lost against the first, at every norm and eps. margin: as of `--margin`.
+def compare(service: Service, project_id: str, ids: Sequence[str], margin: float | None) -> ComparisonReport:
+    """What each audit lost against the first, at every norm and eps, under the names MODEL@VERSION.
 
     Raises NotFound, Conflict while one of them is not done, Gone when a report is not there any more, and SpecError
-    where they cannot be paired: other specifications, or no example in common.
+    where nothing can be paired with the first: other specifications, or no example in common.
     """
-    found = [results.file(service, project_id, audit_id, "report").sha256 for audit_id in (first, second)]
-    compared = _compared(service.artifacts, str(found[0]), str(found[1]), margin)
-    return compared.model_copy(update={"first": first, "second": second})
-
-
-@lru_cache(maxsize=64)
-def _compared(artifacts: Artifacts, first: str, second: str, margin: float) -> resources.Comparison:
-    """By the digests of two reports, which never change."""
-    before, after = (Report.model_validate_json(artifacts.read(blob_key(sha256))) for sha256 in (first, second))
-    one, other = baseline_of(before), baseline_of(after)
-    losses = regression_gates(
-        one, other.spec_sha256, other.digests, [other.outcomes[curve.norm] for curve in after.curves], margin=margin
+    known = [audits.show(service, project_id, audit_id).listed for audit_id in ids]
+    found = [str(results.file(service, project_id, audit_id, "report").sha256) for audit_id in ids]
+    names = pair.distinct([f"{listed.model}@{listed.version}" for listed in known])
+    compared = _compared(service.artifacts, tuple(zip(names, found, strict=True)), margin)
+    own = dict(zip(names, ids, strict=True))
+    return compared.model_copy(
+        update={"audits": [audit.model_copy(update={"audit": own[audit.name]}) for audit in compared.audits]}
     )
-    # One specification: the curves have the same norms and eps, in the same order, and so have the losses.
-    places = [
-        (later.norm, earlier_point, later_point)
-        for earlier, later in zip(before.curves, after.curves, strict=True)
-        for earlier_point, later_point in zip(earlier.points, later.points, strict=True)
-    ]
+
+
+def compare_two(service: Service, project_id: str, first: str, second: str, margin: float) -> resources.Comparison:
+    """What the second audit lost against the first. Raises as `compare` does."""
+    compared = compare(service, project_id, [first, second], margin)
+    robust = {(point.audit, point.norm, point.eps): point.robust_accuracy for point in compared.curves}
+    before, after = compared.audits
+    gates = [(point, point.gate) for point in compared.points if point.gate is not None]
     return resources.Comparison(
-        first="",
-        second="",
+        first=first,
+        second=second,
         margin=margin,
-        paired=(Counter(one.digests) & Counter(other.digests)).total(),
+        paired=after.paired,
         clean_accuracy=(before.clean.accuracy, after.clean.accuracy),
         points=[
             resources.ComparedPoint(
-                norm=norm,
+                norm=point.norm,
                 eps=point.eps,
-                robust_accuracy=(earlier.robust_accuracy, point.robust_accuracy),
-                net_loss=loss.observed,
-                interval=loss.interval,
-                mcnemar_p=loss.mcnemar_p,
-                outcome=loss.outcome,
-                message=loss.message,
+                robust_accuracy=(
+                    robust[before.name, point.norm, point.eps],
+                    robust[after.name, point.norm, point.eps],
+                ),
+                net_loss=point.net_loss,
+                interval=gate.interval,
+                mcnemar_p=point.mcnemar_p,
+                outcome=gate.outcome,
+                message=gate.message,
             )
-            for (norm, earlier, point), loss in zip(places, losses, strict=True)
+            for point, gate in gates
         ],
     )
+
+
+@lru_cache(maxsize=64)
+def _compared(artifacts: Artifacts, reports: tuple[tuple[str, str], ...], margin: float | None) -> ComparisonReport:
+    """By names and the digests of reports, which never change."""
+    read = [Named(name, Report.model_validate_json(artifacts.read(blob_key(sha256)))) for name, sha256 in reports]
+    return pair.compare(read, margin=margin)

@@ -4,7 +4,7 @@ HTML and PDF are made from the same blocks. Text is plain text: whoever renders 
 chose can become markup.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -118,3 +118,11 @@ class Document:
     reason: str
     sections: tuple[Section, ...]
     footer: str
+
+
+def figures_of(document: Document) -> Iterator[Figure]:
+    """The figures, from the top."""
+    for section in document.sections:
+        for block in section.blocks:
+            if isinstance(block, Figure):
+                yield block

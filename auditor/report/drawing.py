@@ -6,7 +6,7 @@ from functools import cache
 from importlib import resources
 from typing import Any
 
-from auditor.report.blocks import Document, Figure
+from auditor.report.blocks import Document, figures_of
 from auditor.report.figures import on_ground
 
 FONT = "Inter"
@@ -15,8 +15,7 @@ INK = "currentColor"  # of text and axes: whoever shows a drawing says which col
 
 def drawings(document: Document) -> dict[str, str]:
     """The SVG of each figure of a document, by its name."""
-    figures = (block for section in document.sections for block in section.blocks if isinstance(block, Figure))
-    return {figure.name: svg(figure.chart) for figure in figures}
+    return {figure.name: svg(figure.chart) for figure in figures_of(document)}
 
 
 def svg(chart: Mapping[str, Any]) -> str:

@@ -11,9 +11,10 @@ import numpy as np
 
 from auditor.audits.summary import Curve
 
-BLUE, ORANGE, GREEN, GREY = "#3b7dd8", "#d9822b", "#2e9e6b", "#8a8f98"
+BLUE, ORANGE, GREEN, GREY, PURPLE = "#3b7dd8", "#d9822b", "#2e9e6b", "#8a8f98", "#9a5bc0"
 WIDTH, HEIGHT = 560, 230
 _SHARE = alt.Axis(format="%")
+_DASHES = [[1, 0], [7, 3], [2, 2], [9, 3, 2, 3], [1, 4]]  # so that lines are not told apart by colour alone
 _SHADES = alt.Scale(domain=[0, 1], range=["#eef3fa", "#2f5f9e"], interpolate="rgb")
 
 
@@ -148,13 +149,15 @@ def confidence_histogram(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 
 def compared_curves(rows: Sequence[Mapping[str, Any]], order: Sequence[str], norm: str) -> dict[str, Any]:
     """Robust accuracy of several audits over eps, in one norm. rows: audit, eps, value, robust."""
+    colour, dash = _apart("audit:N", order)
     chart = (
         alt.Chart(_data(rows))
         .mark_line(point=True, strokeWidth=2)
         .encode(
             x=alt.X("value:Q", title=f"eps, {norm}", scale=alt.Scale(nice=False)),
             y=alt.Y("robust:Q", title="accuracy", axis=_SHARE, scale=alt.Scale(domain=[0, 1])),
-            color=_apart("audit:N", order),
+            color=colour,
+            strokeDash=dash,
         )
     )
     return _sized(chart)
@@ -163,18 +166,30 @@ def compared_curves(rows: Sequence[Mapping[str, Any]], order: Sequence[str], nor
 def version_trend(rows: Sequence[Mapping[str, Any]], order: Sequence[str]) -> dict[str, Any]:
     """Robust accuracy of a model's versions with its interval, at the same points. rows: version, point, robust, lower,
     upper; order: of the points."""
-    base = alt.Chart(_data(rows)).encode(
-        x=alt.X("version:O", title="version", axis=alt.Axis(labelAngle=0)), color=_apart("point:N", order)
-    )
+    return _trend(alt.X("version:O", title="version", axis=alt.Axis(labelAngle=0)), rows, order)
+
+
+def audit_trend(
+    rows: Sequence[Mapping[str, Any]], order: Sequence[str], audits: Sequence[str], title: str
+) -> dict[str, Any]:
+    """The same of audits in a given order. rows: audit, point, robust, lower, upper; title: of the axis of audits."""
+    axis = alt.Axis(labelAngle=0, labelLimit=WIDTH // len(audits))
+    return _trend(alt.X("audit:O", title=title, sort=list(audits), axis=axis), rows, order)
+
+
+def _trend(x: alt.X, rows: Sequence[Mapping[str, Any]], order: Sequence[str]) -> dict[str, Any]:
+    colour, dash = _apart("point:N", order)
+    base = alt.Chart(_data(rows)).encode(x=x, color=colour)
     y = alt.Y("robust:Q", title="robust accuracy", axis=_SHARE, scale=alt.Scale(domain=[0, 1]))
-    return _sized(
-        base.mark_rule(opacity=0.5).encode(y="lower:Q", y2="upper:Q") + base.mark_line(point=True).encode(y=y)
-    )
+    lines = base.mark_line(point=True).encode(y=y, strokeDash=dash)
+    return _sized(base.mark_rule(opacity=0.5).encode(y="lower:Q", y2="upper:Q") + lines)
 
 
-def _apart(field: str, order: Sequence[str]) -> alt.Color:
-    colours = alt.Scale(domain=list(order), range=[BLUE, ORANGE, GREEN, GREY])
-    return alt.Color(field, scale=colours, legend=alt.Legend(title=None, orient="top", labelLimit=400))
+def _apart(field: str, order: Sequence[str]) -> tuple[alt.Color, alt.StrokeDash]:
+    legend = alt.Legend(title=None, orient="top", labelLimit=400, symbolType="stroke", symbolSize=400)
+    colours = alt.Scale(domain=list(order), range=[BLUE, ORANGE, GREEN, GREY, PURPLE][: len(order)])
+    dashes = alt.Scale(domain=list(order), range=_DASHES[: len(order)])
+    return alt.Color(field, scale=colours, legend=legend), alt.StrokeDash(field, scale=dashes, legend=legend)
 
 
 def _sized(chart: Any, height: int = HEIGHT, width: int = WIDTH) -> dict[str, Any]:

@@ -1,18 +1,16 @@
 """Figures that only the page has, drawn as the report's are."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-from auditor import resources
 from auditor.operations.trend import Step, shared
-from auditor.report.blocks import Figure
+from auditor.report.blocks import Document, Figure, figures_of
 from auditor.report.drawing import svg
-from auditor.report.figures import compared_curves, version_trend
+from auditor.report.figures import version_trend
 from auditor.report.numbers import percent
-from auditor.spec import exact
 
 _LINES = 4
 
@@ -41,21 +39,9 @@ def trend(steps: list[Step]) -> Drawn | None:
     return _drawn(Figure("trend", version_trend(rows, order), f"Robust accuracy over versions. {said}."))
 
 
-def comparison(compared: resources.Comparison, names: Sequence[str]) -> list[Drawn]:
-    """One figure per norm. names: of the two audits."""
-    return [_compared(compared, norm, names) for norm in dict.fromkeys(point.norm for point in compared.points)]
-
-
-def _compared(compared: resources.Comparison, norm: str, names: Sequence[str]) -> Drawn:
-    points = [("0", 0.0, compared.clean_accuracy)]
-    points += [(p.eps, float(exact(p.eps)), p.robust_accuracy) for p in compared.points if p.norm == norm]
-    rows = [
-        {"audit": name, "eps": eps, "value": value, "robust": accuracy}
-        for eps, value, accuracies in points
-        for name, accuracy in zip(names, accuracies, strict=True)
-    ]
-    alt = f"Robust accuracy of both audits in {norm}; the table below has its numbers."
-    return _drawn(Figure(f"compared-{norm}", compared_curves(rows, names, norm), alt, norm))
+def drawings(document: Document) -> dict[str, str]:
+    """The SVG of each figure of a document, by its name."""
+    return {figure.name: _svg(json.dumps(figure.chart)) for figure in figures_of(document)}
 
 
 def _drawn(figure: Figure) -> Drawn:

@@ -2,6 +2,7 @@
 
 from pathlib import PurePath
 from typing import Annotated
+from urllib.parse import urlencode
 
 from fastapi import Request, Response
 
@@ -9,6 +10,7 @@ from auditor.api.audits import shown
 from auditor.api.pages import page
 from auditor.operations import audits, deletion, models, trend
 from auditor.options import layout_of
+from auditor.report.comparison.schema import MOST
 from auditor.web import arrivals, charts
 from auditor.web.pages import go, pages, part, render
 from auditor.web.session import Visitor, needs
@@ -51,6 +53,7 @@ def show(request: Request, visitor: Reader, model: str, cursor: str | None = Non
     found = models.show(service, project_id, model)
     versions = page(models.list_versions(service, project_id, found.id, cursor, _PAGE + 1), _PAGE)
     done = audits.page(service, project_id, model=found.name, limit=_AUDITS)
+    steps = trend.trend(service, project_id, found.name)
     return render(
         request,
         visitor,
@@ -58,7 +61,8 @@ def show(request: Request, visitor: Reader, model: str, cursor: str | None = Non
         model=found,
         versions=versions,
         audits=[shown(known) for known in done],
-        trend=charts.trend(trend.trend(service, project_id, found.name)),
+        trend=charts.trend(steps),
+        compared=urlencode([("audit", step.audit_id) for step in steps[-MOST:]]),
         checking=any(version.state == "checking" for version in versions.items),
     )
 

@@ -285,6 +285,20 @@ def test_comparing_counts_what_the_second_audit_lost(client, audit, service, pro
     assert any(point["net_loss"] > 0 for point in found["points"])
 
 
+def test_many_audits_are_compared_with_the_first(client, audit, service, project, inputs, ran, weaker):
+    ids = [audit[-36:], finished.put(service, project, inputs, weaker), finished.put(service, project, inputs, ran)]
+    found = client.get("/api/v1/compare", params={"audits": ids, "margin": 0.1}).json()
+    assert [one["audit"] for one in found["audits"]] == ids
+    names = [one["name"] for one in found["audits"]]
+    pair = client.get(f"{audit}/compare/{ids[1]}", params={"margin": 0.1}).json()
+    points = [point for point in found["points"] if point["audit"] == names[1]]
+    assert [point["net_loss"] for point in points] == [point["net_loss"] for point in pair["points"]]
+    assert [point["gate"]["outcome"] for point in points if point["gate"]["outcome"] == "failed"]
+    assert client.get("/api/v1/compare", params={"audits": ids[:1]}).status_code == 422
+    assert client.get("/api/v1/compare", params={"audits": ids * 2}).status_code == 422
+    assert client.get("/api/v1/compare", params={"audits": [ids[0], "0" * 36]}).status_code == 404
+
+
 def test_audits_of_other_specifications_are_not_compared(client, audit, service, project, inputs, tmp_path):
     other = finished.put(
         service, project, inputs, finished.run(tmp_path / "seed", seed=1, attack=["fgsm"], norm=["Linf"], eps=["0.1"])

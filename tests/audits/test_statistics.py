@@ -11,6 +11,7 @@ from scipy import stats
 from auditor.audits.statistics import (
     clopper_pearson,
     dkw_margin,
+    holm_adjusted,
     holm_levels,
     lower_limit,
     mcnemar,
@@ -163,3 +164,11 @@ def test_holm_leaves_a_single_hypothesis_its_whole_level():
 def test_a_sign_test_counts_the_coin_flips_that_do_as_well(more, less):
     n = more + less
     assert sign_test(more, less) == pytest.approx(sum(math.comb(n, k) for k in range(more, n + 1)) / 2**n)
+
+
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=20), st.floats(0.001, 0.5))
+def test_adjusted_values_are_below_the_level_exactly_where_holm_rejects(p, alpha):
+    p = np.array(p)
+    adjusted = holm_adjusted(p)
+    surely = np.abs(adjusted - alpha) > 1e-9  # where rounding does not decide
+    assert ((adjusted <= alpha) == (p <= holm_levels(p, alpha)))[surely].all()

@@ -11,6 +11,8 @@ import pytest
 from auditor import local, options
 from auditor.client import Conflict, NotFinished
 from auditor.errors import AuditorError, Damaged
+from auditor.report.comparison import pair
+from auditor.report.document import read_report
 from auditor.request import settle
 from tests.client.conftest import MOMENT, audit, refusal
 from tests.conftest import DEMO
@@ -102,6 +104,15 @@ def test_an_adversarial_example_comes_as_an_array(client, script):
     np.save(file, x_adv)
     script.on("GET", "/audits/a/examples/Linf/7.npy", httpx.Response(200, content=file.getvalue()))
     assert np.array_equal(client.example("a", "Linf", 7), x_adv)
+
+
+def test_audits_are_compared(client, script, finished):
+    read = [pair.Named(name, read_report(finished / "report.json")) for name in ("a", "b")]
+    made = pair.compare(read, margin=0.5)
+    script.on("GET", "/compare", httpx.Response(200, content=made.model_dump_json()))
+    assert client.comparison(["a", "b"], margin=0.5) == made
+    (request,) = script.sent("GET", "/compare")
+    assert str(request.url.query, "ascii") == "audits=a&audits=b&margin=0.5"
 
 
 def artifact(content):

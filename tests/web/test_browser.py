@@ -132,10 +132,10 @@ def test_from_signing_in_to_a_comparison(browser, served, walked):
         page.wait_for_load_state("networkidle")
         assert page.evaluate("[...document.images].map(image => image.naturalWidth > 0)") == [True] * 3
         page.goto("/compare")
-        page.select_option("#first", first.rpartition("/")[2])
-        page.select_option("#second", second.rpartition("/")[2])
+        page.select_option("#audit-1", first.rpartition("/")[2])
+        page.select_option("#audit-2", second.rpartition("/")[2])
         page.click("main button")
-        page.wait_for_selector("text=paired examples")
+        page.wait_for_selector("text=Net loss is the share of the paired examples")
         page.click("text=Sign out")
         page.wait_for_url("/sign-in")
 

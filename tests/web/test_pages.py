@@ -45,7 +45,7 @@ def pages(service, project, audit):
         f"/audits/{audit}/live",
         f"/audits/{audit}/examples",
         "/compare",
-        f"/compare?first={audit}&second={audit}",
+        f"/compare?audit={audit}&audit={audit}",
         "/keys",
         "/webhooks",
     ]
@@ -228,17 +228,20 @@ def grey(visitor, path):
     return picture[::step, ::step]
 
 
-def test_two_audits_are_compared(visitor, service, project, inputs, audit, ran):
-    other = finished.put(service, project, inputs, ran)
-    html = visitor.see(f"/compare?first={audit}&second={other}")
-    assert html.count("<svg") == 2
-    assert html.count("paired examples") >= 6
-    refused = visitor.browser.get(f"/compare?first={audit}&second={other[:-1]}0")
+def test_audits_are_compared_with_the_first(visitor, service, project, inputs, audit, ran):
+    others = [finished.put(service, project, inputs, ran) for _ in range(3)]
+    path = "/compare?" + "&".join(f"audit={audit_id}" for audit_id in (audit, *others))
+    html = visitor.see(path)
+    assert html.count("<svg") == 3  # two norms, and the audits as steps
+    assert re.search(r"3: digits-\d+@1 nowhere lost more than it gained", html)
+    assert visitor.see(f"/compare?audit={audit}").count("<svg") == 0
+    assert visitor.browser.get(f"{path}&audit={audit}&audit={audit}").status_code == 422
+    refused = visitor.browser.get(f"/compare?audit={audit}&audit={others[0][:-1]}0")
     assert refused.status_code == 404
     with service.database.transaction() as session:
-        session.execute(update(Artifact).where(Artifact.audit_id == other).values(removed_at=1.0))
-    refused = visitor.browser.get(f"/compare?first={audit}&second={other}")
-    assert refused.status_code == 422
+        session.execute(update(Artifact).where(Artifact.audit_id == others[0]).values(removed_at=1.0))
+    refused = visitor.browser.get(f"/compare?audit={audit}&audit={others[0]}")
+    assert refused.status_code == 410
     assert "was removed" in refused.text
 
 
@@ -254,6 +257,8 @@ def test_versions_are_drawn_one_after_another(visitor, service, project, inputs,
     finished.put(service, project, (second_id, inputs[1]), ran)
     html = visitor.see(f"/models/{model.id}")
     assert "Robustness over versions" in html
+    compared = re.search(r'href="(/compare[^"]*)"[^>]*>The last ones', html)[1].replace("&amp;", "&")
+    assert re.search(r"digits-\d+@2 nowhere lost more than it gained", visitor.see(compared))
     assert "version 2, Linf" in html
 
 

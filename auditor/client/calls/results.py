@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,6 +19,7 @@ from auditor.errors import Damaged
 if TYPE_CHECKING:
     import numpy as np
 
+    from auditor.report.comparison.schema import ComparisonReport
     from auditor.report.schema import Report
 
 _PAGE = 10_000
@@ -85,6 +87,19 @@ def example(audit_id: str, norm: str, example: int) -> "Call[np.ndarray]":
 def compare(audit_id: str, other: str) -> Call[resources.Comparison]:
     """Two finished audits, paired example by example: what the second lost against the first."""
     return fetch(resources.Comparison, Request("GET", path_of("audits", audit_id, "compare", other)))
+
+
+def comparison(audit_ids: Sequence[str], *, margin: float | None = None) -> "Call[ComparisonReport]":
+    """Two to five finished audits, each paired example by example with the first.
+
+    margin: the net loss that is tolerated, such as 0.02; every point is then judged like a gate.
+    """
+    from auditor.report.comparison.schema import ComparisonReport
+
+    said = {"audits": list(audit_ids), "margin": margin}
+    params = {name: value for name, value in said.items() if value is not None}
+    answer = yield from send(Request("GET", path_of("compare"), params))
+    return ComparisonReport.model_validate_json(answer.body)
 
 
 def artifacts(audit_id: str) -> Stream[resources.Artifact]:
