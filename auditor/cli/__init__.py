@@ -12,7 +12,7 @@ import typer
 from typer.exceptions import TyperException
 
 from auditor import __version__
-from auditor.cli import compare, database, export, keys, local, operate, remote
+from auditor.cli import compare, database, export, keys, local, operate, remote, signing
 from auditor.errors import AuditorError, InputError
 
 app = typer.Typer(
@@ -29,6 +29,7 @@ for command in (
     local.demo,
     local.inspect,
     export.export,
+    signing.verify,
     compare.compare,
     remote.submit,
     remote.wait,

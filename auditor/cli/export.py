@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 from typer import Option
 
+from auditor.cli.signing import signed
 from auditor.errors import SpecError
 
 # Written out so that --help needs no import; a test compares it with the table of formats.
@@ -38,6 +39,9 @@ def export(
     experiment: Annotated[
         str, Option(help="mlflow: the experiment of that run; made where it is not there.")
     ] = "auditor",
+    key: Annotated[
+        Path | None, Option(help="in-toto: sign the statement with this private key (PEM), as a DSSE envelope.")
+    ] = None,
 ) -> None:
     """Write a report as FORMAT: a page, a table, test results, a bill of materials, a statement …
 
@@ -46,7 +50,10 @@ def export(
     if tracking_uri is not None:
         _log(format, _named(format, report), tracking_uri, experiment)
         return
-    _write(_made(format, report), out, binary=format in _BINARY)
+    if key is not None and format != "in-toto":
+        raise SpecError("--key signs the format in-toto")
+    made = _made(format, report)
+    _write(made if key is None else signed(made, key), out, binary=format in _BINARY)
 
 
 def _made(format: str, path: Path | None) -> bytes:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from auditor.errors import SpecError
 from auditor.report.formats.cyclonedx import cyclonedx
-from auditor.report.formats.in_toto import in_toto
+from auditor.report.formats.in_toto import MEDIA_TYPE, in_toto
 from auditor.report.formats.junit import junit
 from auditor.report.formats.markdown import markdown
 from auditor.report.formats.mlflow import mlflow
@@ -37,7 +37,7 @@ FORMATS: dict[str, Format] = {
     "junit": Format("junit.xml", "application/xml", "JUnit XML, a test case per gate", junit),
     "sarif": Format("sarif", "application/sarif+json", "SARIF 2.1.0, a result per failed gate", sarif),
     "cyclonedx": Format("cdx.json", "application/vnd.cyclonedx+json", "CycloneDX 1.6 ML-BOM", cyclonedx),
-    "in-toto": Format("intoto.json", "application/vnd.in-toto+json", "in-toto test-result statement", in_toto),
+    "in-toto": Format("intoto.json", MEDIA_TYPE, "in-toto test-result statement", in_toto),
     "model-index": Format("model-index.yaml", "application/yaml", "model-index of a model card", model_index),
     "markdown": Format("md", "text/markdown; charset=utf-8", "a summary for a pipeline's run", markdown),
     "mlflow": Format("mlflow.json", "application/json", "params, metrics and tags of an MLflow run", mlflow),

@@ -1,8 +1,8 @@
 """An in-toto statement of the predicate test-result v0.1: which gates this very model file passed.
 
-It is not signed here; `cosign attest-blob --statement` and others sign it as it is. A waived gate is
-among the warned tests. One that nothing decided is among the failed ones, unless the policy only warns of that: who enforces
-such a statement asks whether the model passed.
+`report.dsse` signs it, and so do `cosign attest-blob --statement` and others. A waived gate is among the warned tests. One
+that nothing decided is among the failed ones, unless the policy only warns of that: who enforces such a statement asks
+whether the model passed.
 """
 
 import json
@@ -12,6 +12,8 @@ from auditor.audits.gates import GateResult
 from auditor.errors import SpecError
 from auditor.report.legible import legible_text
 from auditor.report.schema import Report
+
+MEDIA_TYPE = "application/vnd.in-toto+json"
 
 
 def in_toto(report: Report) -> bytes:
