@@ -14,7 +14,7 @@ from auditor.data.preprocessing import Preprocessing
 from auditor.data.preprocessor_config import read_config
 from auditor.errors import SpecError
 from auditor.request import Request, SurrogateChoice
-from auditor.spec import Budget, Detector, Gate, Layout, Normalisation, Policy, build, exact
+from auditor.spec import Budget, Detector, Gate, Layout, Normalisation, Policy, Transformation, build, exact
 
 _SETTINGS = ("preset", "input", "output", "examples", "seed", "device", "batch_size", "threads", "draws")
 
@@ -34,6 +34,8 @@ def request(options: Mapping[str, Any], spec: Path | None = None) -> Request:
         settings["constraints"] = constraints_of(words["constraints"])
     if "also" in words:
         settings["also"] = tuple(map(str, words["also"]))
+    if "eot" in words:
+        settings["eot"] = tuple(Transformation.parse(str(text)) for text in words["eot"])
     policy = policy_of(words.get("policy", {}))
     if "on_inconclusive" in words:
         policy = build(Policy, **{**dict(policy), "on_inconclusive": words["on_inconclusive"]})
@@ -135,7 +137,7 @@ def _read_spec(path: Path | None, options: Mapping[str, Any]) -> dict[str, Any]:
     if unknown:
         known = ", ".join(sorted(options))
         raise SpecError(f"the specification {path} has unknown entries: {', '.join(unknown)}; known are {known}")
-    for key in ("norm", "eps", "attack", "also", "fail_under", "surrogate"):
+    for key in ("norm", "eps", "attack", "also", "eot", "fail_under", "surrogate"):
         if key in words and not isinstance(words[key], list):
             words[key] = [words[key]]
     return words

@@ -92,8 +92,10 @@ def settle(request: Request) -> Asked:
     _refuse_unwritable(request.out)
     choice = {name: settings.get(name) for name in ("input", "output", "abstain", "detector")}
     upload = read_model(request.model, layout=request.layout, **choice)
-    if settings.get("draws") is not None and not upload.random:
-        raise SpecError("--draws averages over the draws of a randomised model, and this one has no random node")
+    if settings.get("draws") is not None and not (upload.random or settings.get("eot")):
+        raise SpecError(
+            "--draws averages over what is drawn, and here nothing is: the model has no random node, and no --eot was given"
+        )
     dataset = read_dataset(
         request.data,
         labels=request.labels,
@@ -129,7 +131,7 @@ def settle(request: Request) -> Asked:
     subject = Subject(request.model.name, upload, dataset, spec, surrogates, names)
     check_target(subject)
     check_surrogates(subject)
-    _ = subject.others  # SpecError for one that does not apply to such examples
+    _ = subject.others, subject.served  # SpecError for what does not apply to such examples
     return Asked(subject, _said(request, subject, preset), baseline)
 
 
@@ -174,9 +176,12 @@ def _said(request: Request, subject: Subject, preset: str) -> tuple[str, ...]:
         said.append("a surrogate, trained on examples that are not audited by asking the model for their labels")
     for choice in request.surrogates:
         said.append(f"surrogate {choice.path.name}")
-    if subject.upload.random:
+    if subject.drawn:
         draws = chosen_stages(spec, random=True)[0].draws
-        said.append(f"means over {draws} draws for attacks, and fresh draws to judge by: the model draws at random")
+        why = (
+            f"inputs are transformed by {', '.join(map(str, spec.eot))}" if spec.eot else "the model draws at random"
+        )
+        said.append(f"means over {draws} draws for attacks, and fresh draws to judge by: {why}")
     if subject.upload.label_only and not spec.attacks:
         said.append("decisions instead of scores for attacks without gradients: the model gives labels only")
     if spec.quantize is not None:

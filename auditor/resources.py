@@ -173,6 +173,7 @@ class NewAudit(Body):
     quantize: int | None = Field(default=None, ge=1, le=16)
     constraints: dict[str, Any] | None = None
     draws: int | None = Field(default=None, ge=2, le=1000)
+    eot: list[str] = Field(default=[], max_length=10)
     abstain: int | None = Field(default=None, ge=0)
     detector: str | None = None
     mean: str | None = None

@@ -114,6 +114,48 @@ class Detector(Frozen):
         return f"{self.output}:{self.threshold:g}"
 
 
+_TRANSFORMATIONS = {  # how many numbers each takes, and between which they lie
+    "noise": (1, 0.0, 10.0),
+    "brightness": (1, 0.0, 1.0),
+    "shift": (1, 1.0, 1024.0),
+    "resize": (2, 0.1, 2.0),
+}
+
+
+class Transformation(Frozen):
+    """What a system does at random to an input before the model sees it. numbers: of noise, the standard deviation, of
+    brightness, the largest change, both in widths of the domain; of shift, the largest number of pixels each way; of
+    resize, the smallest and the largest share of the size."""
+
+    kind: Literal["noise", "brightness", "shift", "resize"]
+    numbers: tuple[float, ...]
+
+    @model_validator(mode="after")
+    def _in_range(self) -> "Transformation":
+        count, least, most = _TRANSFORMATIONS[self.kind]
+        if len(self.numbers) != count:
+            raise ValueError(f"{self.kind} takes {'one number' if count == 1 else 'two numbers'}")
+        if not all(least <= n <= most and n > 0 for n in self.numbers) or list(self.numbers) != sorted(self.numbers):
+            raise ValueError(f"the numbers of {self.kind} lie between {least:g} and {most:g}, and ascend")
+        if self.kind == "shift" and not self.numbers[0].is_integer():
+            raise ValueError("a shift is by whole pixels")
+        return self
+
+    @classmethod
+    def parse(cls, text: str) -> "Transformation":
+        """noise:0.05, brightness:0.1, shift:2 or resize:0.9,1.1."""
+        kind, _, numbers = text.strip().partition(":")
+        try:
+            return build(cls, kind=kind, numbers=tuple(float(exact(number.strip())) for number in numbers.split(",")))
+        except SpecError as error:
+            raise SpecError(
+                f"--eot {text} is not understood ({error}); write noise:0.05, brightness:0.1, shift:2 or resize:0.9,1.1"
+            ) from None
+
+    def __str__(self) -> str:
+        return f"{self.kind}:{','.join(str(int(n)) if n.is_integer() else repr(n) for n in self.numbers)}"
+
+
 class Budget(Frozen):
     """Where an audit stops by itself: passes (forwards + backwards) per example of the cascade, or wall time as a
     safety stop. An example that has spent its passes is left out of the stages to come; the diagnosis, in which
@@ -217,7 +259,12 @@ class AuditSpec(Frozen):
     gates: tuple[Gate, ...] = ()
     surrogates: tuple[SurrogateFile, ...] = ()
     also: Attacks = ()  # threats beside the norms
-    draws: int | None = Field(default=None, ge=2, le=1000)  # per pass of a randomised model; None: the preset's
+    draws: int | None = Field(
+        default=None, ge=2, le=1000
+    )  # that each pass averages where chance plays; None: the preset's
+    eot: tuple[Transformation, ...] = Field(
+        default=(), max_length=10
+    )  # what is done to inputs at random, in this order
     quantize: int | None = Field(default=None, ge=1, le=16)  # bits: inputs are at one of 2^bits levels of the domain
     constraints: Constraints | None = None  # what the features of a table may be
     policy: Policy | None = None
@@ -245,7 +292,7 @@ class AuditSpec(Frozen):
 
 
 # Fields younger than the first stored audits: while one is empty it is no part of the digest, which so stays what it was.
-YOUNGER = ("surrogates", "quantize", "constraints", "also", "target", "draws", "abstain", "detector")
+YOUNGER = ("surrogates", "quantize", "constraints", "also", "target", "draws", "abstain", "detector", "eot")
 
 
 def spec_sha256(fields: Mapping[str, object]) -> str:

@@ -9,6 +9,7 @@ from PIL import Image
 import auditor.audits.subject
 from auditor import local, options, runtime
 from auditor.errors import DatasetError, ModelError, SpecError
+from auditor.report.command import command
 from auditor.report.document import read_report
 from auditor.request import settle
 from auditor.spec import Gate, exact
@@ -145,6 +146,32 @@ def test_a_randomised_model_is_attacked_in_the_mean_and_gives_the_same_bits_agai
 def test_draws_of_a_model_that_never_differs_are_a_mistake(requested):
     with pytest.raises(SpecError, match="no random node"):
         settle(requested(draws=4))
+
+
+def test_a_point_must_survive_what_is_done_to_inputs_before_the_model(requested, tmp_path):
+    """Class 1 where the first feature is above 0.5. Behind noise of 0.1 the examples at 0.42 take a move to 0.58 or so
+    until draws are surely turned, not to 0.5."""
+    body = "f (float[N,2] x) => (float[N,2] y) { z = MatMul(x, W) y = Sub(z, t) }"
+    weights = {"W": np.array([[0, 1], [0, 0]], np.float32), "t": np.array([0, 0.5], np.float32)}
+    (tmp_path / "step.onnx").write_bytes(text(body, **weights))
+    x = np.array([[0.42, 0.2 + i / 20] for i in range(8)] + [[0.9, 0.1]], np.float32)
+    np.savez(tmp_path / "step.npz", x=x, y=(x[:, 0] > 0.5).astype(np.int64))
+    given = {
+        "model": tmp_path / "step.onnx",
+        "data": tmp_path / "step.npz",
+        "domain": "0,1",
+        "eps": ["0.09,0.13,0.3"],
+    }
+    given |= {"attack": ["minimal-apgd"], "draws": 8}
+    alone, _ = ran(requested(**given | {"draws": None, "out": tmp_path / "alone"}))
+    served, _ = ran(requested(**given, eot=["noise:0.1"]))
+    left = [[point.robust_accuracy for point in report.curves[0].points] for report in (alone, served)]
+    assert left[0] == [1 / 9, 1 / 9, 1 / 9]
+    assert left[1][0] == 1
+    assert left[1][2] < 0.3
+    assert served.model.randomness["transformations"] == ["noise:0.1"]
+    assert 0.5 < served.model.randomness["expected_accuracy"] < 1
+    assert "--eot noise:0.1" in command(served)
 
 
 def test_what_is_finished_is_not_run_again(requested, monkeypatch):

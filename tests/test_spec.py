@@ -15,6 +15,7 @@ from auditor.spec import (
     Policy,
     SurrogateFile,
     Threat,
+    Transformation,
     build,
     digest,
     exact,
@@ -110,6 +111,7 @@ OTHER = {
     "draws": 7,
     "abstain": 0,
     "detector": Detector(output="reject"),
+    "eot": (Transformation.parse("noise:0.05"),),
 }
 NEEDS = {"quantize": {"domain": (0.0, 1.0)}}
 UNDIGESTED = {

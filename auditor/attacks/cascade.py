@@ -26,6 +26,7 @@ from auditor.attacks.random import Random
 from auditor.attacks.space import Space
 from auditor.attacks.targeted import Targeted
 from auditor.attacks.transfer import Crossing, Surrogate
+from auditor.attacks.transformations import Served
 from auditor.attacks.verify import Judge
 from auditor.classifier import Array, Classifier, Counted, Layer
 from auditor.data.domain import bounds
@@ -42,7 +43,7 @@ class Stage:
     is one: where gradients mislead near x, what an earlier stage found outside the ball is the best lead.
     each_eps: a fixed-budget attack is made at every eps of the grid, the smallest first, on what is not known to be
     broken there, and not at the critical eps alone: with what it finds at one eps nothing depends on the others.
-    draws: how many passes of a randomised model each pass of the attack averages.
+    draws: how many passes each pass of the attack averages, where the model or what is before it draws at random.
     """
 
     name: str
@@ -191,14 +192,16 @@ def run_stage(
     seed: int,
     passes: int | None = None,
     surrogate: Surrogate | None = None,
+    served: Served | None = None,
 ) -> Progress:
     """Attack a slice with one stage. `passes`: an example that has cost as many or more is skipped, and marked so;
-    `surrogate`: what a transfer attack follows; `space`: which inputs there are."""
+    `surrogate`: what a transfer attack follows; `space`: which inputs there are; `served`: what is done to them before the
+    model."""
     entry = CATALOGUE[stage.attack]
     spent = progress.forwards + progress.backwards
     in_budget = np.ones_like(examples.right) if passes is None else spent < passes
     can_change = examples.right & grid.open(progress.best[stage.norm].distance)
-    run = _StageRun(stage, examples, progress, classifier, verifier, space, seed, surrogate)
+    run = _StageRun(stage, examples, progress, classifier, verifier, space, seed, surrogate, served or Served())
     active = can_change & in_budget
     if entry.budget == "minimal":
         run.minimal(active)
@@ -222,17 +225,18 @@ class _StageRun:
         space: Space,
         seed: int,
         surrogate: Surrogate | None,
+        served: Served,
     ) -> None:
         self.stage, self.examples, self.before = stage, examples, progress
         self.verifier, self.space = verifier, space
         self.best = {norm: best.copy() for norm, best in progress.best.items()}
         self.xp = classifier.xp
         x, y = self.xp.asarray(examples.x), self.xp.asarray(examples.y)
-        self.view = space.view(classifier, x)
+        self.rng = Random.keyed(self.xp, seed, f"{stage.norm}/{stage.name}", examples.index)
+        self.view = space.view(served.before(classifier, self.rng.split("served")), x)
         self.classifier = Counted(self.view.classifier, len(examples.index))
         shown, self.y = evading(self.classifier, y, examples.refused)
         self.seen = self._aimed(self._averaged(shown))
-        self.rng = Random.keyed(self.xp, seed, f"{stage.norm}/{stage.name}", examples.index)
         self.claims = self.refuted = 0
         self.surrogate: Counted | None = None
         self.given: dict[str, Any] = dict(stage.parameters)
@@ -251,7 +255,7 @@ class _StageRun:
         return Layer(layer.width, lambda x, along, active: layer.at(self.view.input(x), along, active))
 
     def _averaged(self, classifier: Classifier) -> Classifier:
-        """The classifier in the mean over its own noise, where it has some."""
+        """The classifier in the mean over what is drawn, where something is."""
         if self.stage.draws == 1:
             return classifier
         target = None if self.examples.target is None else self.xp.asarray(self.examples.target)
@@ -349,7 +353,7 @@ class _StageRun:
         return [runtime.to_host(points) for points in ((claimed,) if nearer is claimed else (nearer, claimed))]
 
     def _farther(self, points: Array) -> list[Array]:
-        """Where fresh draws of a randomised model refute what lucky ones showed, points farther out on the same ray."""
+        """Where fresh draws refute what lucky ones showed, points farther out on the same ray."""
         xp, x = self.xp, self.view.x
         ends = bounds(self.seen.domain)
         return [self.view.input(xp.clip(x + xp.float32(far) * (points - x), *ends)) for far in FARTHER]

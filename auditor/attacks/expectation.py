@@ -1,4 +1,4 @@
-"""Expectation over a model's own noise: what an attack sees of a randomised model is its mean over several draws.
+"""Expectation over chance, in a model or before it: what an attack sees is the mean over several draws.
 
 Athalye, Engstrom, Ilyas & Kwok 2018, "Synthesizing robust adversarial examples" (expectation over transformation);
 Athalye, Carlini & Wagner 2018 on randomised defences. Losses, gradients and scores are averaged over the draws.

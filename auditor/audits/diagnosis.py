@@ -47,7 +47,7 @@ def diagnose(
     return _Diagnosis(subject, prepared, checkpoints, finished, outcomes).as_json()
 
 
-# What they compare would differ between two draws of a randomised model whatever the attacks do.
+# What they compare would differ between two draws whatever the attacks do.
 _OF_ONE_DRAW = ("unstable-loss", "silent-success", "loss-not-converged", "refuted-claims")
 
 
@@ -82,9 +82,9 @@ class _Diagnosis:
 
     def checks(self) -> Iterator[Check]:
         for check in self._made():
-            drawn = self.subject.upload.random and check.check in _OF_ONE_DRAW
+            drawn = self.subject.drawn and check.check in _OF_ONE_DRAW
             yield (
-                checks.not_made(check.check, "the model draws at random, and it looks at single draws")
+                checks.not_made(check.check, "answers depend on chance, and it looks at single draws")
                 if drawn
                 else check
             )

@@ -56,6 +56,8 @@ def left_out(prepared: Prepared, spec: AuditSpec) -> str | None:
         return "the preset 'quick' leaves it out"
     if prepared.randomised:
         return "the scores are random"
+    if spec.eot:
+        return "inputs are transformed at random"
     if spec.abstain is not None or spec.detector is not None:
         return "the model may refuse, and what is planted in its place does not"
     if spec.quantize is not None or spec.constraints is not None:

@@ -32,8 +32,8 @@ class Prepared:
 
     index: positions in the dataset; label; predicted: the upload's class, of which it is `confidence` sure (see
     `Verifier.confidence`); digests pair audits of the same examples.
-    randomised: whether the upload gives other scores for the same input; expected_accuracy: then the mean share of draws
-    that are right, where it draws by nodes that are known. halvings: how often the usual batch was
+    randomised: whether the upload gives other scores for the same input; expected_accuracy: where it draws by nodes that
+    are known, or inputs are transformed at random, the mean share of draws that are right. halvings: how often the usual batch was
     halved to fit into memory. trained: the surrogate of transfer attacks where none was named. target: the class that
     has to be reached, None where any other will do; start: position of an example of that class, -1 where none is
     known, None where no attack begins there.
@@ -175,7 +175,7 @@ def prepare(subject: Subject, *, allow_chance: bool = False) -> Prepared:
         trained,
         target,
         start,
-        float(np.mean(seen.own[rows])) if subject.upload.random else None,
+        float(np.mean(seen.own[rows])) if subject.drawn else None,
     )
 
 

@@ -124,7 +124,7 @@ TABLES: dict[Preset, Step] = {
 TRANSFER = (Step("transfer", "transfer-ti-fgsm", ("Linf", "L2"), {"loss": Loss.MARGIN}),)
 
 
-# Of a randomised model each pass costs DRAWS passes, as many as AutoAttack's "rand" version averages; like it, a preset
+# Where chance plays a part each pass costs DRAWS passes, as many as AutoAttack's "rand" version averages; like it, a preset
 # then keeps what finds most (the nearest point from x, and APGD with two losses), and asks for scores as `quick` does.
 DRAWS = 20
 AVERAGED = {"ddn", "minimal-apgd", "sigma-zero", "apgd-ce", "apgd-dlr-warm"}
@@ -135,8 +135,10 @@ def chosen_stages(spec: AuditSpec, *, label_only: bool = False, random: bool = F
     follows them; SpecError where there are none.
 
     label_only: the upload tells no scores, so that a preset's attacks see no more than labels or gradients. random: it
-    draws at random, so that every pass of an attack averages several of its own, and a preset's stages are fewer.
+    draws at random. Where it does, or inputs are transformed at random, every pass of an attack averages several, and a
+    preset's stages are fewer.
     """
+    random = random or bool(spec.eot)
     norms = [threat.norm for threat in spec.threats]
     steps = [_named(name) for name in spec.attacks] or _preset(spec, label_only, random)
     if spec.constraints is not None and spec.preset in TABLES and not (spec.attacks or label_only):
@@ -160,7 +162,7 @@ def _preset(spec: AuditSpec, label_only: bool, random: bool) -> list[Step]:
         raise SpecError("AutoAttack looks for any other class; leave --target out, or take another preset")
     steps = PRESETS[preset]
     if random and preset == "autoattack":
-        raise SpecError("the preset 'autoattack' is for models that do not draw at random; take another one")
+        raise SpecError("the preset 'autoattack' knows nothing of chance in a model or before it; take another one")
     if random:
         by_scores = (step for step in PRESETS["quick"] if CATALOGUE[step.attack].access == "score")
         steps = (*(step for step in steps if step.name in AVERAGED), *by_scores)

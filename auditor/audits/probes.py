@@ -170,6 +170,7 @@ def _run(engine: Engine, probe: Probe, checkpoints: Checkpoints) -> tuple[Progre
             grid=Grid(probe.threat, engine.space),
             space=engine.space,
             seed=engine.spec.seed,
+            served=engine.served,
         )
 
     progress = engine.fitting(attack)

@@ -94,7 +94,7 @@ class Engine:
         self._subject, self.prepared, self.spec = subject, prepared, subject.spec
         self.verifier = subject.verifier()
         self.referee: Judge = self.verifier  # of what the stages claim
-        self.space = subject.space
+        self.space, self.served = subject.space, subject.served
         self._grids = {threat.norm: Grid(threat, self.space) for threat in self.spec.threats}
         self.stop_at = stop_at
         self._halvings = 0
@@ -156,6 +156,7 @@ class Engine:
                 seed=self.spec.seed,
                 passes=self.spec.budget.passes,
                 surrogate=self.surrogate if stage.access == "transfer" else None,
+                served=self.served,
             )
         )
         row = dataclasses.replace(done.rows[-1], halvings=self._halvings)

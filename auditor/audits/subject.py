@@ -7,6 +7,7 @@ from auditor import __version__, runtime
 from auditor.attacks.levels import Levels
 from auditor.attacks.space import Space
 from auditor.attacks.table import Table
+from auditor.attacks.transformations import Served
 from auditor.attacks.verify import Verifier
 from auditor.attacks.votes import Voter
 from auditor.audits.presets import chosen_stages
@@ -66,9 +67,21 @@ class Subject:
         they are like any other."""
         return self.upload.refused if self.spec.target is None else ()
 
+    @cached_property
+    def served(self) -> Served:
+        """What is done to inputs at random before the model. SpecError where it cannot be done to these."""
+        return Served.of(self.spec.eot, self.dataset.shape, self.spec.layout, self.spec.domain)
+
+    @property
+    def drawn(self) -> bool:
+        """Whether chance plays a part in an answer, in the model or before it, and is known."""
+        return self.upload.random or bool(self.spec.eot)
+
     def verifier(self) -> Verifier:
-        judge = Voter if self.upload.random else Verifier
-        return judge(self.upload, domain=self.spec.domain, normalisation=self.spec.normalisation)
+        domain, normalisation = self.spec.domain, self.spec.normalisation
+        if self.drawn:
+            return Voter(self.upload, domain=domain, normalisation=normalisation, served=self.served)
+        return Verifier(self.upload, domain=domain, normalisation=normalisation)
 
     def plain_graph(self, batch: int) -> ClassifierGraph:
         """The plain graph for this dataset's examples, declared normalisation included."""

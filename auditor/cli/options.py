@@ -28,7 +28,15 @@ class AuditOptions(TypedDict):
         list[str] | None, Option(help="A threat beside the norms: corruptions, fog, … or all that apply; repeat.")
     ]
     domain: Annotated[str | None, Option(help="The box that inputs live in: 0,1 or none.")]
-    draws: Annotated[int | None, Option(help="Passes of a randomised model that each pass averages (default 20).")]
+    draws: Annotated[
+        int | None, Option(help="Passes that each pass averages where chance plays a part (default 20).")
+    ]
+    eot: Annotated[
+        list[str] | None,
+        Option(
+            help="What is done to inputs at random before the model: noise:0.05, shift:2, resize:0.9,1.1 …; repeat."
+        ),
+    ]
     quantize: Annotated[int | None, Option(help="Bits: inputs are whole levels of the domain, 8 for images.")]
     constraints: Annotated[Path | None, Option(help="YAML: what the features of a table may be.")]
     mean: Annotated[str | None, Option(help="Declared normalisation, per channel: 0.485,0.456,0.406.")]

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from auditor.report.schema import Report
-from auditor.spec import Detector
+from auditor.spec import Detector, Transformation
 
 _SINGLE = (
     "preset",
@@ -43,6 +43,8 @@ def _options(spec: Mapping[str, Any]) -> Iterator[str]:
         yield from ("--attack", attack)
     for threat in spec.get("also") or ():
         yield from ("--also", threat)
+    for transformation in spec.get("eot") or ():
+        yield from ("--eot", str(Transformation(**transformation)))
     for name in _SINGLE:
         if spec.get(name) is not None and not (name == "preset" and spec["attacks"]):
             yield from (f"--{name.replace('_', '-')}", str(spec[name]))

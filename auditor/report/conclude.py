@@ -186,14 +186,15 @@ def _model(subject: Subject, prepared: Prepared) -> dict[str, Any]:
             "scores": upload.scores,
         },
         "gradient": prepared.gradient.as_json(),
-        "randomness": _randomness(prepared) if upload.random else None,
+        "randomness": _randomness(prepared, subject.spec) if subject.drawn else None,
         "refusal": _refusal(upload, prepared) if upload.refused else None,
     }
 
 
-def _randomness(prepared: Prepared) -> dict[str, Any]:
-    """How a randomised model was attacked and judged."""
+def _randomness(prepared: Prepared, spec: AuditSpec) -> dict[str, Any]:
+    """How a model was attacked and judged where chance plays a part."""
     return {
+        "transformations": [str(transformation) for transformation in spec.eot],
         "averaged": prepared.plan.stages[0].draws,
         "draws": DRAWS,
         "needed": NEEDED,

@@ -55,9 +55,10 @@ class Model(Section):
     """The upload. operators: how many nodes of each; input: name, type, shape, layout; gradient: access and why, the policy
     by which slopes were replaced, and under substitutes each such node and what stands in for its slope.
 
-    randomness, of a model that draws at random: how many passes each pass of an attack averaged; of how many fresh draws
-    how many must give another class for a point to count; on how many clean examples all draws agree; and
-    expected_accuracy, the mean share of draws that are right when clean.
+    randomness, where the model draws at random or inputs are transformed before it: the transformations as they were
+    declared; how many passes each pass of an attack averaged; of how many fresh draws how many must give another class for a
+    point to count; on how many clean examples all draws agree; and expected_accuracy, the mean share of draws that are
+    right when clean.
 
     refusal, of a model that may refuse: the class to abstain by and the detector's output and threshold, null where there
     is none; answers: the numbers that stand for a refusal where a class is given, the detector's one behind the last

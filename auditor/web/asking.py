@@ -60,6 +60,7 @@ def _asked(visitor: Visitor) -> resources.NewAudit:
     words: dict[str, Any] = {name: visitor.said(name) for name in _TEXTS if visitor.said(name)}
     words |= {name: _number(visitor.said(name)) for name in _NUMBERS if visitor.said(name)}
     words |= {name: visitor.said(name).replace(",", " ").split() for name in _LISTS}
+    words["eot"] = visitor.said("eot").split()  # a comma stands between the two numbers of one
     words |= {name: bool(visitor.said(name)) for name in _TICKS}
     if visitor.said("margin"):
         words["margin"] = _number(visitor.said("margin"))

@@ -18,7 +18,7 @@ class Warp:
     source: (n, 2, h, w) float32, the point of the original that each pixel of the result shows.
     goal: (n, 2, h, w) float32, the inverse: the point of the result at which each pixel of the original lies.
     turn: (n, 2, h, w) float32, (a, b) for each pixel of the original: one step in the result is a step turned by
-        ((a, -b), (b, a)) in the original; a**2 + b**2 >= 1, a warp does not enlarge.
+        ((a, -b), (b, a)) in the original; a**2 + b**2 >= 1/4, a warp enlarges to twice the size at most.
     shown, block: (n, h, w) int64, the block that a pixel of the result shows (-1 for none) and the block that a pixel
         of the original belongs to. No pixel is mixed with another block's.
     """
@@ -81,9 +81,15 @@ def resized(xp: Any, draws: Array, h: int, w: int, *, chance: float, smallest: f
     place on black. draws: (n, 4) float32, uniform in [0, 1)"""
     one = xp.ones_like(draws[:, 0])
     share = xp.where(draws[:, 0] < chance, smallest + (1 - smallest) * draws[:, 1], one).astype(xp.float32)
+    return scaled(xp, share, draws[:, 2:], h, w)
+
+
+def scaled(xp: Any, share: Array, place: Array, h: int, w: int) -> Warp:
+    """Each image at a share of its size, (n,) float32 above 0 and at most 2: a smaller one laid on black, of a larger one a
+    part. place: (n, 2) float32 in [0, 1], how far down and to the right, out of what room there is."""
     rows, columns = grid(xp, h, w)
     share = share[:, None, None]
-    top, left = draws[:, 2, None, None] * (1 - share) * h, draws[:, 3, None, None] * (1 - share) * w
+    top, left = place[:, 0, None, None] * (1 - share) * h, place[:, 1, None, None] * (1 - share) * w
     down, right = rows + 0.5 - top, columns + 0.5 - left
     inside = (down >= 0) & (down < share * h) & (right >= 0) & (right < share * w)
     source = xp.stack([down / share - 0.5, right / share - 0.5], axis=1)
