@@ -37,6 +37,21 @@ def nested(graph: ir.Graph) -> Iterator[ir.Graph]:
             yield from nested(body)
 
 
+def make_local(body: ir.Graph) -> None:
+    """Copy the constants that the body reads outside: shape inference does not look for them there."""
+    inside = {*body.inputs, *body.initializers.values()}
+    copies: dict[ir.Value, ir.Value] = {}
+    for node in body:
+        for index, value in enumerate(node.inputs):
+            if value is None or value in inside or value.graph is body or constant_of(value) is None:
+                continue
+            if value not in copies:
+                name = f"{body.name}/{value.name}"
+                copies[value] = ir.Value(name=name, type=value.type, shape=value.shape, const_value=value.const_value)
+                body.register_initializer(copies[value])
+            node.replace_input_with(index, copies[value])
+
+
 def new_body(op: Builder, like: Sequence[ir.Value], name: str) -> tuple[Builder, list[ir.Value]]:
     """An empty body for a node of `op.graph`, with inputs of these types and shapes."""
     name = f"{op.prefix}{name}{op.graph.num_nodes()}/"

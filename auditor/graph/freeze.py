@@ -6,7 +6,8 @@ import onnx_ir as ir
 
 from auditor import runtime
 from auditor.errors import ModelError
-from auditor.graph.load import all_nodes
+from auditor.graph.flatten import flatten
+from auditor.graph.load import all_nodes, nodes_of
 from auditor.graph.rewriting import take_apart
 
 _FLOATS = (ir.DataType.FLOAT, ir.DataType.DOUBLE, ir.DataType.FLOAT16, ir.DataType.BFLOAT16)
@@ -19,7 +20,7 @@ def freeze(model: onnx.ModelProto, name: str, shape: tuple[int, ...]) -> ir.Mode
     """
     reshaped(model, name, shape)
     folded = onnx.load_from_string(runtime.fold(model.SerializeToString()))
-    return with_shapes(folded, name)
+    return with_shapes(flatten(folded), name)
 
 
 def reshaped(model: onnx.ModelProto, name: str, shape: tuple[int, ...]) -> None:
@@ -31,6 +32,11 @@ def reshaped(model: onnx.ModelProto, name: str, shape: tuple[int, ...]) -> None:
     del model.graph.value_info[:]
     for output in model.graph.output:
         output.type.tensor_type.ClearField("shape")
+    for body in (a.g for node in nodes_of(model.graph) for a in node.attribute if a.HasField("g")):
+        del body.value_info[:]
+        for value in (*body.input, *body.output):
+            if value.type.tensor_type.shape.dim:
+                value.type.tensor_type.ClearField("shape")
 
 
 def with_shapes(model: onnx.ModelProto, name: str) -> ir.Model:
