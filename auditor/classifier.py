@@ -109,7 +109,7 @@ class OnnxClassifier:
     @cached_property
     def _backward(self) -> runtime.Bound:
         model = compiler.gradient_model(self.graph, device=self.device, policy=self.policy)
-        session = runtime.Session(model, device=self.device, threads=self.threads)
+        session = self._following(model)
         choices = {
             name: self.xp.zeros((self.batch,), dtype=np.int64)
             for name in (compiler.LABEL, compiler.TARGET, compiler.CHOICE)
@@ -130,11 +130,15 @@ class OnnxClassifier:
     @cached_property
     def _pulled(self) -> runtime.Bound:
         model = compiler.pull_model(self._middle, device=self.device, policy=self.policy)
-        session = runtime.Session(model, device=self.device, threads=self.threads)
+        session = self._following(model)
         values, along = (self.xp.zeros((self.batch, self._middle.classes), dtype=np.float32) for _ in range(2))
         g = self.xp.zeros((self.batch, *self.shape), dtype=np.float32)
         given = {self.graph.x.name: self._x, compiler.ALONG: along}
         return session.bind(given, {self._middle.logits.name: values, compiler.GRADIENT: g})
+
+    def _following(self, model: bytes) -> runtime.Session:
+        """A session of a model that holds a gradient."""
+        return runtime.Session(model, device=self.device, threads=self.threads, without=compiler.UNSUITED)
 
     @property
     def layer(self) -> Layer:

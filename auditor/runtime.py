@@ -7,7 +7,7 @@ get it raises. Buffers are bound once and reused, so that no run allocates or co
 import functools
 import os
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -48,7 +48,8 @@ class Session:
     """A model ready to run on one device with a fixed number of threads.
 
     model: serialised ONNX. optimise: "all" is ONNX Runtime's default, "none" runs the graph as written. seed: of what the
-    model draws; ONNX Runtime's generators begin with the session and go on from run to run.
+    model draws; ONNX Runtime's generators begin with the session and go on from run to run. without: optimisers of ONNX
+    Runtime, by its own names, that are left out.
     Raises ModelError when ONNX Runtime refuses the model, DeviceError when CUDA was asked for and is not there.
     """
 
@@ -60,6 +61,7 @@ class Session:
         threads: int = 1,
         optimise: Literal["all", "none"] = "all",
         seed: int = 0,
+        without: Sequence[str] = (),
     ) -> None:
         ort = _onnxruntime()
         ort.set_seed(seed)
@@ -72,7 +74,9 @@ class Session:
         options.graph_optimization_level = levels.ORT_ENABLE_ALL if optimise == "all" else levels.ORT_DISABLE_ALL
         self.device = device
         with _translated():
-            self._session = ort.InferenceSession(model, options, providers=_providers(device))
+            self._session = ort.InferenceSession(
+                model, options, providers=_providers(device), disabled_optimizers=list(without)
+            )
         if device == "cuda" and self._session.get_providers()[0] != "CUDAExecutionProvider":
             raise DeviceError("CUDA was asked for but ONNX Runtime fell back to the CPU; see 'nvidia-smi'")
         self.inputs = {i.name: Tensor(i.name, i.type, tuple(i.shape)) for i in self._session.get_inputs()}

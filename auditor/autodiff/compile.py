@@ -28,6 +28,10 @@ LOSS, GRADIENT = "auditor_loss", "auditor_gradient"
 ALONG = "auditor_along"
 LABEL, TARGET, CHOICE = "auditor_y", "auditor_target", "auditor_choice"
 
+# What ONNX Runtime must not do to a gradient graph: it moves quantisers past nodes of the gradient, where they serve
+# nothing, and in version 1.31 may give them zero points of another type.
+UNSUITED = ("QDQPropagationTransformer",)
+
 
 def forward_model(graph: ClassifierGraph) -> bytes:
     """Serialised ONNX: x -> logits, by the graph's own names."""

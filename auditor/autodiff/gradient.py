@@ -18,6 +18,7 @@ from auditor.autodiff.control import CONTROL
 from auditor.autodiff.rules import Policy
 from auditor.errors import NoGradient
 from auditor.graph.build import Builder, constant_of, shape_of
+from auditor.graph.quantised import stored_in_levels
 
 FLOATS = (ir.DataType.FLOAT, ir.DataType.DOUBLE, ir.DataType.FLOAT16, ir.DataType.BFLOAT16)
 
@@ -65,7 +66,7 @@ def depends_on(nodes: Sequence[ir.Node], wrt: Iterable[ir.Value], policy: Policy
         if node.op_type in CONTROL:
             live |= control.live_outputs(node, live, partial(depends_on, policy=policy))
         elif any(x in live and passes(node, index, policy) for index, x in enumerate(node.inputs)):
-            live.update(y for index, y in enumerate(node.outputs) if _carries(y, index, policy))
+            live.update(y for index, y in enumerate(node.outputs) if _carries(node, index, policy))
     return live
 
 
@@ -86,12 +87,20 @@ def rule_of(node: ir.Node, index: int, policy: Policy) -> rules.Rule | None:
     return rules.rule_for(node.op_type, index, policy)
 
 
-def _carries(y: ir.Value, index: int, policy: Policy) -> bool:
-    """Whether a node's output carries a cotangent. Of numbers that are no floats only a first output does: what an
-    operator gives beside its result are positions."""
+def _carries(node: ir.Node, index: int, policy: Policy) -> bool:
+    """Whether a node's output carries a cotangent. Of numbers that are no floats the first does, and what has its type by
+    the standard: anything else that an operator gives beside its result are positions."""
+    y = node.outputs[index]
     if y.dtype in FLOATS or policy == "true":
         return y.dtype in FLOATS
-    return index == 0 and y.dtype is not None and y.shape is not None and y.shape.is_static()
+    if y.dtype is None or y.shape is None or not y.shape.is_static():
+        return False
+    return index == 0 or (node.domain in ("", "ai.onnx") and _typed_as_the_first(node.op_type, index))
+
+
+def _typed_as_the_first(operator: str, index: int) -> bool:
+    outputs = onnx.defs.get_schema(operator).outputs
+    return _formal(outputs, index).type_str == _formal(outputs, 0).type_str
 
 
 def _cotangent(
@@ -118,7 +127,7 @@ def _as_numbers(op: Builder, node: ir.Node, index: int) -> tuple[tuple[ir.Value 
     by the standard comes as float32, so that rules need not know other arithmetic."""
     x = node.inputs[index]
     if x is None or x.dtype in FLOATS:
-        return tuple(node.inputs), tuple(node.outputs)
+        return tuple(_as_stored(op, v) for v in node.inputs), tuple(node.outputs)
     schema = onnx.defs.get_schema(node.op_type)
     kind = _formal(schema.inputs, index).type_str
 
@@ -127,6 +136,13 @@ def _as_numbers(op: Builder, node: ir.Node, index: int) -> tuple[tuple[ir.Value 
 
     inputs = tuple(seen(v, _formal(schema.inputs, i)) for i, v in enumerate(node.inputs))
     return inputs, tuple(seen(y, _formal(schema.outputs, i)) for i, y in enumerate(node.outputs))
+
+
+def _as_stored(op: Builder, value: ir.Value | None) -> ir.Value | None:
+    """Weights that are stored as levels as a constant of the rule's own: so a rule sees that they are constant, and the
+    forward pass keeps its quantised form, which ONNX Runtime computes in whole numbers."""
+    weights = stored_in_levels(value)
+    return value if weights is None else op.const(weights)
 
 
 def _formal(

@@ -15,6 +15,7 @@ import onnx_ir as ir
 
 from auditor.graph.build import constant_of, shape_of
 from auditor.graph.freeze import reshaped, with_shapes
+from auditor.graph.quantised import stored_in_levels
 
 _RECURRENT = {"GRU": (2, 1), "LSTM": (2, 1, 1), "RNN": (2, 1)}
 _BROADCASTING = {"Add", "Sub", "Mul", "Div", "Pow", "Where", "Min", "Max", "Sum", "Mean", "PRelu", "MatMul"}
@@ -140,6 +141,7 @@ def _widen(graph: ir.Graph, node: ir.Node, inputs: Sequence[int], axis: int, fix
     """
     for index in inputs:
         array = constant_of(node.inputs[index])
+        array = stored_in_levels(node.inputs[index]) if array is None else array
         if array is not None and array.ndim >= -axis and (rows := array.shape[axis]) >= fixed and rows % fixed == 0:
             if rows == 1 and node.op_type in _BROADCASTING:
                 continue

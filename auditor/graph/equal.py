@@ -60,6 +60,18 @@ def _of_rejection(scores: np.ndarray, logits: np.ndarray) -> np.ndarray:
     return (clear & ((above[0] > 0) != (above[1] > 0))).astype(np.float64)
 
 
+def rows_mix(plain: bytes, *, batch: int, shape: tuple[int, ...]) -> bool:
+    """Whether an example's scores depend on its neighbours, as dynamic quantisation makes them: by a single bit, where no
+    tolerance could tell. plain: see `differences`."""
+    if batch == 1:
+        return False
+    session = runtime.Session(stilled(plain), optimise="none")
+    (name,) = session.inputs
+    rows = probes(shape)
+    (among,), (copied,) = (session.run({name: np.resize(x, (batch, *shape))}) for x in (rows, rows[:1]))
+    return not np.array_equal(among[0], copied[0], equal_nan=True)
+
+
 def probes(shape: tuple[int, ...]) -> np.ndarray:
     """Random inputs on several scales, since the domain is not known here. -> (4, *shape) float32"""
     rng = np.random.default_rng(0)

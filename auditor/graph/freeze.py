@@ -11,6 +11,7 @@ from auditor.graph.load import all_nodes, nodes_of
 from auditor.graph.rewriting import take_apart
 
 _FLOATS = (ir.DataType.FLOAT, ir.DataType.DOUBLE, ir.DataType.FLOAT16, ir.DataType.BFLOAT16)
+_LEVELS = (ir.DataType.UINT8, ir.DataType.INT8, ir.DataType.UINT16, ir.DataType.INT16)
 
 
 def freeze(model: onnx.ModelProto, name: str, shape: tuple[int, ...]) -> ir.Model:
@@ -64,7 +65,7 @@ def _spell_out_axes(model: onnx.ModelProto) -> None:
 
 def _static(value: ir.Value) -> bool:
     known = value.shape is not None and all(isinstance(d, int) for d in value.shape)
-    return value.dtype is not None and (known or value.dtype not in _FLOATS)
+    return value.dtype is not None and (known or value.dtype not in (*_FLOATS, *_LEVELS))
 
 
 def _measure(model: ir.Model, unknown: list[ir.Value], name: str) -> None:

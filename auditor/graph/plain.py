@@ -17,20 +17,17 @@ from onnx_ir.passes import common as passes
 from auditor.errors import ModelError
 from auditor.graph.batch import rebatch
 from auditor.graph.build import Builder, shape_of
-from auditor.graph.equal import differences
+from auditor.graph.equal import differences, rows_mix
 from auditor.graph.freeze import freeze
 from auditor.graph.head import SQUASHING, trace
 from auditor.graph.load import from_ir, to_ir
 from auditor.graph.normalise import append_normalisation
 from auditor.graph.opset import raise_opset
-from auditor.graph.precision import HALF_TOLERANCE, in_single_precision, is_half
+from auditor.graph.precision import COARSE_TOLERANCE, TOLERANCE, in_single_precision, is_half, is_quantised
 from auditor.graph.randomness import spelled_out
 from auditor.graph.refusal import append_rejection
 from auditor.graph.upload import Upload
 from auditor.spec import Normalisation
-
-# A share of the range of one example's scores; float32 through another order of sums stays well below.
-TOLERANCE = 1e-3
 
 
 @dataclass(frozen=True)
@@ -86,19 +83,23 @@ def _first_proven(
 def _proven(upload: Upload, core: ir.Model, normalisation: Normalisation | None) -> ClassifierGraph:
     """Assemble around the frozen core and compare with the upload."""
     graph, squash = _assembled(upload, core, normalisation)
+    data, file = serialise(graph.model), onnx.load_from_string(upload.data)
+    half, coarse = is_half(file), is_half(file) or is_quantised(file)
+    if coarse and rows_mix(data, batch=graph.batch, shape=graph.shape):
+        raise ModelError(f"at batch {graph.batch} the scores of an example depend on the others")
     found = differences(
         upload,
-        serialise(graph.model),
+        data,
         batch=graph.batch,
         shape=graph.shape,
         squash=squash,
         normalisation=normalisation,
     )
-    if is_half(onnx.load_from_string(upload.data)):
-        found = found[:-1] * TOLERANCE / HALF_TOLERANCE  # grey levels take too many of float16's eleven bits
+    if half:
+        found = found[:-1]  # grey levels take too many of float16's eleven bits
     if np.isnan(found).all():
         raise ModelError("the model's scores are not finite on any random input")
-    if not (worst := np.nanmax(found)) <= TOLERANCE:
+    if not (worst := np.nanmax(found)) <= (COARSE_TOLERANCE if coarse else TOLERANCE):
         raise ModelError(
             f"raised from opset {upload.opset} to {core.opset_imports['']} and run at batch {graph.batch}, the model gives other "
             f"scores (by {worst:.1e} of their range) than the file run on each example alone"

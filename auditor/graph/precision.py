@@ -1,9 +1,12 @@
-"""Every float in single precision: what the gradient is taken of.
+"""Every float in single precision: what the gradient is taken of; and how near its scores must come to the upload's.
 
 Of a half-precision file the gradient is that of the same network in float32: small cotangents would underflow in
 float16, and ONNX Runtime's CPU computes in float32 between casts anyway. The scores then differ by float16's rounding,
 which `HALF_TOLERANCE` allows for. A file that takes float64 is brought down to float32, since ONNX Runtime lacks
 float64 kernels for operators that a gradient needs. The upload itself still decides.
+
+In a quantised file another order of sums can move a value to the next level, which takes the scores by far more than
+float32's rounding.
 """
 
 import numpy as np
@@ -11,7 +14,11 @@ import onnx
 
 from auditor.graph.load import all_nodes, tensors_of
 
-HALF_TOLERANCE = 3e-2  # a share of the range of scores: float16's 2^-11 through some tens of layers
+# Shares of the range of one example's scores.
+TOLERANCE = 1e-3  # float32 through another order of sums stays well below
+COARSE_TOLERANCE = 3e-2  # float16's 2^-11, or single levels of 2^8, through some tens of layers
+
+_QUANTISERS = ("Quantize", "QLinear", "QGemm", "Integer", "MatMulNBits")  # parts of operators' names
 
 _HALF = (onnx.TensorProto.FLOAT16, onnx.TensorProto.BFLOAT16)
 _TYPE_ATTRIBUTES = ("to", "dtype", "output_dtype", "stash_type")
@@ -20,6 +27,11 @@ _TYPE_ATTRIBUTES = ("to", "dtype", "output_dtype", "stash_type")
 def is_half(model: onnx.ModelProto) -> bool:
     """Whether a weight or the input is held in sixteen bits."""
     return any(t in _HALF for t in (*(t.data_type for t in tensors_of(model)), *_input_types(model)))
+
+
+def is_quantised(model: onnx.ModelProto) -> bool:
+    """Whether it computes with whole levels, or its weights are held in a few bits."""
+    return any(part in node.op_type for node in all_nodes(model) for part in _QUANTISERS)
 
 
 def in_single_precision(model: onnx.ModelProto) -> onnx.ModelProto:

@@ -12,7 +12,7 @@ from auditor.graph.build import Builder
 
 Rewrite = Callable[..., Any]  # (op, *inputs, **attributes) -> the one output in use, or None to leave the node
 
-FAMILIES = ("classical", "contrib")
+FAMILIES = ("classical", "contrib", "quantised")
 _REWRITES: dict[tuple[str, str, int], Rewrite] = {}  # domain, operator, which output
 
 

@@ -103,6 +103,7 @@ def is_surrogate(operator: str, index: int) -> bool:
 
 def stopped(operator: str, policy: Policy = "true") -> bool:
     """Whether no gradient passes the operator."""
+    load()
     return operator in STOPS and instead_of(operator, policy) is None
 
 

@@ -63,10 +63,11 @@ def _repeated(op, x, times):
 
 
 def _indices(op, y, x, storage_order, **attributes):
-    """Where each largest entry lies in the flattened x; asked of the primal itself unless it counts by columns."""
-    if storage_order:
-        return op.MaxPool(x, _outputs=2, **attributes)[1]
+    """Where each largest entry lies in the flattened x; asked of the primal itself unless it counts by columns, or takes
+    levels, whose values come here as numbers."""
     node = y[0].producer()
+    if storage_order or node.op_type != "MaxPool":
+        return op.MaxPool(x, _outputs=2, **attributes)[1]
     if len(node.outputs) == 1:
         node.resize_outputs(2)
         indices = node.outputs[1]

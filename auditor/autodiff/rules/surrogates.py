@@ -112,14 +112,14 @@ def masking(op, g, y, mask, b):
 
 
 @surrogate(_LEVELS, "QuantizeLinear")
-def quantised(op, g, y, x, scale, zero=None, *, axis=1, **attributes):
-    per_level = _along(op, scale, x, axis)
+def quantised(op, g, y, x, scale, zero=None, *, axis=1, block_size=0, **attributes):
+    per_level = _along(op, scale, x, axis, block_size)
     if y.dtype not in _RANGES:
         return op.Div(g, per_level)
     low, high = _RANGES[y.dtype]
     level = op.Div(x, per_level)
     if zero is not None:
-        level = op.Add(level, _along(op, _real(op, zero), x, axis))
+        level = op.Add(level, _along(op, _real(op, zero), x, axis, block_size))
     inside = op.And(op.GreaterOrEqual(level, low - 0.5), op.LessOrEqual(level, high + 0.5))
     return op.Where(inside, op.Div(g, per_level), 0.0)
 
@@ -133,8 +133,8 @@ def quantised_scale(op, g, y, x, scale, zero=None, **attributes):
 
 
 @vjp("DequantizeLinear")
-def dequantised(op, g, y, x, scale, zero=None, *, axis=1, **attributes):
-    return op.Mul(g, _along(op, scale, x, axis))
+def dequantised(op, g, y, x, scale, zero=None, *, axis=1, block_size=0, **attributes):
+    return op.Mul(g, _along(op, scale, x, axis, block_size))
 
 
 @vjp("DequantizeLinear", wrt=1)
@@ -166,6 +166,13 @@ def quantised_matmul(op, g, y, a, a_scale, a_zero, b, b_scale, b_zero, y_scale, 
     return op.Mul(g, a_scale)
 
 
+@surrogate(_LEVELS, "QLinearMatMul", wrt=3)
+def quantised_matmul_right(op, g, y, a, a_scale, a_zero, b, b_scale, b_zero, y_scale, y_zero):
+    left = op.Mul(_centred(op, a, a_zero, -2), _last(op, a_scale, -2, a))
+    g = RULES["MatMul", 1](op, _within(op, op.Div(g, y_scale), y), y, left, b)
+    return op.Mul(g, _last(op, b_scale, -1, b))
+
+
 @surrogate(_LEVELS, "QLinearConv")
 def quantised_convolution(op, g, y, x, x_scale, x_zero, w, w_scale, w_zero, y_scale, y_zero, bias=None, **attributes):
     weight = op.Mul(_centred(op, w, w_zero, 0), _last(op, w_scale, 0, w))
@@ -192,14 +199,18 @@ def _real(op, x):
     return x if x.dtype == ir.DataType.FLOAT else op.Cast(x, to=ir.DataType.FLOAT)
 
 
-def _along(op, scale, x, axis):
-    """A scale per tensor, or per entry along `axis` of x, so that it broadcasts over x."""
+def _along(op, scale, x, axis, block_size=0):
+    """A scale per tensor, per entry along `axis` of x, or per block of entries along it, so that it broadcasts over x."""
     have, shape = shape_of(scale), shape_of(x)
     if have in ((), (1,)):
         return scale if not have else op.Reshape(scale, op.ints([]))
-    if len(have) != 1 or have[0] != shape[axis]:
-        raise NoGradient("QuantizeLinear", "", "scales per block have no rule")
-    return _last(op, scale, axis, x)
+    if len(have) == 1:
+        return _last(op, scale, axis, x)
+    axis %= len(shape)
+    split, whole = [*have[: axis + 1], 1, *have[axis + 1 :]], [*have[: axis + 1], block_size, *have[axis + 1 :]]
+    entries = op.Expand(op.Reshape(scale, op.ints(split)), op.ints(whole))
+    repeated = op.Reshape(entries, op.ints([-1 if i == axis else n for i, n in enumerate(have)]))
+    return op.Slice(repeated, op.ints([0]), op.ints([shape[axis]]), op.ints([axis]))
 
 
 def _last(op, values, axis, x):
