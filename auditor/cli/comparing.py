@@ -1,15 +1,17 @@
 """Reports found, compared and shown."""
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
 from auditor import terminal
-from auditor.audits.gates import verdict
+from auditor.audits.gates import Verdict, verdict
 from auditor.client import Client
 from auditor.errors import SpecError
 from auditor.report.comparison import pair
@@ -18,7 +20,6 @@ from auditor.report.comparison.pair import Named
 from auditor.report.comparison.schema import ComparisonReport, PairedPoint
 from auditor.report.comparison.write import write
 from auditor.report.document import read_report
-from auditor.report.numbers import interval, percent
 
 
 def compare(
@@ -39,6 +40,15 @@ def compare(
     names = pair.distinct([named.name for named in reports])
     renamed = [Named(name, named.report) for name, named in zip(names, reports, strict=True)]
     return show(pair.compare(renamed, margin=margin), out=out, print_json=print_json)
+
+
+def only_margin(words: Mapping[str, Any], spec: Path | None) -> float | None:
+    """The one option of an audit that a comparison of finished ones takes. SpecError where others were given."""
+    given = [name for name, value in words.items() if name != "margin" and value not in (None, False, [])]
+    given += [] if spec is None else ["spec"]
+    if given:
+        raise SpecError(f"--{given[0].replace('_', '-')} is for comparing models; these audits are done")
+    return words["margin"]
 
 
 def _local(text: str) -> Named | None:
@@ -67,7 +77,12 @@ def show(comparison: ComparisonReport, *, out: Path | None, print_json: bool) ->
         _show(Console(highlight=False), comparison)
         for path in paths:
             print(f"comparison: {path}")
-    return terminal.EXIT_CODES[verdict([point.gate for point in comparison.points if point.gate])]
+    return terminal.EXIT_CODES[judged(comparison)]
+
+
+def judged(comparison: ComparisonReport) -> Verdict:
+    """What the margin says; "none" without one."""
+    return verdict([point.gate for point in comparison.points if point.gate])
 
 
 def _show(console: Console, comparison: ComparisonReport) -> None:
@@ -77,28 +92,31 @@ def _show(console: Console, comparison: ComparisonReport) -> None:
         console.print(f"[yellow]note[/yellow] {escape(remark.text)}", soft_wrap=True)
     for audit in comparison.audits[1:]:
         points = [point for point in comparison.points if point.audit == audit.name]
-        console.print(_table(comparison, audit.name, points))
+        for norm in dict.fromkeys(point.norm for point in points):
+            console.print(_table(comparison, audit.name, [point for point in points if point.norm == norm]))
         console.print(escape(largest_loss(points)), soft_wrap=True)
+        for outcome in ("failed", "inconclusive", "passed"):
+            where = [f"{point.norm} {point.eps}" for point in points if point.gate and point.gate.outcome == outcome]
+            if where:
+                console.print(f"[bold]{outcome}[/bold] at {', '.join(where)}", soft_wrap=True)
 
 
 def _table(comparison: ComparisonReport, name: str, points: Sequence[PairedPoint]) -> Table:
-    judged = comparison.margin is not None
+    """One audit in one norm."""
     robust = {(point.audit, point.norm, point.eps): point.robust_accuracy for point in comparison.curves}
-    first = comparison.first.name
-    table = Table(title=escape(f"{name} against {first}, {points[0].paired} paired examples"), title_justify="left")
-    heads = ("eps", escape(first), escape(name), "lost", "gained", "net loss", "95 % interval", "p", "Holm's p")
-    for heading in (*heads, *(("outcome",) if judged else ())):
-        table.add_column(heading, justify="right")
+    title = f"{name} against {comparison.first.name}, {points[0].norm}, {points[0].paired} paired examples, in %"
+    table = Table(title=escape(title), title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
+    for heading in ("eps", "first", "this", "lost", "gain", "net", "95 % interval", "Holm's p"):
+        table.add_column(heading, justify="right", no_wrap=True)
     for point in points:
+        lower, upper = point.interval
         table.add_row(
-            f"{point.norm} {point.eps}",
-            *(percent(robust[audit, point.norm, point.eps]) for audit in (first, name)),
-            str(point.lost),
-            str(point.gained),
-            percent(point.net_loss),
-            interval(point.interval),
-            f"{point.mcnemar_p:.3f}",
+            point.eps,
+            *(f"{100 * robust[audit, point.norm, point.eps]:.1f}" for audit in (comparison.first.name, name)),
+            f"{100 * point.lost / point.paired:.1f}",
+            f"{100 * point.gained / point.paired:.1f}",
+            f"{100 * point.net_loss:.1f}",
+            f"{100 * lower:.1f} to {100 * upper:.1f}",
             f"{point.holm_p:.3f}",
-            *((point.gate.outcome,) if point.gate is not None else ()),
         )
     return table

@@ -27,7 +27,7 @@ def test_reports_are_compared_shown_and_written(command, folders, tmp_path):
     one, other = folders
     answer = command("compare", one, other / "report.json", one, "--out", tmp_path / "compare.html")
     assert answer.code == 0, answer
-    assert "weaker.onnx against 1: digits.onnx, 20 paired examples" in answer.out
+    assert "weaker.onnx against 1: digits.onnx, Linf, 20 paired examples" in answer.out
     assert "3: digits.onnx nowhere lost more than it gained" in answer.out
     assert (tmp_path / "compare.html").read_text().count("<svg") == 2
     assert [path.name for path in tmp_path.iterdir()] == ["compare.html"]

@@ -113,6 +113,7 @@ def _audit(named: Named, digests: Sequence[str]) -> ComparedAudit:
         paired=len(pairs(digests, report.dataset.digest)[0]),
         clean=report.clean,
         doubts=findings(check.model_dump() for check in report.diagnosis.checks),
+        verdict=report.verdict,
     )
 
 

@@ -5,7 +5,7 @@ Fields may be added in a schema version, never changed; a reader skips those tha
 
 from typing import Literal
 
-from auditor.audits.gates import GateResult
+from auditor.audits.gates import GateResult, Verdict
 from auditor.audits.statistics import Interval
 from auditor.audits.summary import Clean, Section
 from auditor.spec import Norm
@@ -17,7 +17,7 @@ MOST = 5  # audits in one comparison
 class ComparedAudit(Section):
     """One audit, under the name by which the comparison speaks of it. access: what its attacks saw of the model, such as
     "white-box" or "score"; paired: how many of its examples the first audit holds too; doubts: the checks of its
-    diagnosis that found something above "info"."""
+    diagnosis that found something above "info"; verdict: of its own gates."""
 
     name: str
     audit: str
@@ -30,6 +30,7 @@ class ComparedAudit(Section):
     paired: int
     clean: Clean
     doubts: list[str] = []
+    verdict: Verdict = "none"
 
 
 class AuditPoint(Section):
