@@ -13,10 +13,11 @@ from auditor.audits.gates import Baseline, check_comparable
 from auditor.audits.goal import check_target, goal_of, refuses
 from auditor.audits.presets import chosen_stages
 from auditor.audits.rules import check_waivers
-from auditor.audits.subject import Subject
+from auditor.audits.subject import Subject, takes_half
 from auditor.audits.surrogates import check_surrogates, needs_training
 from auditor.data.constrained import constrained, rules_of
 from auditor.data.domain import UNDECLARED, Domain
+from auditor.data.half import cast_to_half
 from auditor.data.levels import on_levels
 from auditor.data.preprocessing import Preprocessing
 from auditor.data.read import read_dataset
@@ -96,6 +97,9 @@ def settle(request: Request) -> Asked:
         raise SpecError(
             "--draws averages over what is drawn, and here nothing is: the model has no random node, and no --eot was given"
         )
+    if upload.levels is not None:
+        request = on_grid(request, upload.levels)
+        settings = request.settings
     dataset = read_dataset(
         request.data,
         labels=request.labels,
@@ -109,6 +113,8 @@ def settle(request: Request) -> Asked:
         dataset = constrained(dataset, rules_of(dataset, settings["constraints"]))
     if settings.get("quantize") is not None:
         dataset = on_levels(dataset, settings["quantize"])
+    elif settings.get("constraints") is None and takes_half(upload, dataset.normalisation):
+        dataset = cast_to_half(dataset)
     preset = request.threat or choices.threat_preset(dataset.shape, dataset.domain)
     surrogates = tuple(read_model(choice.path) for choice in request.surrogates)
     spec = specify(
@@ -133,6 +139,25 @@ def settle(request: Request) -> Asked:
     check_surrogates(subject)
     _ = subject.others, subject.served  # SpecError for what does not apply to such examples
     return Asked(subject, _said(request, subject, preset), baseline)
+
+
+def on_grid(request: Request, levels: tuple[int, int]) -> Request:
+    """The same request of a model that takes whole numbers between these two: they are the domain, and inputs are in whole
+    levels of it. SpecError where something else was asked for."""
+    low, high = levels
+    bits = (high - low).bit_length()
+    asked = request.settings.get("quantize", bits)
+    box = (float(low), float(high))
+    if asked != bits or request.domain not in (UNDECLARED, box):
+        raise SpecError(
+            f"the model takes whole numbers from {low} to {high}: leave out --quantize and --domain, which are these {bits} "
+            f"bits and {low},{high}"
+        )
+    if request.preprocessing is not None and request.preprocessing.normalisation is not None:
+        raise SpecError("the model takes whole numbers, so that no --mean and --std can come before it")
+    if request.settings.get("constraints") is not None:
+        raise SpecError("the model takes whole numbers of one kind; --constraints are for tables of floats")
+    return dataclasses.replace(request, domain=box, settings={**request.settings, "quantize": bits})
 
 
 def specify(request: Request, preset: str, **known: Any) -> AuditSpec:

@@ -26,7 +26,9 @@ _ELEMENTS = {
     "tensor(int64)": np.int64,
     "tensor(int32)": np.int32,
     "tensor(int8)": np.int8,
+    "tensor(int16)": np.int16,
     "tensor(uint8)": np.uint8,
+    "tensor(uint16)": np.uint16,
     "tensor(bool)": np.bool_,
 }
 

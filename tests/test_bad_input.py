@@ -127,7 +127,7 @@ def not_finite():
     ("model", "words"),
     [
         (regression(), ("regression",)),
-        (string_input(), ("input 'x'", "no floating-point numbers")),
+        (string_input(), ("input 'x'", "neither floats nor levels")),
         (two_inputs(), ("2 inputs", "'a'", "'b'")),
         (label_per_pixel(), ("only a label", "export scores")),
         (two_outputs(), ("several outputs", "--output")),

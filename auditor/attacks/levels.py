@@ -17,8 +17,8 @@ import numpy as np
 
 from auditor.attacks.attempt import safely_broken
 from auditor.attacks.norms import per_row
-from auditor.attacks.space import Space, View, at_most, root_at_most
-from auditor.classifier import Array, Classifier, Evaluation
+from auditor.attacks.space import AtInputs, Space, View, at_most, root_at_most
+from auditor.classifier import Array, Classifier
 from auditor.data.domain import Box, level_of, level_values
 from auditor.spec import NORMS, Loss, Norm
 
@@ -79,7 +79,7 @@ class Levels(Space):
 
 class _OnLevels(View):
     def __init__(self, classifier: Classifier, x: Array, levels: Levels) -> None:
-        super().__init__(_Rounded(classifier, self), x)
+        super().__init__(AtInputs(classifier, self), x)
         self.xp, self._levels = classifier.xp, levels
         self._values = self.xp.asarray(levels.values)
 
@@ -145,20 +145,3 @@ class _Retreat:
             return xp.clip(moved, -most, most)
         back = moved if self.norm == "L0" else xp.sign(moved)
         return xp.where(self.rank < steps[:, None], moved - back, moved)
-
-
-class _Rounded:
-    """A classifier behind the view's rounding."""
-
-    def __init__(self, classifier: Classifier, view: View) -> None:
-        self._classifier, self._view = classifier, view
-        self.xp, self.shape, self.classes = classifier.xp, classifier.shape, classifier.classes
-        self.domain = classifier.domain
-
-    def logits(self, x: Array, *, active: Array | None = None) -> Array:
-        return self._classifier.logits(self._view.input(x), active=active)
-
-    def gradient(
-        self, x: Array, y: Array, loss: Loss | Array, *, target: Array | None = None, active: Array | None = None
-    ) -> Evaluation:
-        return self._classifier.gradient(self._view.input(x), y, loss, target=target, active=active)

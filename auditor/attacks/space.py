@@ -14,8 +14,8 @@ from math import isqrt
 import numpy as np
 
 from auditor.attacks.norms import distance
-from auditor.classifier import Array, Classifier
-from auditor.spec import NORMS, Norm
+from auditor.classifier import Array, Classifier, Evaluation
+from auditor.spec import NORMS, Loss, Norm
 
 
 class View:
@@ -41,6 +41,24 @@ class View:
         (n, *shape) float32 -> (n, *shape), the very same array where nothing was tried.
         """
         return inputs
+
+
+class AtInputs:
+    """A classifier that is asked about the inputs of a view, with the gradient there for that at the points (straight
+    through, Bengio et al. 2013)."""
+
+    def __init__(self, classifier: Classifier, view: View) -> None:
+        self._classifier, self._view = classifier, view
+        self.xp, self.shape, self.classes = classifier.xp, classifier.shape, classifier.classes
+        self.domain = classifier.domain
+
+    def logits(self, x: Array, *, active: Array | None = None) -> Array:
+        return self._classifier.logits(self._view.input(x), active=active)
+
+    def gradient(
+        self, x: Array, y: Array, loss: Loss | Array, *, target: Array | None = None, active: Array | None = None
+    ) -> Evaluation:
+        return self._classifier.gradient(self._view.input(x), y, loss, target=target, active=active)
 
 
 class Space:

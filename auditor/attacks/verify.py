@@ -67,9 +67,7 @@ class Verifier:
         """The same by a session of the upload's."""
         upload = self._upload
         one = normalise(x[None], self._normalisation, upload.layout)
-        batch = np.repeat(one, upload.fixed_batch or 1, axis=0).astype(upload.input_dtype)
-        raw = session.run({upload.input: batch}, upload.decisive)
-        return np.asarray(upload.scored(*raw)[0], dtype=np.float64)
+        return np.asarray(upload.run(session, one)[0], dtype=np.float64)
 
     def confidence(self, scores: np.ndarray) -> float:
         """The probability that (answers,) scores give to the largest class; -inf where the upload gives labels only."""

@@ -3,7 +3,10 @@
 from dataclasses import dataclass, replace
 from functools import cached_property
 
+import numpy as np
+
 from auditor import __version__, runtime
+from auditor.attacks.half import Half
 from auditor.attacks.levels import Levels
 from auditor.attacks.space import Space
 from auditor.attacks.table import Table
@@ -15,7 +18,7 @@ from auditor.data.constrained import rules_of
 from auditor.data.dataset import Dataset
 from auditor.graph.plain import ClassifierGraph, make_plain
 from auditor.graph.upload import Upload
-from auditor.spec import AuditSpec, digest
+from auditor.spec import AuditSpec, Normalisation, digest
 from auditor.threats.catalogue import chosen_others
 from auditor.threats.corruptions import image_libraries
 from auditor.threats.threat import OtherThreat
@@ -59,6 +62,8 @@ class Subject:
         if spec.quantize is not None:
             assert spec.domain is not None, "a specification with levels has a domain"
             return Levels(spec.domain, spec.quantize)
+        if takes_half(self.upload, spec.normalisation):
+            return Half(spec.domain)
         return Space(spec.domain)
 
     @property
@@ -96,3 +101,8 @@ class Subject:
             make_plain(upload, batch=batch, shape=shape, normalisation=named.normalisation)
             for upload, named in zip(self.surrogates, self.spec.surrogates, strict=True)
         ]
+
+
+def takes_half(upload: Upload, normalisation: Normalisation | None) -> bool:
+    """Whether the model takes the examples themselves in float16: what lies before a declared normalisation it never sees."""
+    return upload.input_dtype == np.float16 and normalisation is None

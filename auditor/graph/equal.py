@@ -30,11 +30,9 @@ def differences(
     plain: serialised ONNX, (batch, *shape) float32 -> (batch, classes) logits. squash: the operators that the upload
     has behind them. For a label-only upload: 1 where another class wins clearly, else 0.
     """
-    x = probes(shape)
+    x = probes(shape, upload.levels)
     session = runtime.Session(stilled(upload.data), optimise="none")
-    scores = np.concatenate(
-        [_alone(upload, session, normalise(row[None], normalisation, upload.layout)) for row in x]
-    )
+    scores = np.concatenate([upload.run(session, normalise(row[None], normalisation, upload.layout)) for row in x])
     logits = _batched(runtime.Session(stilled(plain), optimise="none"), x, batch)
     scores, logits = scores.astype(np.float64), logits.astype(np.float64)
     found = _of_classes(upload, scores[:, : upload.classes], logits[:, : upload.classes], squash)
@@ -72,10 +70,16 @@ def rows_mix(plain: bytes, *, batch: int, shape: tuple[int, ...]) -> bool:
     return not np.array_equal(among[0], copied[0], equal_nan=True)
 
 
-def probes(shape: tuple[int, ...]) -> np.ndarray:
-    """Random inputs on several scales, since the domain is not known here. -> (4, *shape) float32"""
+def probes(shape: tuple[int, ...], levels: tuple[int, int] | None = None) -> np.ndarray:
+    """Random inputs on several scales, since the domain is not known here; whole numbers between the levels where these are
+    given. -> (4, *shape) float32"""
     rng = np.random.default_rng(0)
     x = rng.random((4, *shape), np.float32)
+    if levels is not None:
+        low, high = levels
+        x[1] = np.round(x[1])  # corners
+        x[2] = 0.4 + 0.1 * x[2]
+        return np.round(low + (high - low) * x)
     x[1] = np.round(x[1])  # corners of [0, 1]
     x[2] = 4 * x[2] - 2
     x[3] = np.round(255 * x[3])
@@ -100,12 +104,6 @@ _SQUASH: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "Sigmoid": lambda z: 1 / (1 + np.exp(np.clip(-z, -700, 700))),
     "Normalizer": lambda p: p / np.abs(p).sum(axis=1, keepdims=True),
 }
-
-
-def _alone(upload: Upload, session: runtime.Session, x: np.ndarray) -> np.ndarray:
-    """Scores of one example, (1, *shape) -> (1, answers)."""
-    copies = np.repeat(x, upload.fixed_batch or 1, axis=0).astype(upload.input_dtype)
-    return upload.scored(*session.run({upload.input: copies}, upload.decisive))[:1]
 
 
 def _batched(session: runtime.Session, x: np.ndarray, batch: int) -> np.ndarray:

@@ -4,10 +4,10 @@ After this every gradient rule is small. The plain graph is compared with the up
 is built on it.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 
 import numpy as np
 import onnx
@@ -23,7 +23,14 @@ from auditor.graph.head import SQUASHING, trace
 from auditor.graph.load import from_ir, to_ir
 from auditor.graph.normalise import append_normalisation
 from auditor.graph.opset import raise_opset
-from auditor.graph.precision import COARSE_TOLERANCE, TOLERANCE, in_single_precision, is_half, is_quantised
+from auditor.graph.precision import (
+    COARSE_TOLERANCE,
+    TOLERANCE,
+    in_single_precision,
+    is_half,
+    is_quantised,
+    with_float_input,
+)
 from auditor.graph.randomness import spelled_out
 from auditor.graph.refusal import append_rejection
 from auditor.graph.upload import Upload
@@ -59,15 +66,28 @@ def make_plain(
     """
     shape = _example_shape(upload, shape)
     raised = in_single_precision(raise_opset(_scores_only(upload)))
-    if upload.fixed_batch is not None:
-        core = freeze(raised, upload.input, (upload.fixed_batch, *shape))
-        if batch == upload.fixed_batch:
-            return _proven(upload, core, normalisation)
-        guesses = (partial(rebatch, core, upload.input, batch, stays=stays) for stays in (True, False))
-        return _first_proven(upload, (*guesses, lambda: core), normalisation)
-    sizes = (batch, 1) if batch > 1 else (1,)
-    cores = tuple(partial(freeze, raised, upload.input, (size, *shape)) for size in sizes)
+    models = [raised] if upload.levels is None else [with_float_input(raised, upload.input), raised]
+    cores = [core for model in models for core in _cores(upload, model, batch, shape)]
     return _first_proven(upload, cores, normalisation)
+
+
+def _cores(
+    upload: Upload, raised: onnx.ModelProto, batch: int, shape: tuple[int, ...]
+) -> Iterator[Callable[[], ir.Model]]:
+    """Frozen at that batch, then at others."""
+    if upload.fixed_batch is None:
+        for size in (batch, 1) if batch > 1 else (1,):
+            yield partial(freeze, raised, upload.input, (size, *shape))
+        return
+
+    @cache
+    def core() -> ir.Model:
+        return freeze(raised, upload.input, (upload.fixed_batch or 1, *shape))
+
+    if batch != upload.fixed_batch:
+        for stays in (True, False):
+            yield lambda stays=stays: rebatch(core(), upload.input, batch, stays=stays)  # type: ignore[misc]
+    yield core
 
 
 def _first_proven(

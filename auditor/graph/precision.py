@@ -58,6 +58,16 @@ def in_single_precision(model: onnx.ModelProto) -> onnx.ModelProto:
     return model
 
 
+def with_float_input(model: onnx.ModelProto, name: str) -> onnx.ModelProto:
+    """A copy whose input of whole numbers takes float32: the same function where the input is whole, and a gradient in
+    between. Where a node wants whole numbers, the types no longer fit together, and whoever infers them says so."""
+    copy = onnx.ModelProto()
+    copy.CopyFrom(model)
+    value = next(i for i in copy.graph.input if i.name == name)
+    value.type.tensor_type.elem_type = onnx.TensorProto.FLOAT
+    return copy
+
+
 def _input_types(model: onnx.ModelProto) -> list[int]:
     return [i.type.tensor_type.elem_type for i in model.graph.input]
 

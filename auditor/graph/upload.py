@@ -18,6 +18,13 @@ from auditor.runtime import Session, Tensor
 from auditor.spec import Detector, Layout
 
 FLOATS = ("tensor(float)", "tensor(double)", "tensor(float16)")
+# What an input of few bits can hold: grey levels, readings of a converter.
+LEVELS = {
+    "tensor(uint8)": (0, 255),
+    "tensor(int8)": (-128, 127),
+    "tensor(uint16)": (0, 65535),
+    "tensor(int16)": (-32768, 32767),
+}
 _LABELS = ("tensor(int64)", "tensor(int32)", "tensor(string)")
 _CHANNELS = (1, 3, 4)
 
@@ -102,6 +109,17 @@ class Upload:
     def label_only(self) -> bool:
         """Whether it tells which class it decides for, and nothing of the others."""
         return self.scores == "label"
+
+    @property
+    def levels(self) -> tuple[int, int] | None:
+        """The smallest and the largest of the whole numbers that the attacked input takes; None where it takes floats."""
+        return LEVELS.get(self.input_type)
+
+    def run(self, session: Session, x: np.ndarray) -> np.ndarray:
+        """One example, (1, *shape) float32 behind its normalisation, in a session of the upload's -> (1, answers); in copies
+        where the batch is fixed."""
+        copies = np.repeat(x, self.fixed_batch or 1, axis=0).astype(self.input_dtype)
+        return self.scored(*session.run({self.input: copies}, self.decisive))[:1]
 
     @property
     def input_dtype(self) -> np.dtype:
@@ -190,9 +208,9 @@ def _attacked(inputs: tuple[Tensor, ...], name: str | None) -> Tensor:
             "the graph, so that --input names the only one left"
         )
     attacked = inputs[0]
-    if attacked.type not in FLOATS:
+    if attacked.type not in (*FLOATS, *LEVELS):
         raise ModelError(
-            f"input {listed} holds no floating-point numbers, so that a small change of it means nothing"
+            f"input {listed} holds neither floats nor levels, so that a small change of it means nothing"
         )
     return attacked
 

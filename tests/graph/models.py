@@ -4,6 +4,8 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
+from auditor.graph.load import tensors_of
+
 WEIGHT = np.random.default_rng(0).normal(size=(4, 3)).astype(np.float32)
 KERNEL = np.random.default_rng(1).normal(size=(4, 3, 3, 3)).astype(np.float32)
 
@@ -55,3 +57,33 @@ def attention(*, batch: int, sequence_first: bool) -> bytes:
 
 def value(name: str, shape: list, kind: int = TensorProto.FLOAT) -> onnx.ValueInfoProto:
     return helper.make_tensor_value_info(name, kind, shape)
+
+
+def halved(data: bytes) -> bytes:
+    """A float32 model with float16 in the place of every float32, as converters write it."""
+    model = onnx.load_from_string(data)
+    for tensor in tensors_of(model):
+        if tensor.data_type == TensorProto.FLOAT:
+            tensor.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(tensor).astype(np.float16), tensor.name))
+    for attribute in (a for node in model.graph.node for a in node.attribute):
+        if attribute.name in ("to", "dtype") and attribute.i == TensorProto.FLOAT:
+            attribute.i = TensorProto.FLOAT16
+    for part in (*model.graph.input, *model.graph.output, *model.graph.value_info):
+        if part.type.tensor_type.elem_type == TensorProto.FLOAT:
+            part.type.tensor_type.elem_type = TensorProto.FLOAT16
+    return model.SerializeToString()
+
+
+def taking_bytes(data: bytes) -> bytes:
+    """The same model behind a uint8 input x whose levels it divides by 255 itself."""
+    model = onnx.load_from_string(data)
+    (x,) = model.graph.input
+    for node in model.graph.node:
+        node.input[:] = ["scaled" if name == x.name else name for name in node.input]
+    model.graph.initializer.append(numpy_helper.from_array(np.float32(255), "levels"))
+    front = [helper.make_node("Cast", [x.name], ["cast"], to=TensorProto.FLOAT)]
+    front.append(helper.make_node("Div", ["cast", "levels"], ["scaled"]))
+    for position, node in enumerate(front):
+        model.graph.node.insert(position, node)
+    x.type.tensor_type.elem_type = TensorProto.UINT8
+    return model.SerializeToString()

@@ -133,7 +133,7 @@ def test_weights_listed_as_inputs_are_no_inputs():
 @pytest.mark.parametrize("kind", ["string", "int64"])
 def test_inputs_that_are_no_floating_point_numbers_are_refused(kind):
     body = f"f ({kind}[N,4] x) => (float[N,4] y) {{ y = Cast<to=1>(x) }}"
-    with pytest.raises(ModelError, match=f"tensor\\({kind}\\) holds no floating-point numbers"):
+    with pytest.raises(ModelError, match=f"tensor\\({kind}\\) holds neither floats nor levels"):
         read_upload(text(body))
 
 

@@ -1,0 +1,108 @@
+"""Models that take something else than float32, audited from end to end."""
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+
+from auditor.graph.upload import read_upload
+from auditor.report.schema import Report
+from auditor.runtime import Session
+from tests.graph.models import halved, taking_bytes, text
+
+MODELS = Path(__file__).parent / "models"
+
+
+@pytest.fixture
+def audited(command, tmp_path):
+    def audit(model, *words, **data):
+        (tmp_path / "model.onnx").write_bytes(model)
+        np.savez(tmp_path / "data.npz", **data)
+        little = ["--preset", "quick", "--batch-size", 4, "--threads", 1, "--norm", "Linf", "--budget", "60passes"]
+        return command(
+            "audit", tmp_path / "model.onnx", tmp_path / "data.npz", "--out", tmp_path / "out", *little, *words
+        )
+
+    return audit
+
+
+def results(tmp_path):
+    report = Report.model_validate_json((tmp_path / "out" / "report.json").read_text())
+    with np.load(tmp_path / "out" / "adversarial.npz") as stored:
+        return report, {name: stored[name] for name in stored.files}
+
+
+def test_a_vit_in_float16_is_attacked_at_points_that_float16_holds(audited, tmp_path):
+    model = halved((MODELS / "vit.new-18.onnx").read_bytes())
+    x = np.random.default_rng(0).random((4, 3, 32, 32), np.float32)
+    answer = audited(model, "--domain", "0,1", "--eps", "0.01,0.02,0.05", x=x)
+    assert answer.code == 0, answer.err
+    report, found = results(tmp_path)
+    assert report.model.gradient["access"] == "white-box"
+    assert report.model.gradient["error"] < 1e-2
+    assert report.curves[0].points[-1].broken_by
+    cast = found["x_adv"].astype(np.float16).astype(np.float32)
+    assert np.array_equal(found["x_adv"], cast)
+    clean = x[found["index"]].astype(np.float16).astype(np.float64)
+    distances = np.abs(cast - clean).reshape(len(clean), -1).max(axis=1)
+    np.testing.assert_array_equal(found["distance"], distances)
+    session = Session(model)
+    for row, predicted in zip(cast, found["predicted"], strict=True):
+        assert session.run({"x": row[None].astype(np.float16)})[0].argmax() == predicted
+
+
+def test_a_model_that_takes_bytes_is_attacked_in_whole_grey_levels(audited, tmp_path):
+    model = taking_bytes((MODELS / "resnet.new-23.onnx").read_bytes())
+    x = np.random.default_rng(0).integers(0, 256, (4, 3, 32, 32)).astype(np.uint8)
+    answer = audited(model, "--eps", "1/255,2/255,8/255", x=x)
+    assert answer.code == 0, answer.err
+    report, found = results(tmp_path)
+    assert report.model.gradient["access"] == "white-box"
+    assert tuple(report.dataset.domain) == (0, 255)
+    assert report.curves[0].points[-1].robust_accuracy < 1
+    whole = found["x_adv"].astype(np.uint8)
+    assert np.array_equal(whole, found["x_adv"])
+    moved = np.abs(whole.astype(np.int64) - x[found["index"]]).reshape(len(whole), -1).max(axis=1)
+    np.testing.assert_allclose(found["distance"] * 255, moved, rtol=1e-12)
+    for row, predicted in zip(whole, found["predicted"], strict=True):
+        assert Session(model).run({"x": row[None]})[0].argmax() == predicted
+
+
+@pytest.mark.parametrize("words", [["--domain", "0,1"], ["--quantize", "4"], ["--mean", "0.5", "--std", "0.5"]])
+def test_what_does_not_fit_a_model_of_bytes_is_refused(words, audited):
+    model = taking_bytes((MODELS / "resnet.new-23.onnx").read_bytes())
+    answer = audited(model, *words, x=np.zeros((4, 3, 32, 32), np.uint8))
+    assert answer.code == 64
+    assert "whole numbers" in answer.err
+
+
+def test_bytes_that_are_dequantised_at_once_have_a_gradient_through_surrogates(audited, tmp_path):
+    """DequantizeLinear wants bytes, so that its input cannot be read as a float."""
+    body = "f (uint8[N,6] x) => (float[N,3] y) { d = DequantizeLinear(x, s, z) y = MatMul(d, W) }"
+    weights = {"W": np.random.default_rng(0).normal(size=(6, 3)).astype(np.float32)}
+    model = text(body, opset=21, s=np.float32(0.02), z=np.uint8(9), **weights)
+    x = np.random.default_rng(1).integers(0, 256, (8, 6)).astype(np.uint8)
+    answer = audited(model, "--eps", "0.1,0.5", x=x)
+    assert answer.code == 0, answer.err
+    report, found = results(tmp_path)
+    assert report.model.gradient["access"] == "surrogate-gradient"
+    assert len(found["x_adv"])
+
+
+def test_weights_in_bfloat16_are_read_as_the_numbers_they_are(audited):
+    """ONNX Runtime computes nothing in bfloat16 on the CPU, but casts what is stored in it."""
+    body = "f (float[N,6] x) => (float[N,3] y) { w = Cast<to=1>(B) y = MatMul(x, w) }"
+    stored = onnx.load_from_string(text(body))
+    stored.graph.initializer.append(
+        onnx.helper.make_tensor("B", onnx.TensorProto.BFLOAT16, (6, 3), np.linspace(-1, 1, 18))
+    )
+    answer = audited(
+        stored.SerializeToString(), "--domain", "0,1", "--eps", "0.1", x=np.random.default_rng(0).random((8, 6))
+    )
+    assert answer.code == 0, answer.err
+
+
+def test_levels_are_read_from_the_inputs_type():
+    upload = read_upload(taking_bytes((MODELS / "resnet.new-23.onnx").read_bytes()))
+    assert upload.levels == (0, 255)
