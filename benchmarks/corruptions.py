@@ -14,7 +14,8 @@ from pathlib import Path
 from audits import ROOT, normalisation
 
 from auditor.audits.checkpoints import Checkpoints, Folder
-from auditor.audits.other_figures import OtherFigures, other_figures
+from auditor.audits.other_figures import other_figures
+from auditor.audits.other_sections import OtherFigures
 from auditor.audits.others import load_results, other_items, run_others
 from auditor.audits.prepare import prepare
 from auditor.audits.run import Engine

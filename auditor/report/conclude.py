@@ -20,7 +20,8 @@ from auditor.audits.crossings import crossed
 from auditor.audits.diagnosis import diagnose
 from auditor.audits.gates import Baseline, GateResult, findings, regression_gates, robust_gate
 from auditor.audits.goal import goal_of
-from auditor.audits.other_figures import OtherFigures, against_curves, other_figures
+from auditor.audits.other_figures import against_curves, other_figures
+from auditor.audits.other_sections import OtherFigures
 from auditor.audits.others import load_results, other_items
 from auditor.audits.outcomes import Outcomes
 from auditor.audits.planted import planted

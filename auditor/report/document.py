@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from auditor.audits.gates import Baseline, GateResult, verdict
-from auditor.audits.other_figures import OtherFigures
+from auditor.audits.other_sections import OtherFigures
 from auditor.audits.summary import Clean, Curve, outcomes_of
 from auditor.errors import SpecError
 from auditor.report.schema import Report

@@ -155,7 +155,5 @@ def png(shares: np.ndarray) -> bytes:
     image = Image.fromarray(levels[..., 0] if levels.shape[2] == 1 else levels)
     factor = -(-_SIDE // max(image.size))
     file = io.BytesIO()
-    image.resize((image.width * factor, image.height * factor), Image.Resampling.NEAREST).save(
-        file, "PNG", optimize=True
-    )
+    image.resize((image.width * factor, image.height * factor), Image.Resampling.NEAREST).save(file, "PNG")
     return file.getvalue()

@@ -11,7 +11,7 @@ import numpy as np
 from pydantic import BeforeValidator
 
 from auditor.audits.gates import GateResult, Verdict
-from auditor.audits.other_figures import OtherFigures
+from auditor.audits.other_sections import OtherFigures
 from auditor.audits.summary import Clean, Curve, Section
 from auditor.spec import Norm, Preset
 

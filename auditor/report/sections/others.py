@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from auditor.audits.other_figures import OtherFigures
+from auditor.audits.other_sections import OtherFigures
 from auditor.report.blocks import Block, Figure, Section, Table
 from auditor.report.figures import heat_map
 from auditor.report.numbers import count, interval, percent
