@@ -1,7 +1,7 @@
 """From a plain classifier graph to the models that run: scores alone, scores with a loss and its gradient, and scores with
 the gradient along a direction among them."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
 from functools import partial
 
@@ -127,25 +127,37 @@ def slope(weight: str) -> str:
 
 
 def expand(graph: ClassifierGraph, policy: Policy = "true") -> ClassifierGraph:
-    """Spell out every live operator that has no rule: in the standard's own function body where it has one, recurrent ones
-    as a Scan over their steps."""
-    missing = list(without_rule(graph, policy))
-    bodied = sorted({("", node.op_type) for node in missing if _has_body(node)})
-    recurrent = any(node.op_type in RECURRENT for node in missing)
-    if not (bodied or recurrent):
+    """Spell out every live operator that has no rule."""
+    wanted = {node.op_type for node in without_rule(graph, policy) if is_spelt_out(node)}
+    if not wanted:
         return graph
-    model = graph.model
-    if recurrent:
-        model = model.clone()
-        spell_out_all(model)
-    proto = onnx.load_from_string(serialise(model))
-    if bodied:
-        proto = onnx.inliner.inline_selected_functions(proto, bodied, inline_schema_functions=True)
-    folded = onnx.load_from_string(runtime.fold(proto.SerializeToString()))
-    model = ir.from_proto(onnx.shape_inference.infer_shapes(folded, strict_mode=True, data_prop=True))
+    model = spell_out(graph.model.clone(), wanted)
     x = next(v for v in model.graph.inputs if v.name == graph.x.name)
     logits = next(v for v in model.graph.outputs if v.name == graph.logits.name)
     return replace(graph, model=model, x=x, logits=logits)
+
+
+def is_spelt_out(node: ir.Node) -> bool:
+    """Whether an operator without a rule of its own has one as others."""
+    if node.domain not in ("", "ai.onnx"):
+        return False
+    schema = onnx.defs.get_schema(node.op_type)
+    return node.op_type in RECURRENT or schema.has_function or schema.has_context_dependent_function
+
+
+def spell_out(model: ir.Model, operators: Collection[str]) -> ir.Model:
+    """Put others in the place of these operators: the standard's own function body, or, of recurrent ones, a Scan over
+    their steps. `model`, whose shapes are static, is changed."""
+    if any(operator in RECURRENT for operator in operators):
+        spell_out_all(model)
+    bodied = [("", operator) for operator in sorted(operators) if operator not in RECURRENT]
+    proto = onnx.load_from_string(serialise(model))
+    try:
+        proto = onnx.inliner.inline_selected_functions(proto, bodied, inline_schema_functions=True)
+    except RuntimeError as error:
+        raise NoGradient(bodied[0][1], "", "onnx cannot write its function body out for these inputs") from error
+    folded = onnx.load_from_string(runtime.fold(proto.SerializeToString()))
+    return ir.from_proto(onnx.shape_inference.infer_shapes(folded, strict_mode=True, data_prop=True))
 
 
 def without_rule(graph: ClassifierGraph, policy: Policy = "true") -> Iterable[ir.Node]:
@@ -179,13 +191,6 @@ def _between(
                 needed.add(value)
                 found.append((node, index))
     return found[::-1]
-
-
-def _has_body(node: ir.Node) -> bool:
-    if node.domain not in ("", "ai.onnx"):
-        return False
-    schema = onnx.defs.get_schema(node.op_type)
-    return schema.has_function or schema.has_context_dependent_function
 
 
 def _int_input(model: ir.Model, name: str, batch: int) -> ir.Value:

@@ -1,5 +1,7 @@
 """Static shapes and folded constants: no shape arithmetic is left for a gradient rule to see."""
 
+from typing import Any
+
 import numpy as np
 import onnx
 import onnx_ir as ir
@@ -7,11 +9,13 @@ import onnx_ir as ir
 from auditor import runtime
 from auditor.errors import ModelError
 from auditor.graph.flatten import flatten
-from auditor.graph.load import all_nodes, nodes_of
+from auditor.graph.load import nodes_of
 from auditor.graph.rewriting import take_apart
 
 _FLOATS = (ir.DataType.FLOAT, ir.DataType.DOUBLE, ir.DataType.FLOAT16, ir.DataType.BFLOAT16)
 _LEVELS = (ir.DataType.UINT8, ir.DataType.INT8, ir.DataType.UINT16, ir.DataType.INT16)
+
+_MISREAD: dict[str, dict[str, Any]] = {"MeanVarianceNormalization": {"axes": [0, 2, 3]}, "STFT": {"onesided": 1}}
 
 
 def freeze(model: onnx.ModelProto, name: str, shape: tuple[int, ...]) -> ir.Model:
@@ -42,7 +46,7 @@ def reshaped(model: onnx.ModelProto, name: str, shape: tuple[int, ...]) -> None:
 
 def with_shapes(model: onnx.ModelProto, name: str) -> ir.Model:
     """Infer every shape; what inference does not know (operators outside the standard) is measured by running."""
-    _spell_out_axes(model)
+    _spell_out_defaults(model)
     try:
         inferred = onnx.shape_inference.infer_shapes(model, check_type=True, strict_mode=True, data_prop=True)
     except onnx.shape_inference.InferenceError as error:
@@ -56,11 +60,12 @@ def with_shapes(model: onnx.ModelProto, name: str) -> ir.Model:
     return result
 
 
-def _spell_out_axes(model: onnx.ModelProto) -> None:
-    """The standard's own inference fails on MeanVarianceNormalization where the axes are left to their default."""
-    for node in all_nodes(model):
-        if node.op_type == "MeanVarianceNormalization" and not any(a.name == "axes" for a in node.attribute):
-            node.attribute.append(onnx.helper.make_attribute("axes", [0, 2, 3]))
+def _spell_out_defaults(model: onnx.ModelProto) -> None:
+    """Where the standard's own inference errs as long as an attribute is left to its default."""
+    for node in nodes_of(model.graph):
+        for name, default in _MISREAD.get(node.op_type, {}).items():
+            if not any(a.name == name for a in node.attribute):
+                node.attribute.append(onnx.helper.make_attribute(name, default))
 
 
 def _static(value: ir.Value) -> bool:

@@ -19,12 +19,14 @@ from auditor.graph.load import (
 from auditor.graph.randomness import LAST_OPSET, is_random
 
 _HIDDEN = "auditor.early"
+# ONNX Runtime has no kernel for the newest versions of these, nor for the random ones'.
+_LEFT_BEHIND = ("GlobalLpPool", "MaxRoiPool", "RoiAlign")
 
 
 def raise_opset(model: onnx.ModelProto) -> onnx.ModelProto:
     """The model at the working opset, its functions inlined. ModelError when the converter gives up.
 
-    A model with random numbers goes no further than ONNX Runtime can draw them.
+    A model with random numbers goes no further than ONNX Runtime can draw them, nor any further than it has kernels.
     A file at opset 18 or later that the converter cannot take is relabelled: since then nearly every change only
     added element types, and the comparison of scores finds the rest.
     """
@@ -32,10 +34,14 @@ def raise_opset(model: onnx.ModelProto) -> onnx.ModelProto:
     opset = default_opset(model)
     if opset == 0:
         model.opset_import.append(onnx.helper.make_opsetid("", WORKING_OPSET))
-    elif opset < (wanted := LAST_OPSET if is_random(model) else WORKING_OPSET):
+    elif opset < (wanted := LAST_OPSET if is_random(model) or _is_left_behind(model) else WORKING_OPSET):
         model = _converted(model, opset, wanted)
     model.ir_version = WORKING_IR_VERSION
     return model
+
+
+def _is_left_behind(model: onnx.ModelProto) -> bool:
+    return any(node.domain == "" and node.op_type in _LEFT_BEHIND for node in all_nodes(model))
 
 
 def _converted(model: onnx.ModelProto, opset: int, wanted: int) -> onnx.ModelProto:

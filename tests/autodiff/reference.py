@@ -3,6 +3,7 @@
 import numpy as np
 from onnx.reference.op_run import OpRun
 from onnx.reference.ops.op_conv_transpose import ConvTranspose as UngroupedConvTranspose
+from onnx.reference.ops.op_grid_sample import GridSample
 from scipy.special import erf
 
 
@@ -80,6 +81,23 @@ class MeanVarianceNormalization(OpRun):
         return ((x - mean) / (std + 1e-9),)
 
 
+def _positions_in_float64(self, n, dims, align_corners):
+    """The reference rounds positions to float32; its DeformConv goes by the same function."""
+    return np.array([self._gs_denormalize(v, d, align_corners) for v, d in zip(n, dims, strict=False)], np.float64)
+
+
+GridSample._gs_denormalize_coordinates = _positions_in_float64
+
+
+class GlobalLpPool(OpRun):
+    """The reference has none."""
+
+    op_domain = ""
+
+    def _run(self, x, p=2):
+        return ((np.abs(x) ** p).sum(axis=tuple(range(2, x.ndim)), keepdims=True) ** (1 / p),)
+
+
 class Scan(OpRun):
     """The reference knows no directions; axes other than the first are left to it."""
 
@@ -124,4 +142,15 @@ class Loop(OpRun):
         return (*state, *(np.stack(column) for column in zip(*rows, strict=True)))
 
 
-CORRECTED = [ConvTranspose, Erf, Mean, LpNormalization, LRN, Gelu, MeanVarianceNormalization, Scan, Loop]
+CORRECTED = [
+    ConvTranspose,
+    Erf,
+    Mean,
+    LpNormalization,
+    LRN,
+    Gelu,
+    MeanVarianceNormalization,
+    GlobalLpPool,
+    Scan,
+    Loop,
+]

@@ -273,8 +273,6 @@ def test_layer_normalization_asks_its_own_node_for_the_statistics() -> None:
 @pytest.mark.parametrize(
     ("case", "why"),
     [
-        (case("ScatterElements", normal(3), axes(0), normal(1), reduction="mul"), "reduction 'mul'"),
-        (case("ScatterND", normal(3), axes(0)[None], normal(1), reduction="max"), "reduction 'max'"),
         (
             case("BatchNormalization", normal(4, 2), *[positive(2)] * 4, training_mode=1, outputs=3),
             "training_mode=1",

@@ -4,6 +4,7 @@ import onnx_ir as ir
 import pytest
 from onnx import helper
 
+from auditor.autodiff.coverage import obstacles
 from auditor.errors import ModelError
 from auditor.graph.equal import probes
 from auditor.graph.normalise import normalise
@@ -64,6 +65,16 @@ def test_probabilities_are_traced_back_to_logits(tail, opset):
     x = example_batch(graph)
     assert operators(graph) <= {"MatMul", "Gemm", "Reshape", "Flatten"}
     assert np.allclose(logits(graph, x), x @ WEIGHT, atol=1e-6)
+
+
+@pytest.mark.parametrize("opset", [11, 20])
+def test_a_kernel_that_onnxruntime_left_behind_keeps_its_opset(opset):
+    body = "f (float[N,3,2,4] x) => (float[N,3] y) { p = GlobalLpPool<p=3>(x) y = Flatten(p) }"
+    upload = read_upload(text(body, opset=opset))
+    graph = make_plain(upload, batch=BATCH)
+    x = example_batch(graph)
+    assert np.allclose(logits(graph, x), evaluate(upload.data, {"x": x})[0], atol=1e-5)
+    assert obstacles(graph) == []
 
 
 def test_a_softmax_over_the_batch_stays_and_runs_alone():

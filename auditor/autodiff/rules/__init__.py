@@ -45,6 +45,8 @@ FAMILIES = (
     "shape",
     "indexing",
     "resize",
+    "sampling",
+    "spectral",
     "surrogates",
 )
 

@@ -146,6 +146,9 @@ def shrink(op, g, y, x, *, bias=0.0, lambd=0.5):
 
 @vjp("Softmax")
 def softmax(op, g, y, x, *, axis=-1):
+    if any(user.op_type == "Where" for user, _ in y.uses()):
+        # What is masked throughout has no softmax, and is replaced behind: it takes no cotangent, not 0 * NaN.
+        y = op.Where(op.IsNaN(y), 0.0, y)
     gy = op.Mul(g, y)
     return op.Sub(gy, op.Mul(y, op.ReduceSum(gy, op.ints([axis]), keepdims=1)))
 

@@ -79,36 +79,69 @@ def gather_nd(op, g, y, x, indices, *, batch_dims=0):
 
 @vjp("ScatterElements", wrt=0)
 def scatter_elements(op, g, y, x, indices, updates, *, axis=0, reduction="none"):
-    if _adds(y, reduction):
-        return g
-    return op.ScatterElements(g, indices, _zeros(op, shape_of(updates), g), axis=axis)
+    return _Scatter(op, "Elements", indices, reduction, axis=axis).data(g, y, x, updates)
 
 
 @vjp("ScatterElements", wrt=2)
 def scatter_elements_updates(op, g, y, x, indices, updates, *, axis=0, reduction="none"):
-    _adds(y, reduction)
-    return op.GatherElements(g, indices, axis=axis)
+    return _Scatter(op, "Elements", indices, reduction, axis=axis).updates(g, y, x, updates)
 
 
 @vjp("ScatterND", wrt=0)
 def scatter_nd(op, g, y, x, indices, updates, *, reduction="none"):
-    if _adds(y, reduction):
-        return g
-    return op.ScatterND(g, indices, _zeros(op, shape_of(updates), g))
+    return _Scatter(op, "ND", indices, reduction).data(g, y, x, updates)
 
 
 @vjp("ScatterND", wrt=2)
 def scatter_nd_updates(op, g, y, x, indices, updates, *, reduction="none"):
-    _adds(y, reduction)
-    return op.GatherND(g, indices)
+    return _Scatter(op, "ND", indices, reduction).updates(g, y, x, updates)
 
 
-def _adds(y, reduction):
-    """Whether a scatter adds (True) or overwrites (False)."""
-    if reduction not in ("none", "add"):
-        why = f"reduction '{reduction}' has no gradient here; 'none' and 'add' have"
-        raise NoGradient(y.producer().op_type, y.producer().name or "", why)
-    return reduction == "add"
+class _Scatter:
+    """One scatter: how it writes, and how its results are read back at the same indices."""
+
+    def __init__(self, op, kind, indices, reduction, **axis):
+        self.op, self.kind, self.indices, self.reduction, self.axis = op, kind, indices, reduction, axis
+
+    def write(self, x, updates, reduction="none"):
+        return getattr(self.op, f"Scatter{self.kind}")(x, self.indices, updates, reduction=reduction, **self.axis)
+
+    def read(self, x):
+        return getattr(self.op, f"Gather{self.kind}")(x, self.indices, **self.axis)
+
+    def data(self, g, y, x, updates):
+        if self.reduction == "add":
+            return g
+        if self.reduction == "none":
+            return self.write(g, _zeros(self.op, shape_of(updates), g))
+        if self.reduction == "mul":
+            return self.op.Mul(g, self._others(x, x, updates, lambda v: v))
+        return self.op.Mul(self.op.Cast(self.op.Equal(x, y), to=g.dtype), self._share(g, y, x, updates))
+
+    def updates(self, g, y, x, updates):
+        if self.reduction in ("none", "add"):
+            return self.read(g)
+        if self.reduction == "mul":
+            return self.op.Mul(self.read(g), self._others(updates, x, updates, self.read))
+        won = self.op.Cast(self.op.Equal(updates, self.read(y)), to=g.dtype)
+        return self.op.Mul(won, self.read(self._share(g, y, x, updates)))
+
+    def _share(self, g, y, x, updates):
+        """All that tie for the largest, or smallest, of an entry share its cotangent evenly."""
+        op = self.op
+        hits = [op.Cast(op.Equal(a, b), to=g.dtype) for a, b in ((x, y), (updates, self.read(y)))]
+        return op.Div(g, self.write(hits[0], hits[1], "add"))
+
+    def _others(self, factor, x, updates, at):
+        """The product of an entry's other factors: a lone zero has one, beside a zero the others have none."""
+        op = self.op
+        zeros = [op.Equal(v, 0.0) for v in (x, updates)]
+        flags = [op.Cast(z, to=x.dtype) for z in zeros]
+        counts = self.write(flags[0], flags[1], "add")
+        product = self.write(op.Where(zeros[0], 1.0, x), op.Where(zeros[1], 1.0, updates), "mul")
+        zero = op.Equal(factor, 0.0)
+        alone = op.Equal(at(counts), op.Cast(zero, to=x.dtype))
+        return op.Where(alone, op.Div(at(product), op.Where(zero, 1.0, factor)), 0.0)
 
 
 @vjp("TopK")
@@ -124,6 +157,63 @@ def trilu(op, g, y, x, k=None, *, upper=1):
 @vjp("ReverseSequence")
 def reverse_sequence(op, g, y, x, lengths, *, batch_axis=1, time_axis=0):
     return op.ReverseSequence(g, lengths, batch_axis=batch_axis, time_axis=time_axis)
+
+
+@vjp("Compress")
+def compress(op, g, y, x, condition, *, axis=None):
+    """Of a constant condition, which is all that a shape can be known of."""
+    chosen = constant_of(condition)
+    if chosen is None:
+        raise NoGradient("Compress", y.producer().name or "", "what it keeps depends on the model's input")
+    shape = shape_of(x)
+    flat = (int(np.prod(shape)),) if axis is None else shape
+    along = 0 if axis is None else axis % len(shape)
+    kept = np.flatnonzero(chosen)
+    padded = op.Pad(g, op.ints([0] * (len(flat) + along) + [1] + [0] * (len(flat) - along - 1)))
+    source = np.full(flat[along], len(kept))
+    source[kept] = np.arange(len(kept))
+    return op.Reshape(op.Gather(padded, op.const(source), axis=along), op.ints(shape))
+
+
+@vjp("Col2Im")
+def col_to_im(op, g, y, x, image_shape, block_shape, *, dilations=None, pads=None, strides=None):
+    """Every entry of a block was added to one of the image: it reads that one's cotangent, or a zero in the padding."""
+    sizes = [v.tolist() for v in map(constant_of, (image_shape, block_shape)) if v is not None]
+    if len(sizes) < 2:
+        raise NoGradient("Col2Im", y.producer().name or "", "its sizes are not constant: fold them")
+    image, block = map(tuple, sizes)
+    rank = len(image)
+    dilations, strides = (np.reshape(v or [1] * rank, (rank, 1, 1)) for v in (dilations, strides))
+    begins, ends = np.reshape(pads or [0] * 2 * rank, (2, rank, 1, 1))
+    extent = (dilations * (np.reshape(block, (rank, 1, 1)) - 1) + 1).ravel()
+    counts = (np.asarray(image) + begins.ravel() + ends.ravel() - extent) // strides.ravel() + 1
+    places = np.indices(block).reshape(rank, -1, 1) * dilations + np.indices(counts).reshape(rank, 1, -1) * strides
+    places = places - begins
+    inside = np.all((places >= 0) & (places < np.reshape(image, (rank, 1, 1))), axis=0)
+    flat = np.where(inside, np.ravel_multi_index(tuple(places), image, mode="clip"), np.prod(image))
+    n, c = shape_of(y)[:2]
+    padded = op.Pad(op.Reshape(g, op.ints([n, c, int(np.prod(image))])), op.ints([0, 0, 0, 0, 0, 1]))
+    return op.Reshape(op.Gather(padded, op.const(flat), axis=2), op.ints(shape_of(x)))
+
+
+@vjp("TensorScatter", wrt=0)
+def tensor_scatter(op, g, y, past, update, at=None, *, axis=-2, mode="linear"):
+    zeros = _zeros(op, shape_of(update), g)
+    return op.TensorScatter(g, zeros, at, axis=axis, mode=mode)
+
+
+@vjp("TensorScatter", wrt=1)
+def tensor_scatter_update(op, g, y, past, update, at=None, *, axis=-2, mode="linear"):
+    """The rows of every example that were written, around the end where the cache is circular."""
+    shape, length = shape_of(past), shape_of(update)[axis]
+    along = axis % len(shape)
+    rows = op.const(np.arange(length, dtype=np.int64).reshape(1, -1))
+    if at is not None:
+        rows = op.Add(rows, op.Reshape(at, op.ints([-1, 1])))
+    rows = op.Mod(rows, op.const(np.int64(shape[along]))) if mode == "circular" else rows
+    spread = [shape[0] if i == 0 and at is not None else length if i == along else 1 for i in range(len(shape))]
+    rows = op.Expand(op.Reshape(rows, op.ints(spread)), op.ints(shape_of(update)))
+    return op.GatherElements(g, rows, axis=along)
 
 
 stops("gives indices, not scores: its slope is zero wherever it exists", "ArgMax", "ArgMin", "NonZero", "OneHot")

@@ -182,3 +182,17 @@ def _explicit(equation: str, ranks: Sequence[int]) -> tuple[list[str], str]:
         right = "..." + "".join(sorted(c for c in set(named) if named.count(c) == 1))
     spelt = [s.replace("...", ellipsis[len(ellipsis) - w :]) for s, w in zip(operands, widths, strict=True)]
     return spelt, right.replace("...", ellipsis)
+
+
+@vjp("Det")
+def det(op, g, y, x):
+    """g times the cofactors (Jacobi), each the determinant of a minor: right for singular matrices too."""
+    *batch, n, _ = shape_of(x)
+    if n == 1:
+        return op.Reshape(g, op.ints(shape_of(x)))
+    others = np.array([[i for i in range(n) if i != row] for row in range(n)])
+    entries = others[:, None, :, None] * n + others[None, :, None, :]
+    flat = op.Reshape(x, op.ints([*batch, n * n]))
+    minors = op.Det(op.Gather(flat, op.const(entries), axis=len(batch)))
+    signs = op.const((-1.0) ** np.add.outer(np.arange(n), np.arange(n)), like=x)
+    return op.Mul(op.Mul(minors, signs), op.Reshape(g, op.ints([*batch, 1, 1])))

@@ -168,3 +168,15 @@ def global_max_pool(op, g, y, x):
     ties = op.CastLike(op.Equal(x, y), x)
     spatial = op.ints(range(2, len(shape_of(x))))
     return op.Mul(op.Div(g, op.ReduceSum(ties, spatial, keepdims=1)), ties)
+
+
+@vjp("GlobalLpPool")
+def global_lp_pool(op, g, y, x, *, p=2):
+    return op.Mul(op.Mul(g, _root_slope(op, y, p)), _power_slope(op, x, p))
+
+
+@vjp("MaxUnpool")
+def max_unpool(op, g, y, x, indices, output_shape=None, *, kernel_shape, pads=None, strides=None):
+    """Each entry was written to the place that its index names in the whole output."""
+    flat = op.Gather(op.Reshape(g, op.ints([-1])), op.Reshape(indices, op.ints([-1])), axis=0)
+    return op.Reshape(flat, op.ints(shape_of(x)))

@@ -1,8 +1,11 @@
 """Reductions and running sums."""
 
+import numpy as np
+
 from auditor.autodiff.rules import vjp
 from auditor.autodiff.rules.elementwise import sign
 from auditor.errors import NoGradient
+from auditor.graph.bodies import scan
 from auditor.graph.build import constant_of, shape_of
 
 
@@ -97,3 +100,26 @@ def reduce_log_sum_exp(op, g, y, x, axes=None, *, keepdims=1, noop_with_empty_ax
 @vjp("CumSum")
 def cum_sum(op, g, y, x, axis, *, exclusive=0, reverse=0):
     return op.CumSum(g, axis, exclusive=exclusive, reverse=1 - reverse)
+
+
+@vjp("CumProd")
+def cum_prod(op, g, y, x, axis, *, exclusive=0, reverse=0):
+    """The product of all entries before one, times s: its own cotangent (or, exclusive, the next entry's) and the next
+    entry's s times that entry. Divides by nothing, so that zeros do no harm."""
+    along = constant_of(axis)
+    if along is None:
+        raise NoGradient("CumProd", y.producer().name or "", "its axis is not constant: fold it")
+    rank = len(shape_of(x))
+    front = [int(along.item()) % rank, *(i for i in range(rank) if i != int(along.item()) % rank)]
+
+    def step(op, carried, scanned):
+        s, next_x, next_g = carried
+        own_g, own_x = scanned
+        s = op.Add(op.Mul(next_x, s), next_g if exclusive else own_g)
+        return [s, own_x, own_g], [s]
+
+    moved = [op.Transpose(v, perm=front) for v in (g, x)]
+    zeros = op.Expand(op.const(0, like=x), op.ints(shape_of(moved[0])[1:]))
+    _, (sums,) = scan(op, step, [zeros] * 3, moved, backwards=not reverse)
+    sums = op.Transpose(sums, perm=[int(i) for i in np.argsort(front)])
+    return op.Mul(op.CumProd(x, axis, exclusive=1, reverse=reverse), sums)
