@@ -1,5 +1,6 @@
 """Vega-Lite charts as SVG, without a browser and without a network."""
 
+import json
 import re
 from collections.abc import Mapping
 from functools import cache
@@ -21,6 +22,13 @@ def drawings(document: Document) -> dict[str, str]:
 def svg(chart: Mapping[str, Any]) -> str:
     """The chart as SVG."""
     return str(_converter().vegalite_to_svg(dict(chart), config=on_ground(INK, FONT)))
+
+
+def compiled(chart: Mapping[str, Any], family: str) -> str:
+    """The chart as a Vega specification, in JSON: for a browser to draw, with its own fonts."""
+    return json.dumps(
+        _converter().vegalite_to_vega(dict(chart), config=on_ground(INK, family)), separators=(",", ":")
+    )
 
 
 def recoloured(drawing: str, *, ink: str = INK, family: str = FONT) -> str:

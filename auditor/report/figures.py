@@ -60,7 +60,7 @@ def robustness_curve(curve: Curve, *, clean: float, constant: float) -> dict[str
         .mark_area(opacity=0.28, color=BLUE)
         .encode(y="lower:Q", y2="upper:Q"),
         base.mark_line(color=BLUE, strokeWidth=2).encode(y=y),
-        base.mark_point(color=BLUE, filled=True, size=36, opacity=1).encode(y=y, tooltip=tips),
+        _nearest(base.mark_point(color=BLUE, filled=True, opacity=1).encode(y=y, tooltip=tips)),
         alt.Chart(_data([{"constant": constant}])).mark_rule(color=GREY, strokeDash=[4, 4]).encode(y="constant:Q"),
     ]
     if any(point.certified_accuracy is not None for point in curve.points):
@@ -89,11 +89,12 @@ def class_bars(rows: Sequence[Mapping[str, Any]], order: Sequence[str]) -> dict[
     """Clean and robust accuracy of each class. rows: class, clean, robust, lower, upper."""
     base = alt.Chart(_data(rows)).encode(y=alt.Y("class:N", sort=list(order), title="class"))
     share = alt.Scale(domain=[0, 1])
+    tips = ["class:N", *(alt.Tooltip(f"{name}:Q", format=".1%") for name in ("clean", "robust", "lower", "upper"))]
     layers = [
         base.mark_bar(color=BLUE, opacity=0.25).encode(
-            x=alt.X("clean:Q", title="accuracy", axis=_SHARE, scale=share)
+            x=alt.X("clean:Q", title="accuracy", axis=_SHARE, scale=share), tooltip=tips
         ),
-        base.mark_bar(color=BLUE, size=8).encode(x=alt.X("robust:Q", scale=share)),
+        base.mark_bar(color=BLUE, size=8).encode(x=alt.X("robust:Q", scale=share), tooltip=tips),
         base.mark_rule(color=GREY).encode(x="lower:Q", x2="upper:Q"),
     ]
     return _sized(alt.layer(*layers), height=max(60, 20 * len(order)))
@@ -114,6 +115,7 @@ def distance_histogram(distances: Sequence[float], median: float | None, norm: s
             x=alt.X("from:Q", title=f"smallest distance found, {norm}", bin="binned", scale=alt.Scale(nice=False)),
             x2="to:Q",
             y=alt.Y("examples:Q", title="examples"),
+            tooltip=[alt.Tooltip("from:Q", format=".4g"), alt.Tooltip("to:Q", format=".4g"), "examples:Q"],
         )
     )
     if median is None:
@@ -128,7 +130,8 @@ def confusion(rows: Sequence[Mapping[str, Any]], classes: Sequence[str]) -> dict
         x=alt.X("predicted:N", sort=list(classes), title="class under attack", axis=alt.Axis(labelAngle=0)),
         y=alt.Y("label:N", sort=list(classes), title="label"),
     )
-    cells = base.mark_rect().encode(color=alt.Color("share:Q", scale=_SHADES, legend=None))
+    colour = alt.Color("share:Q", scale=_SHADES, legend=None)
+    cells = base.mark_rect().encode(color=colour, tooltip=["label:N", "predicted:N", "examples:Q"])
     dark = alt.condition("datum.share > 0.5", alt.value("#ffffff"), alt.value("#1b1f24"))
     texts = base.mark_text(fontSize=10).encode(text="examples:Q", color=dark)
     side = 24 * len(classes)
@@ -154,17 +157,12 @@ def confidence_histogram(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 def compared_curves(rows: Sequence[Mapping[str, Any]], order: Sequence[str], norm: str) -> dict[str, Any]:
     """Robust accuracy of several audits over eps, in one norm. rows: audit, eps, value, robust."""
     colour, dash = _apart("audit:N", order)
-    chart = (
-        alt.Chart(_data(rows))
-        .mark_line(point=True, strokeWidth=2)
-        .encode(
-            x=alt.X("value:Q", title=f"eps, {norm}", scale=alt.Scale(nice=False)),
-            y=alt.Y("robust:Q", title="accuracy", axis=_SHARE, scale=alt.Scale(domain=[0, 1])),
-            color=colour,
-            strokeDash=dash,
-        )
-    )
-    return _sized(chart)
+    x = alt.X("value:Q", title=f"eps, {norm}", scale=alt.Scale(nice=False))
+    y = alt.Y("robust:Q", title="accuracy", axis=_SHARE, scale=alt.Scale(domain=[0, 1]))
+    tips = [alt.Tooltip("audit:N"), alt.Tooltip("eps:N"), alt.Tooltip("robust:Q", title="accuracy", format=".1%")]
+    base = alt.Chart(_data(rows)).encode(x=x, y=y, color=colour)
+    points = base.mark_point(filled=True, opacity=1).encode(tooltip=tips)
+    return _sized(base.mark_line(strokeWidth=2).encode(strokeDash=dash) + _nearest(points))
 
 
 def version_trend(rows: Sequence[Mapping[str, Any]], order: Sequence[str]) -> dict[str, Any]:
@@ -185,8 +183,20 @@ def _trend(x: alt.X, rows: Sequence[Mapping[str, Any]], order: Sequence[str]) ->
     colour, dash = _apart("point:N", order)
     base = alt.Chart(_data(rows)).encode(x=x, color=colour)
     y = alt.Y("robust:Q", title="robust accuracy", axis=_SHARE, scale=alt.Scale(domain=[0, 1]))
-    lines = base.mark_line(point=True).encode(y=y, strokeDash=dash)
-    return _sized(base.mark_rule(opacity=0.5).encode(y="lower:Q", y2="upper:Q") + lines)
+    lines = base.mark_line().encode(y=y, strokeDash=dash)
+    tips = [
+        x.shorthand,
+        "point:N",
+        *(alt.Tooltip(f"{name}:Q", format=".1%") for name in ("robust", "lower", "upper")),
+    ]
+    points = _nearest(base.mark_point(filled=True, opacity=1).encode(y=y, tooltip=tips))
+    return _sized(base.mark_rule(opacity=0.5).encode(y="lower:Q", y2="upper:Q") + lines + points)
+
+
+def _nearest(points: alt.Chart) -> alt.Chart:
+    """Points of which the one nearest to the pointer grows, where there is a pointer; its tooltip needs no aiming."""
+    nearest = alt.selection_point(name="nearest", on="pointerover", clear="pointerout", nearest=True, empty=False)
+    return points.encode(size=alt.condition(nearest, alt.value(140), alt.value(36))).add_params(nearest)
 
 
 def _apart(field: str, order: Sequence[str]) -> tuple[alt.Color, alt.StrokeDash]:

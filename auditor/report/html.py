@@ -13,12 +13,12 @@ from auditor.report import blocks
 from auditor.report.blocks import Document
 from auditor.report.drawing import recoloured
 
-_FAMILY = "system-ui, sans-serif"
+FAMILY = "system-ui, sans-serif"
 
 
 def html(document: Document, drawings: Mapping[str, str]) -> str:
     """The whole page. drawings: the figures' SVG by name."""
-    shown = {name: recoloured(drawing, family=_FAMILY) for name, drawing in drawings.items()}
+    shown = {name: recoloured(drawing, family=FAMILY) for name, drawing in drawings.items()}
     return str(_template().render(document=document, drawings=shown))
 
 

@@ -9,6 +9,7 @@ from auditor.errors import InputError
 from auditor.operations import audits
 from auditor.operations.comparison import compare
 from auditor.operations.errors import Refused
+from auditor.report.blocks import figures_of
 from auditor.report.comparison.compose import compose
 from auditor.report.comparison.schema import MOST
 from auditor.web import charts
@@ -41,5 +42,5 @@ def show(
     except (Refused, InputError) as error:
         status = error.status if isinstance(error, Refused) else 422
         return render(request, visitor, "compare.html", status, document=None, wrong=str(error), **values)
-    drawings = charts.drawings(document)
-    return render(request, visitor, "compare.html", document=document, drawings=drawings, wrong="", **values)
+    drawn = charts.drawn(figures_of(document))
+    return render(request, visitor, "compare.html", document=document, drawn=drawn, wrong="", **values)

@@ -54,6 +54,7 @@ def show(request: Request, visitor: Reader, model: str, cursor: str | None = Non
     versions = page(models.list_versions(service, project_id, found.id, cursor, _PAGE + 1), _PAGE)
     done = audits.page(service, project_id, model=found.name, limit=_AUDITS)
     steps = trend.trend(service, project_id, found.name)
+    figure = charts.trend(steps)
     return render(
         request,
         visitor,
@@ -61,7 +62,8 @@ def show(request: Request, visitor: Reader, model: str, cursor: str | None = Non
         model=found,
         versions=versions,
         audits=[shown(known) for known in done],
-        trend=charts.trend(steps),
+        trend=figure,
+        drawn=charts.drawn([figure] if figure else []),
         compared=urlencode([("audit", step.audit_id) for step in steps[-MOST:]]),
         checking=any(version.state == "checking" for version in versions.items),
     )

@@ -1,27 +1,24 @@
 """The stored report of an audit, as the page shows it."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
 from auditor.operations import results
 from auditor.operations.service import Service
-from auditor.report.blocks import Document
+from auditor.report.blocks import Document, figures_of
 from auditor.report.compose import compose
-from auditor.report.drawing import drawings
 from auditor.report.schema import Report
 from auditor.store.artifacts import Artifacts, blob_key
+from auditor.web.charts import Drawn, drawn
 
 _SHOWN = ("summary", "curves", "others", "diagnosis", "attacks")
 
 
 @dataclass(frozen=True)
 class Read:
-    """drawings: the figures' SVG by name."""
-
     report: Report
     document: Document
-    drawings: Mapping[str, str]
+    drawn: Drawn
 
 
 def of(service: Service, project_id: str, audit_id: str) -> Read:
@@ -36,4 +33,4 @@ def _read(artifacts: Artifacts, sha256: str) -> Read:
     report = Report.model_validate_json(artifacts.read(blob_key(sha256)))
     whole = compose(report)
     document = replace(whole, sections=tuple(section for section in whole.sections if section.name in _SHOWN))
-    return Read(report, document, drawings(document))
+    return Read(report, document, drawn(figures_of(document)))

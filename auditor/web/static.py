@@ -1,4 +1,4 @@
-"""The page's style and script: two files that browsers keep until they change."""
+"""The page's style and scripts: files that browsers keep until they change."""
 
 import hashlib
 from functools import cache
@@ -13,6 +13,9 @@ _FOREVER = "public, max-age=31536000, immutable"
 _PLACES = {
     "page.css": (("auditor.report", "templates/report.css"), ("auditor.web", "static/page.css")),
     "htmx.min.js": (("auditor.web", "static/htmx.min.js"),),
+    "vega.min.js": (("auditor.web", "static/vega.min.js"),),
+    "vega-embed.min.js": (("auditor.web", "static/vega-embed.min.js"),),
+    "charts.js": (("auditor.web", "static/charts.js"),),
     "icon.svg": (("auditor.web", "static/icon.svg"),),
 }
 _TYPES = {"css": "text/css", "js": "text/javascript", "svg": "image/svg+xml"}

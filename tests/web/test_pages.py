@@ -2,10 +2,13 @@
 
 import hashlib
 import io
+import json
 import re
+from html import unescape
 
 import numpy as np
 import pytest
+import vl_convert
 from PIL import Image
 from sqlalchemy import update
 
@@ -19,7 +22,11 @@ from tests.conftest import DEMO
 from tests.work import put_blob_in, rows
 
 HOSTILE = '"><script>alert(1)</script>{{ 7 * 7 }}\u202egpj.exe\u0007'
-HTMX = "d6fdc75f204e6bdefa99b69bf1e6d4ac69b8a364f77929f45c13476b4000f717"  # htmx.org 2.0.11, dist/htmx.min.js
+VENDORED = {
+    "htmx.min.js": "d6fdc75f204e6bdefa99b69bf1e6d4ac69b8a364f77929f45c13476b4000f717",  # htmx.org 2.0.11, dist
+    "vega.min.js": "ea6a5936381d06f912466354e2b6a20eb66c4d41f1ca9dff1e0236dfee6ee392",  # vega 6.2.0, build
+    "vega-embed.min.js": "c7111a41190080938b14c1de00074d9bda16ef2199e2919dd038cddf97d87354",  # vega-embed 7.0.2, build
+}
 
 
 @pytest.fixture
@@ -96,8 +103,23 @@ def test_other_projects_things_are_not_found(visit, pages, audit):
 
 
 def test_the_page_is_small():
-    assert hashlib.sha256(static.content("htmx.min.js")).hexdigest() == HTMX
     assert sum(len(static.content(name)) for name in ("page.css", "htmx.min.js", "icon.svg")) < 150_000
+
+
+def test_scripts_of_others_are_theirs():
+    assert {name: hashlib.sha256(static.content(name)).hexdigest() for name in VENDORED} == VENDORED
+    drawn_with = vl_convert.get_vega_version()
+    assert f'"{drawn_with}"'.encode() in static.content("vega.min.js")  # else both ways could draw differently
+
+
+def test_a_chart_is_there_twice_to_look_at_and_to_answer(visitor, audit, ran):
+    html = visitor.see(f"/audits/{audit}")
+    charts = [json.loads(unescape(chart)) for chart in re.findall(r'data-chart="([^"]*)"', html)]
+    assert len(charts) == html.count('role="img"') == html.count("<svg")
+    assert {chart["$schema"] for chart in charts} == {"https://vega.github.io/schema/vega/v6.json"}
+    (curve,) = [one for one in ran.report.curves if one.norm == "L2"]
+    values = [row["robust"] for data in charts[1]["data"] for row in data.get("values", []) if "robust" in row]
+    assert values == [ran.report.clean.accuracy, *(point.robust_accuracy for point in curve.points)]
 
 
 def test_files_are_kept_until_they_change(visitor):
