@@ -21,21 +21,29 @@ WORDS = {"examples": 20, "threads": 1, "attack": ["pgd"]}
 
 
 @pytest.fixture
-def script(tmp_path):
-    """Runs ci/audit.sh as a step of GitHub's would; gives the exit code, the outputs and the folder."""
+def runner(tmp_path):
+    """The environment of a step of GitHub's, in which `auditor` is this one."""
     shim = tmp_path / "bin" / "auditor"
     shim.parent.mkdir()
     shim.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m auditor "$@"\n')
     shim.chmod(0o755)
     said = {"GITHUB_OUTPUT": str(tmp_path / "outputs"), "GITHUB_STEP_SUMMARY": str(tmp_path / "summary.md")}
-    path = f"{shim.parent}:{os.environ['PATH']}"
+    return os.environ | said | {"PATH": f"{shim.parent}:{os.environ['PATH']}", "PYTHONPATH": str(ROOT), "CI": "true"}
+
+
+def outputs_of(runner):
+    with open(runner["GITHUB_OUTPUT"]) as file:
+        return dict(line.rstrip("\n").split("=", 1) for line in file)
+
+
+@pytest.fixture
+def script(runner, tmp_path):
+    """Runs ci/audit.sh; gives the exit code, the outputs and the folder."""
 
     def run(*options, model=DEMO / "digits.onnx"):
         words = [ROOT / "ci" / "audit.sh", model, DEMO / "digits.npz", tmp_path / "out", *options]
-        environment = os.environ | said | {"PATH": path, "PYTHONPATH": str(ROOT), "CI": "true"}
-        done = subprocess.run(words, env=environment, capture_output=True, text=True, check=False)
-        lines = (tmp_path / "outputs").read_text().splitlines()
-        return done.returncode, dict(line.split("=", 1) for line in lines), tmp_path / "out"
+        done = subprocess.run(words, env=runner, capture_output=True, text=True, check=False)
+        return done.returncode, outputs_of(runner), tmp_path / "out"
 
     return run
 
@@ -72,6 +80,31 @@ def test_the_action_uploads_before_it_decides_and_runs_no_input_as_a_command():
         f"${{{{ steps.audit.outputs.{name} }}}}" for name in ("verdict", "exit-code", "report")
     }
     assert yaml.safe_load((ROOT / "ci" / "gitlab.yml").read_text())[".audit"]["artifacts"]["when"] == "always"
+
+
+@pytest.mark.parametrize(("gate", "code"), [("Linf:0.2=0.5", 2), ("Linf:0.2=0.5;exit", 64)])
+def test_the_actions_steps_end_as_the_audit_did(runner, tmp_path, gate, code):
+    """The steps that run something, as GitHub's shell runs them, the second after whatever comes between."""
+    steps = {
+        step.get("name"): step["run"]
+        for step in yaml.safe_load((ROOT / "action.yml").read_text())["runs"]["steps"]
+        if "run" in step
+    }
+
+    def run(name, **variables):
+        words = ["bash", "--noprofile", "--norc", "-eo", "pipefail", "-c", steps[name]]
+        return subprocess.run(
+            words, env=runner | variables, cwd=tmp_path, capture_output=True, check=False
+        ).returncode
+
+    inputs = {"MODEL": str(DEMO / "digits.onnx"), "DATA": str(DEMO / "digits.npz"), "OUT": "a folder"}
+    options = " ".join([*SMALL, "--fail-under", gate])
+    assert run("Audit", ACTION=str(ROOT), OPTIONS=options, **inputs) == 0
+    outputs = outputs_of(runner)
+    assert outputs == {"verdict": "failed" if code == 2 else "none", "exit-code": str(code), "report": "a folder"}
+    assert (tmp_path / "a folder" / "report.sarif").exists() is (code == 2)
+    assert run("Decide", CODE=outputs["exit-code"]) == code
+    assert run("Decide", CODE="") == 1
 
 
 def test_a_model_is_asserted_to_be_robust(demo_model, demo_data, tmp_path):
