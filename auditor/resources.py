@@ -274,7 +274,8 @@ class Curve(Resource):
 
 
 class Outcome(Resource):
-    """One example under one norm; see outcomes.parquet."""
+    """One example under one norm; see outcomes.parquet. adversarial, confidence: the class that the point found gets and how
+    sure of it the model is; null where nothing was found, and of audits from before they were kept."""
 
     example: int
     norm: str
@@ -288,10 +289,13 @@ class Outcome(Resource):
     complete: bool
     forwards: int
     backwards: int
+    adversarial: int | None = None
+    confidence: float | None = None
 
 
 class Example(Resource):
-    """A broken example and where its adversarial example can be fetched."""
+    """A broken example and where its adversarial example can be fetched. adversarial, confidence: the class that it gets and
+    how sure of it the model is, null where the model gives labels only."""
 
     example: int
     norm: str
@@ -301,6 +305,7 @@ class Example(Resource):
     distance: float
     attack: str
     array: str
+    confidence: float | None = None
 
 
 class Artifact(Resource):

@@ -274,6 +274,7 @@ def _example(audit_id: str, example: results.Example) -> resources.Example:
         adversarial=example.adversarial,
         distance=row.distance or 0.0,
         attack=row.attack or "",
+        confidence=row.confidence,
         array=f"/api/v1/audits/{audit_id}/examples/{row.norm}/{row.example}.npy",
     )
 

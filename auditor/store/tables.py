@@ -344,7 +344,8 @@ class Point(Table):
 
 class Outcome(Table):
     """What is known of one example under one threat. position: among the sampled examples; example: in the dataset.
-    distance: in widths of the domain, null where nothing was found. forwards, backwards: passes spent on it."""
+    distance: in widths of the domain, null where nothing was found. adversarial, confidence: the class that the
+    point found gets, and how sure of it the model is. forwards, backwards: passes spent on it."""
 
     __tablename__ = "outcome"
     audit_id: Mapped[str] = mapped_column(String(36), ForeignKey("audit.id", ondelete="CASCADE"), primary_key=True)
@@ -357,6 +358,8 @@ class Outcome(Table):
     distance: Mapped[float | None]
     attack: Mapped[str | None]
     margin: Mapped[float | None]
+    adversarial: Mapped[int | None]
+    confidence: Mapped[float | None]
     certified_radius: Mapped[float | None]
     complete: Mapped[bool]
     forwards: Mapped[int]

@@ -30,7 +30,7 @@ Facts = dict[str, Any]
 Arrays = Mapping[str, np.ndarray]
 Tell = Callable[[Facts, Arrays], None]
 
-_COLUMNS = ("distance", "attack", "margin", "complete", "forwards", "backwards")
+_COLUMNS = ("distance", "attack", "margin", "complete", "adversarial", "confidence", "forwards", "backwards")
 # Words that are never a service's user's to give.
 _PATHS = ("model", "data", "baseline", "out", "labels", "preprocessor", "surrogate")
 

@@ -66,6 +66,8 @@ def found(norms: Sequence[str], start: int, stop: int) -> dict[str, np.ndarray]:
         "attack": np.where(broken, "apgd-ce", ""),
         "margin": np.where(broken, 1e-4, -np.inf),
         "status": np.where(broken, "broken", "survived"),
+        "adversarial": np.where(broken, 1, -1),
+        "confidence": np.where(broken, 0.5, -np.inf),
         "complete": np.ones(n, bool),
         "forwards": np.full(n, 100),
         "backwards": np.full(n, 100),

@@ -223,10 +223,12 @@ def test_examples_come_by_rising_distance_with_their_arrays(client, audit, ran):
     assert len(seen) == len(stored["index"]) > 5
     assert all(one["distance"] <= two["distance"] for one, two in pairwise(seen))
     place = {key: row for row, key in enumerate(zip(stored["norm"].tolist(), stored["index"].tolist(), strict=True))}
+    sure = {(row["norm"], row["index"]): row["confidence"] for norm in ("Linf", "L2") for row in ran.rows(norm)}
     for example in seen:
         row = place[example["norm"], example["example"]]
         assert (example["adversarial"], example["distance"]) == (stored["predicted"][row], stored["distance"][row])
         assert example["adversarial"] != example["label"]
+        assert example["confidence"] == sure[example["norm"], example["example"]]
         array = np.load(io.BytesIO(client.get(example["array"]).content))
         np.testing.assert_array_equal(array, stored["x_adv"][row])
     only = client.get(f"{audit}/examples?norm=L2&limit=200").json()["items"]

@@ -30,6 +30,8 @@ OUTCOME = {
     "complete": True,
     "forwards": 4,
     "backwards": 2,
+    "adversarial": 7,
+    "confidence": 0.6,
 }
 
 

@@ -110,6 +110,8 @@ def found(*distances):
     return {
         "Linf/position": np.arange(n),
         "Linf/distance": np.array(distances),
+        "Linf/adversarial": np.where(np.isfinite(distances), 3, -1),
+        "Linf/confidence": np.where(np.isfinite(distances), 0.75, -np.inf),
         "Linf/attack": np.where(broken, "fgsm", ""),
         "Linf/margin": np.where(broken, 0.01, -np.inf),
         "Linf/status": np.where(broken, "broken", "survived"),
@@ -183,6 +185,7 @@ def test_a_stage_fills_in_its_examples_and_is_told_once(service, prepared, take)
     first, second, *rest = sorted(rows(service, Outcome, norm="Linf"), key=lambda row: row.position)
     assert (first.status, first.distance, first.attack, first.margin) == ("broken", 0.05, "fgsm", 0.01)
     assert (second.status, second.distance, second.attack, second.margin) == ("survived", None, None, None)
+    assert (first.adversarial, first.confidence, second.adversarial, second.confidence) == (3, 0.75, None, None)
     assert (first.forwards, first.backwards) == (3, 2)
     assert [row.status for row in rest] == ["not_tried", "wrong"]
     (stage,) = rows(service, Stage)

@@ -139,12 +139,14 @@ def test_every_step_is_told_with_what_is_known_by_then(worker, whole):
     for curve in report.curves:
         columns = {
             name: np.concatenate([last[item][f"{curve.norm}/{name}"] for item in sorted(last)])
-            for name in ("position", "distance", "status", "attack", "complete", "margin", "forwards", "backwards")
+            for name in ("position", "distance", "status", "attack", "complete", "adversarial", "confidence")
         }
         assert columns["position"].tolist() == list(range(24))
         assert columns["status"].tolist() == curve.examples.status
         known = [None if np.isinf(distance) else distance for distance in columns["distance"].tolist()]
         assert known == curve.examples.distance
+        assert [None if c < 0 else c for c in columns["adversarial"].tolist()] == curve.examples.adversarial
+        assert [None if np.isinf(c) else c for c in columns["confidence"].tolist()] == curve.examples.confidence
         assert columns["complete"].all()
 
 

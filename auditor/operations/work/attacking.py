@@ -101,11 +101,16 @@ def _found(arrays: Arrays) -> dict[str, list[dict[str, Any]]]:
     norms: dict[str, dict[str, list[Any]]] = {}
     for name, array in arrays.items():
         norm, _, column = name.partition("/")
-        norms.setdefault(norm, {})[column] = _plain(array)
+        norms.setdefault(norm, {})[column] = _classes(array) if column == "adversarial" else _plain(array)
     return {
         norm: [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
         for norm, columns in norms.items()
     }
+
+
+def _classes(array: np.ndarray) -> list[int | None]:
+    """Classes by their numbers; a negative one is none."""
+    return [label if label >= 0 else None for label in array.tolist()]
 
 
 def _plain(array: np.ndarray) -> list[Any]:
