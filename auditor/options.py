@@ -14,7 +14,7 @@ from auditor.data.preprocessing import Preprocessing
 from auditor.data.preprocessor_config import read_config
 from auditor.errors import SpecError
 from auditor.request import Request, SurrogateChoice
-from auditor.spec import Budget, Detector, Gate, Layout, Normalisation, Policy, Transformation, build, exact
+from auditor.spec import Budget, Detector, Gate, Held, Layout, Normalisation, Policy, Transformation, build, exact
 
 _SETTINGS = ("preset", "input", "output", "examples", "seed", "device", "batch_size", "threads", "draws")
 
@@ -45,6 +45,8 @@ def request(options: Mapping[str, Any], spec: Path | None = None) -> Request:
         settings["abstain"] = _class(words["abstain"], "--abstain", "")
     if "detector" in words:
         settings["detector"] = Detector.parse(str(words["detector"]))
+    if "fix" in words:
+        settings["fix"] = tuple(Held.parse(str(said)) for said in words["fix"])
     if "target" in words:
         settings["target"] = _target(words["target"])
     if "budget" in words:

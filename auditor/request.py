@@ -15,7 +15,9 @@ from auditor.audits.presets import chosen_stages
 from auditor.audits.rules import check_waivers
 from auditor.audits.subject import Subject, takes_half
 from auditor.audits.surrogates import check_surrogates, needs_training
+from auditor.constraints import Constraints, Feature
 from auditor.data.constrained import constrained, rules_of
+from auditor.data.dataset import Dataset
 from auditor.data.domain import UNDECLARED, Domain
 from auditor.data.half import cast_to_half
 from auditor.data.levels import on_levels
@@ -23,6 +25,7 @@ from auditor.data.preprocessing import Preprocessing
 from auditor.data.read import read_dataset
 from auditor.errors import SpecError
 from auditor.graph.file import read_file
+from auditor.graph.inputs import Inputs
 from auditor.graph.upload import Upload, read_upload
 from auditor.report.document import baseline_of, read_report
 from auditor.spec import AuditSpec, Gate, Layout, Normalisation, Policy, SurrogateFile, build
@@ -92,7 +95,9 @@ def settle(request: Request) -> Asked:
     settings = request.settings
     _refuse_unwritable(request.out)
     choice = {name: settings.get(name) for name in ("input", "output", "abstain", "detector")}
+    choice["fix"] = settings.get("fix", ())
     upload = read_model(request.model, layout=request.layout, **choice)
+    upload.given.refuse_missing()
     if settings.get("draws") is not None and not (upload.random or settings.get("eot")):
         raise SpecError(
             "--draws averages over what is drawn, and here nothing is: the model has no random node, and no --eot was given"
@@ -108,7 +113,11 @@ def settle(request: Request) -> Asked:
         domain=request.domain,
         preprocessing=request.preprocessing,
         label_column=request.label_column,
+        columns=upload.given.names,
     )
+    if upload.given.whole:
+        request = in_whole_columns(request, upload.given, dataset)
+        settings = request.settings
     if settings.get("constraints") is not None:
         dataset = constrained(dataset, rules_of(dataset, settings["constraints"]))
     if settings.get("quantize") is not None:
@@ -158,6 +167,23 @@ def on_grid(request: Request, levels: tuple[int, int]) -> Request:
     if request.settings.get("constraints") is not None:
         raise SpecError("the model takes whole numbers of one kind; --constraints are for tables of floats")
     return dataclasses.replace(request, domain=box, settings={**request.settings, "quantize": bits})
+
+
+def in_whole_columns(request: Request, given: Inputs, dataset: Dataset) -> Request:
+    """The same request with the columns that take whole numbers declared to be whole."""
+    declared = request.settings.get("constraints")
+    named = isinstance(dataset.preprocessing["source"].get("inputs"), list)
+    features = {} if declared is None else dict(declared.features)
+    for column in given.whole:
+        key = column if named else str(given.names.index(column))
+        said = features.get(key, Feature())
+        features[key] = said if said.spacing else said.model_copy(update={"integer": True})
+    constraints = (
+        Constraints(features=features)
+        if declared is None
+        else build(Constraints, **{**dict(declared), "features": features})
+    )
+    return dataclasses.replace(request, settings={**request.settings, "constraints": constraints})
 
 
 def specify(request: Request, preset: str, **known: Any) -> AuditSpec:

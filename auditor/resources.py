@@ -180,6 +180,7 @@ class NewAudit(Body):
     std: str | None = None
     layout: str | None = None
     input: str | None = None
+    fix: list[str] = Field(default=[], max_length=1000)
     output: str | None = None
     label_column: str | None = None
     resize: str | None = None

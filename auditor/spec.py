@@ -156,6 +156,29 @@ class Transformation(Frozen):
         return f"{self.kind}:{','.join(str(int(n)) if n.is_integer() else repr(n) for n in self.numbers)}"
 
 
+class Held(Frozen):
+    """What an input beside the attacked one is given for every example: a number for all of it, numbers along its last axis,
+    or a text."""
+
+    input: str = Field(min_length=1)
+    value: tuple[float, ...] | str
+
+    @classmethod
+    def parse(cls, text: str) -> "Held":
+        """NAME=VALUE, the value being what stands behind the last equals sign: 1, or 0.5,0.5, or a text."""
+        name, equals, value = text.strip().rpartition("=")
+        if not equals or not name or not value:
+            raise SpecError(f"--fix '{text}' is not understood; write NAME=VALUE, such as mask=1")
+        try:
+            return build(cls, input=name, value=tuple(float(part) for part in value.split(",")))
+        except ValueError:
+            return build(cls, input=name, value=value)
+
+    def __str__(self) -> str:
+        said = self.value if isinstance(self.value, str) else ",".join(f"{part:g}" for part in self.value)
+        return f"{self.input}={said}"
+
+
 class Budget(Frozen):
     """Where an audit stops by itself: passes (forwards + backwards) per example of the cascade, or wall time as a
     safety stop. An example that has spent its passes is left out of the stages to come; the diagnosis, in which
@@ -271,6 +294,7 @@ class AuditSpec(Frozen):
     target: Target | None = None  # the class that has to be reached; None where any but the label will do
     abstain: int | None = Field(default=None, ge=0)  # the class by which the model refuses to answer
     detector: Detector | None = None  # the output by which it rejects an input
+    fix: tuple[Held, ...] = ()  # what the inputs beside the attacked one are given
 
     @model_validator(mode="after")
     def _levels_have_ends(self) -> "AuditSpec":
@@ -292,7 +316,7 @@ class AuditSpec(Frozen):
 
 
 # Fields younger than the first stored audits: while one is empty it is no part of the digest, which so stays what it was.
-YOUNGER = ("surrogates", "quantize", "constraints", "also", "target", "draws", "abstain", "detector", "eot")
+YOUNGER = ("surrogates", "quantize", "constraints", "also", "target", "draws", "abstain", "detector", "eot", "fix")
 
 
 def spec_sha256(fields: Mapping[str, object]) -> str:

@@ -59,7 +59,7 @@ def say_chosen(sentences: Iterable[str]) -> None:
 
 
 def inspect_in_terminal(
-    model: Path, *, shape: tuple[int, ...] | None, batch: int | None, print_json: bool, **choice: str | None
+    model: Path, *, shape: tuple[int, ...] | None, batch: int | None, print_json: bool, **choice: Any
 ) -> None:
     """Show what a model is and what a gradient of it costs."""
     facts = inspect(read_model(model, **choice), shape=shape, batch=batch)

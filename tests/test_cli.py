@@ -218,6 +218,7 @@ OPTIONS = {
     "std": "0.5",
     "layout": "NCHW",
     "input": "image",
+    "fix": ["mask=1"],
     "output": "scores",
     "labels": "y.npy",
     "label_column": "class",

@@ -106,3 +106,40 @@ def test_weights_in_bfloat16_are_read_as_the_numbers_they_are(audited):
 def test_levels_are_read_from_the_inputs_type():
     upload = read_upload(taking_bytes((MODELS / "resnet.new-23.onnx").read_bytes()))
     assert upload.levels == (0, 255)
+
+
+COLUMNS = """f (float[N,1] age, int64[N,1] count, float[N,1] height, string[N,1] colour) => (float[N,2] y) {
+    n = Cast<to=1>(count) r = Concat<axis=1>(age, n, height) y = MatMul(r, W) }"""
+
+
+def test_named_columns_are_audited_as_one_table(command, tmp_path):
+    """By name, in the model's order; the column of whole numbers stays whole, and one that the model does not name is left."""
+    weight = np.array([[1, -1], [0.4, -0.4], [-1, 1]], np.float32)
+    (tmp_path / "model.onnx").write_bytes(text(COLUMNS, W=weight))
+    rng = np.random.default_rng(0)
+    rows = np.column_stack([rng.normal(size=20), rng.integers(0, 5, 20), rng.normal(size=20)])
+    label = (rows[:, [1, 2, 0]] @ weight[[1, 2, 0]]).argmax(axis=1)
+    lines = [f"{h},{int(n)},{a},x,{y}" for (a, n, h), y in zip(rows, label, strict=True)]
+    (tmp_path / "rows.csv").write_text("\n".join(["height,count,age,remark,label", *lines]))
+    words = ["--preset", "quick", "--fix", "colour=red", "--domain", "none", "--norm", "L2", "--eps", "0.5,1,3"]
+    answer = command("audit", tmp_path / "model.onnx", tmp_path / "rows.csv", "--out", tmp_path / "out", *words)
+    assert answer.code == 0, answer.err
+    report, found = results(tmp_path)
+    assert report.clean.accuracy == 1
+    assert report.model.input["columns"] == ["age", "count", "height"]
+    assert report.model.input["held"] == {"colour": "red"}
+    assert any("colour=red" in said for said in report.not_tested)
+    assert report.curves[0].points[-1].robust_accuracy == 0
+    assert np.array_equal(found["x_adv"][:, 1], np.round(found["x_adv"][:, 1]))
+    broken = (found["x_adv"].astype(np.float64) @ weight).argmax(axis=1)
+    assert np.array_equal(broken, found["predicted"])
+    assert (broken != found["label"]).all()
+
+
+def test_a_column_that_the_data_lack_is_named(command, tmp_path):
+    (tmp_path / "model.onnx").write_bytes(text(COLUMNS, W=np.ones((3, 2), np.float32)))
+    (tmp_path / "rows.csv").write_text("age,height,label\n1,2,0\n3,4,1\n")
+    words = ["--fix", "colour=red", "--domain", "none", "--out", tmp_path / "out"]
+    answer = command("audit", tmp_path / "model.onnx", tmp_path / "rows.csv", *words)
+    assert answer.code == 64
+    assert "no column count" in answer.err

@@ -11,6 +11,7 @@ from auditor.spec import (
     Budget,
     Detector,
     Gate,
+    Held,
     Normalisation,
     Policy,
     SurrogateFile,
@@ -112,6 +113,7 @@ OTHER = {
     "abstain": 0,
     "detector": Detector(output="reject"),
     "eot": (Transformation.parse("noise:0.05"),),
+    "fix": (Held.parse("mask=1"),),
 }
 NEEDS = {"quantize": {"domain": (0.0, 1.0)}}
 UNDIGESTED = {

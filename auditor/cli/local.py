@@ -49,6 +49,7 @@ def demo(out: Annotated[Path, Option(help="The folder for the report.")] = Path(
 def inspect(
     model: Model,
     input: Annotated[str | None, Option(help="The input that is attacked, where there are several.")] = None,
+    fix: Annotated[list[str] | None, Option(help="What another input is given, NAME=VALUE; repeat.")] = None,
     output: Annotated[str | None, Option(help="The output with the class scores, where there are several.")] = None,
     layout: Annotated[str | None, Option(help="NCHW or NHWC, where the shape does not tell.")] = None,
     shape: Annotated[
@@ -59,11 +60,13 @@ def inspect(
 ) -> None:
     """Inputs, classes, operators, gradient coverage of MODEL, and what one forward and one gradient cost."""
     from auditor.options import layout_of, shape_of
+    from auditor.spec import Held
     from auditor.terminal import inspect_in_terminal
 
     inspect_in_terminal(
         model,
         input=input,
+        fix=[Held.parse(said) for said in fix or ()],
         output=output,
         layout=layout_of(layout),
         shape=shape_of(shape),

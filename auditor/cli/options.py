@@ -43,6 +43,9 @@ class AuditOptions(TypedDict):
     std: Annotated[str | None, Option(help="Declared normalisation, per channel.")]
     layout: Annotated[str | None, Option(help="NCHW or NHWC, where the shape does not tell.")]
     input: Annotated[str | None, Option(help="The input that is attacked, where there are several.")]
+    fix: Annotated[
+        list[str] | None, Option(help="What another input is given for every example, NAME=VALUE; repeat.")
+    ]
     output: Annotated[str | None, Option(help="The output with the class scores, where there are several.")]
     labels: Annotated[Path | None, Option(help="Labels beside DATA: .npy, or CSV for images.")]
     label_column: Annotated[str | None, Option(help="The label's column in a table.")]

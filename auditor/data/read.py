@@ -1,5 +1,6 @@
 """From a path to a dataset: which reader, by what the path is."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from auditor.data.arrays import read_npy, read_npz
@@ -25,6 +26,7 @@ def read_dataset(
     domain: Domain = UNDECLARED,
     preprocessing: Preprocessing | None = None,
     label_column: str | None = None,
+    columns: Sequence[str] = (),
 ) -> Dataset:
     """A user's data as examples in the model's layout.
 
@@ -33,6 +35,7 @@ def read_dataset(
     entries free. layout: the model's, "NCHW" or "NHWC"; found from the shape when None. domain: (lower, upper), or
     None for "declared to be without limits"; must be declared unless the data are eight-bit. preprocessing: what the
     user declared; a preprocessor_config.json among the images fills what it leaves open. label_column: for tables and CSVs.
+    columns: those that a model names as its inputs, which a table is then asked for, in that order.
 
     Nothing is sampled or decoded here but what the digest and the labels need. Raises DatasetError.
     """
@@ -51,7 +54,7 @@ def read_dataset(
             raise DatasetError(
                 f"{path.name} is a table: its labels are one of its columns; name it as the label column."
             )
-        return read_table(path, label_column, shape, layout, domain, preprocessing)
+        return read_table(path, label_column, shape, layout, domain, preprocessing, columns)
     if suffix not in (".npz", ".npy"):
         raise DatasetError(f"{path.name} has a form that is not read. Accepted are {_ACCEPTED}.")
     if label_column is not None:

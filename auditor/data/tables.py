@@ -2,6 +2,7 @@
 
 import csv
 import io
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,15 +30,20 @@ def read_table(
     layout: Layout | None,
     domain: Domain,
     preprocessing: Preprocessing,
+    wanted: Sequence[str] = (),
 ) -> Dataset:
-    """Every column but the label's is a feature, in the order of the file; a column of row numbers is left out."""
+    """Every column but the label's is a feature, in the order of the file; a column of row numbers is left out. wanted: the
+    columns that a model names; then these are the features, in this order, and the others are left out."""
     table = _table(path)
     label = _label_column(table.column_names, label_column, path.name)
     features: list[str] = []
     dropped: list[str] = []
     for column in table.column_names:
         if column != label:
-            (dropped if column.lower() in _ROW_NUMBERS else features).append(column)
+            unwanted = column not in wanted if wanted else column.lower() in _ROW_NUMBERS
+            (dropped if unwanted else features).append(column)
+    if wanted:
+        features = _in_order(features, wanted, dropped, path.name)
     if not features:
         raise DatasetError(f"{path.name} has no column besides the label '{label}': an audit needs features.")
     if table.num_rows == 0:
@@ -49,6 +55,16 @@ def read_table(
     record = {"inputs": features, "labels": label, "left_out": dropped}
     _check_columns(features, shape, path.name)
     return dataset_of_arrays(path.name, x, stored_y, shape, layout, domain, preprocessing, record)
+
+
+def _in_order(features: list[str], wanted: Sequence[str], others: list[str], name: str) -> list[str]:
+    missing = [column for column in wanted if column not in features]
+    if missing:
+        raise DatasetError(
+            f"{name} has no column {_listed(missing)}, which the model takes; besides it has {_listed(others) or 'none'}. "
+            "Name its columns as the model's inputs are named, or hold those of the model with --fix NAME=VALUE."
+        )
+    return list(wanted)
 
 
 def columns(path: Path) -> tuple[list[str], int]:

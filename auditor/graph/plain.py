@@ -77,17 +77,23 @@ def _cores(
     """Frozen at that batch, then at others."""
     if upload.fixed_batch is None:
         for size in (batch, 1) if batch > 1 else (1,):
-            yield partial(freeze, raised, upload.input, (size, *shape))
+            yield partial(_frozen, upload, raised, (size, *shape))
         return
 
     @cache
     def core() -> ir.Model:
-        return freeze(raised, upload.input, (upload.fixed_batch or 1, *shape))
+        return _frozen(upload, raised, (upload.fixed_batch or 1, *shape))
 
     if batch != upload.fixed_batch:
         for stays in (True, False):
             yield lambda stays=stays: rebatch(core(), upload.input, batch, stays=stays)  # type: ignore[misc]
     yield core
+
+
+def _frozen(upload: Upload, raised: onnx.ModelProto, shape: tuple[int, ...]) -> ir.Model:
+    """shape: of the attacked input, batch included."""
+    upload.given.refuse_missing()
+    return freeze(upload.given.built_in(raised, shape), upload.input, shape)
 
 
 def _first_proven(
@@ -159,7 +165,8 @@ def _scores_only(upload: Upload) -> onnx.ModelProto:
     value.dtype = value.dtype or ir.DataType.FLOAT  # all that a ZipMap takes
     detected = [v for v in graph.outputs if upload.detector is not None and v.name == upload.detector.output]
     graph.outputs[:] = [value, *detected]
-    graph.inputs[:] = [v for v in graph.inputs if v.name == upload.input]
+    taken = {tensor.name for tensor in upload.inputs}  # old files list their weights among the inputs
+    graph.inputs[:] = [v for v in graph.inputs if v.name in taken]
     passes.RemoveUnusedNodesPass()(model)
     return from_ir(model)
 

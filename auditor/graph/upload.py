@@ -2,7 +2,8 @@
 
 import hashlib
 from collections import Counter
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -11,20 +12,13 @@ import onnx_ir as ir
 
 from auditor.errors import ModelError
 from auditor.graph.head import Head, Scores, trace
+from auditor.graph.inputs import FLOATS, LEVELS, Inputs, find_inputs, written
 from auditor.graph.load import STANDARD, all_nodes, damage_told, default_opset, load, to_ir
 from auditor.graph.randomness import is_random
 from auditor.graph.refusal import check_abstain, check_detector, lifted
 from auditor.runtime import Session, Tensor
-from auditor.spec import Detector, Layout
+from auditor.spec import Detector, Held, Layout
 
-FLOATS = ("tensor(float)", "tensor(double)", "tensor(float16)")
-# What an input of few bits can hold: grey levels, readings of a converter.
-LEVELS = {
-    "tensor(uint8)": (0, 255),
-    "tensor(int8)": (-128, 127),
-    "tensor(uint16)": (0, 65535),
-    "tensor(int16)": (-32768, 32767),
-}
 _LABELS = ("tensor(int64)", "tensor(int32)", "tensor(string)")
 _CHANNELS = (1, 3, 4)
 
@@ -37,7 +31,8 @@ class Upload:
     static. output: the output that holds the class scores; `scores` says what they are: a label alone is
     "label", a single Sigmoid column is "probabilities" of two classes. opset: of the standard domain, 0 without.
     random: whether a node of it draws at random. abstain: the class that means "refused"; detector: the output that
-    rejects. parameters: elements of the stored weights. inputs, outputs: every one, as ONNX Runtime describes them.
+    rejects. parameters: elements of the stored weights. inputs, outputs: every one, as ONNX Runtime describes them;
+    given: what each input is given.
     """
 
     data: bytes
@@ -60,6 +55,7 @@ class Upload:
     random: bool = False
     abstain: int | None = None
     detector: Detector | None = None
+    given: Inputs = field(kw_only=True)
 
     @property
     def refused(self) -> tuple[int, ...]:
@@ -118,13 +114,13 @@ class Upload:
     def run(self, session: Session, x: np.ndarray) -> np.ndarray:
         """One example, (1, *shape) float32 behind its normalisation, in a session of the upload's -> (1, answers); in copies
         where the batch is fixed."""
-        copies = np.repeat(x, self.fixed_batch or 1, axis=0).astype(self.input_dtype)
-        return self.scored(*session.run({self.input: copies}, self.decisive))[:1]
+        copies = np.repeat(x, self.fixed_batch or 1, axis=0)
+        return self.scored(*session.run(self.given.feeds(copies), self.decisive))[:1]
 
     @property
     def input_dtype(self) -> np.dtype:
         """The element type that the attacked input wants."""
-        return next(t for t in self.inputs if t.name == self.input).dtype
+        return self.given.attacked.dtype
 
 
 def read_upload(
@@ -135,10 +131,12 @@ def read_upload(
     layout: Layout | None = None,
     abstain: int | None = None,
     detector: Detector | None = None,
+    fix: Sequence[Held] = (),
 ) -> Upload:
     """Check an upload and find its attacked input and its class scores.
 
-    input, output: names, needed where the file offers several. layout: of images, else told from the shape. abstain,
+    input, output: names, needed where the file offers several. fix: what other inputs are given; where a value is missing,
+    whoever runs the model is told. layout: of images, else told from the shape. abstain,
     detector: how the model refuses, if it does; SpecError where it does not do so.
     ModelError says why the file is not a classifier that can be audited.
     """
@@ -146,19 +144,20 @@ def read_upload(
     with damage_told():
         session = Session(data, optimise="none")
     inputs, outputs = tuple(session.inputs.values()), tuple(session.outputs.values())
-    attacked = _attacked(inputs, input)
+    given = find_inputs(inputs, input, fix)
+    attacked = given.attacked
     shape = tuple(d if isinstance(d, int) and d >= 0 else None for d in attacked.shape)
     if len(shape) < 2:
         raise ModelError(
-            f"input '{attacked.name}' has shape {_written(attacked)}; a classifier's input has a batch axis first "
+            f"input '{attacked.name}' has shape {written(attacked)}; a classifier's input has a batch axis first "
             "and at least one more"
         )
     graph = to_ir(onnx.shape_inference.infer_shapes(model)).graph
     heads = {value.name: trace(value) for value in graph.outputs}
     widths = {o.name: _width(o, heads[o.name]) for o in outputs}
     static = [d for d in shape[1:] if d is not None]
-    if len(static) == len(shape) - 1:
-        widths |= _measured(session, attacked, (shape[0] or 1, *static))
+    if len(static) == len(shape) - 1 and not given.missing:
+        widths |= _measured(session, given, (shape[0] or 1, *static))
     widths |= dict.fromkeys(session.inputs.keys() & widths.keys(), 0)  # an input handed through decides nothing
     if detector is not None:
         check_detector(detector, outputs, output)
@@ -191,28 +190,8 @@ def read_upload(
         random=is_random(model),
         abstain=abstain,
         detector=detector,
+        given=given,
     )
-
-
-def _written(tensor: Tensor) -> str:
-    return f"({', '.join('?' if d is None else str(d) for d in tensor.shape)}) of {tensor.type}"
-
-
-def _attacked(inputs: tuple[Tensor, ...], name: str | None) -> Tensor:
-    listed = ", ".join(f"'{i.name}' {_written(i)}" for i in inputs)
-    if name is not None and name not in {i.name for i in inputs}:
-        raise ModelError(f"the model has no input '{name}'; it has {listed}")
-    if len(inputs) != 1:
-        raise ModelError(
-            f"the model has {len(inputs)} inputs: {listed}; only one can be attacked: make the others constants of "
-            "the graph, so that --input names the only one left"
-        )
-    attacked = inputs[0]
-    if attacked.type not in (*FLOATS, *LEVELS):
-        raise ModelError(
-            f"input {listed} holds neither floats nor levels, so that a small change of it means nothing"
-        )
-    return attacked
 
 
 def _width(output: Tensor, head: Head) -> int:
@@ -239,12 +218,12 @@ def _argmax_width(node: ir.Node) -> int:
     return size if isinstance(size, int) and one_label else 0
 
 
-def _measured(session: Session, attacked: Tensor, shape: tuple[int, ...]) -> dict[str, int]:
+def _measured(session: Session, given: Inputs, shape: tuple[int, ...]) -> dict[str, int]:
     """What one run at that shape gives: the scores per example of every floating-point output."""
     batch = shape[0]
-    x = np.random.default_rng(0).random(shape).astype(attacked.dtype)
+    x = np.random.default_rng(0).random(shape).astype(np.float32)
     widths = {}
-    for output, value in zip(session.outputs.values(), session.run({attacked.name: x}), strict=True):
+    for output, value in zip(session.outputs.values(), session.run(given.feeds(x)), strict=True):
         if output.type not in FLOATS:
             continue
         dims = value.shape[1:] if value.shape and value.shape[0] == batch else value.shape
@@ -257,7 +236,7 @@ def _measured(session: Session, attacked: Tensor, shape: tuple[int, ...]) -> dic
 def _scores_output(
     outputs: tuple[Tensor, ...], heads: dict[str, Head], widths: dict[str, int], name: str | None
 ) -> Tensor:
-    listed = ", ".join(f"'{o.name}' {_written(o)}" for o in outputs)
+    listed = ", ".join(f"'{o.name}' {written(o)}" for o in outputs)
     if name is not None:
         outputs = tuple(o for o in outputs if o.name == name)
         if not outputs:

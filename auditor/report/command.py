@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from auditor.report.schema import Report
-from auditor.spec import Detector, Transformation
+from auditor.spec import Detector, Held, Transformation
 
 _SINGLE = (
     "preset",
@@ -53,6 +53,8 @@ def _options(spec: Mapping[str, Any]) -> Iterator[str]:
     if spec["normalisation"]:
         for name in ("mean", "std"):
             yield from (f"--{name}", ",".join(map(repr, spec["normalisation"][name])))
+    for held in spec.get("fix") or ():
+        yield from ("--fix", str(Held(**held)))
     if spec.get("detector"):
         yield from ("--detector", str(Detector(**spec["detector"])))
     for gate in spec["gates"]:

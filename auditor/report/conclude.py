@@ -185,11 +185,18 @@ def _model(subject: Subject, prepared: Prepared) -> dict[str, Any]:
             "shape": list(upload.input_shape),
             "layout": upload.layout,
             "scores": upload.scores,
+            **_beside(upload),
         },
         "gradient": prepared.gradient.as_json(),
         "randomness": _randomness(prepared, subject.spec) if subject.drawn else None,
         "refusal": _refusal(upload, prepared) if upload.refused else None,
     }
+
+
+def _beside(upload: Upload) -> dict[str, Any]:
+    """The columns of a table whose inputs they are, and what inputs beside the attacked one are given, where there are any."""
+    held = {value.input: value.value for _, value in upload.given.held}
+    return {name: told for name, told in (("columns", list(upload.given.names)), ("held", held)) if told}
 
 
 def _randomness(prepared: Prepared, spec: AuditSpec) -> dict[str, Any]:
@@ -316,6 +323,8 @@ def _not_tested(
         said.append("transfer attacks, which follow another model (--surrogate, --attack transfer)")
     if subject.spec.quantize is None and subject.dataset.implied_domain is not None:
         said.append("inputs in whole grey levels: points found may lie between them (--quantize 8)")
+    if subject.spec.fix:
+        said.append(f"other values of the inputs that are held: {', '.join(map(str, subject.spec.fix))}")
     if len(subject.dataset.shape) == 1 and subject.spec.constraints is None:
         said.append("what features may be: points found may be impossible as rows of a table (--constraints)")
     return said

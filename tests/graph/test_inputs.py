@@ -1,0 +1,111 @@
+"""Several inputs: one attacked, the others held, or columns of one table."""
+
+import numpy as np
+import pytest
+
+from auditor import runtime
+from auditor.autodiff.coverage import obstacles
+from auditor.errors import ModelError, SpecError
+from auditor.graph.plain import make_plain, serialise
+from auditor.graph.upload import read_upload
+from auditor.spec import Held
+from tests.graph.models import text
+
+W = np.random.default_rng(0).normal(size=(4, 3)).astype(np.float32)
+MASKED = """f (float[{batch},T,4] x, float[{batch},T] mask, int64[1] times) => (float[{batch},3] y) {{
+    u = Unsqueeze(mask, last) m = Mul(x, u) r = ReduceSum<keepdims=0>(m, first) c = Cast<to=1>(times) t = Mul(r, c)
+    y = MatMul(t, W) }}"""
+COLUMNS = """f (float[N,1] age, int64[N] count, double[N,1] height) => (float[N,3] y) {
+    n = Cast<to=1>(count) i = Unsqueeze(n, last) h = Cast<to=1>(height) r = Concat<axis=1>(age, i, h) y = MatMul(r, W) }"""
+
+
+def masked(batch="N"):
+    return text(MASKED.format(batch=batch), W=W, last=np.array([2]), first=np.array([1]))
+
+
+def columns():
+    return text(COLUMNS, W=W[:3], last=np.array([1]))
+
+
+def held(*said):
+    return [Held.parse(text) for text in said]
+
+
+@pytest.mark.parametrize("batch", ["N", "1"])
+def test_the_others_are_held_in_the_graph_as_in_the_upload(batch):
+    upload = read_upload(masked(batch), input="x", fix=held("mask=1,0", "times=3"))
+    graph = make_plain(upload, batch=4, shape=(2, 4))
+    assert (graph.batch, graph.shape, graph.classes) == (4, (2, 4), 3)
+    assert obstacles(graph) == []
+    x = np.random.default_rng(1).random((4, 2, 4), np.float32)
+    expected = 3 * x[:, 0] @ W
+    np.testing.assert_allclose(runtime.evaluate(serialise(graph.model), {"x": x})[0], expected, rtol=1e-5)
+    session = runtime.Session(upload.data)
+    np.testing.assert_allclose(upload.run(session, x[:1])[0], expected[0], rtol=1e-5)
+
+
+def test_columns_are_one_table_in_the_order_of_the_inputs():
+    upload = read_upload(columns())
+    assert upload.given.names == ("age", "count", "height")
+    assert upload.given.whole == ("count",)
+    assert upload.input_shape == (None, 3)
+    graph = make_plain(upload, batch=2)
+    x = np.array([[0.5, 3, -2], [1.5, -1, 0.25]], np.float32)
+    np.testing.assert_allclose(runtime.evaluate(serialise(graph.model), {"x": x})[0], x @ W[:3], rtol=1e-5)
+    np.testing.assert_allclose(upload.run(runtime.Session(upload.data), x[1:])[0], x[1] @ W[:3], rtol=1e-5)
+
+
+def test_a_column_can_be_held():
+    upload = read_upload(columns(), fix=held("count=2"))
+    assert upload.given.names == ("age", "height")
+    graph = make_plain(upload, batch=2)
+    x = np.random.default_rng(0).random((2, 2), np.float32)
+    expected = x @ W[[0, 2]] + 2 * W[1]
+    np.testing.assert_allclose(runtime.evaluate(serialise(graph.model), {"x": x})[0], expected, rtol=1e-5)
+
+
+def test_an_input_without_a_value_is_named_when_the_model_is_to_run():
+    upload = read_upload(masked(), input="x", fix=held("times=3"))
+    with pytest.raises(ModelError, match=r"also takes 'mask' .* --fix NAME=VALUE"):
+        make_plain(upload, batch=2, shape=(2, 4))
+
+
+@pytest.mark.parametrize(
+    ("choice", "error", "said"),
+    [
+        ({}, ModelError, "name the one to attack with --input"),
+        ({"input": "nothing"}, ModelError, "no input 'nothing'"),
+        ({"input": "x", "fix": held("nothing=1")}, ModelError, "no input 'nothing'"),
+        ({"input": "x", "fix": held("x=1")}, SpecError, "attacked and held"),
+        ({"fix": held("x=1", "mask=1", "times=1")}, SpecError, "none to attack"),
+        ({"input": "times", "fix": held("x=1", "mask=1")}, ModelError, "neither floats nor levels"),
+    ],
+)
+def test_what_cannot_be_sorted_out_is_refused(choice, error, said):
+    with pytest.raises(error, match=said):
+        read_upload(masked(), **choice)
+
+
+def test_values_that_do_not_fill_an_input_are_refused():
+    upload = read_upload(masked(), input="x", fix=held("mask=1,0,1", "times=1"))
+    with pytest.raises(SpecError, match="3 values do not fill"):
+        make_plain(upload, batch=2, shape=(2, 4))
+
+
+def test_text_columns_have_to_be_held():
+    body = "f (float[N,1] a, string[N,1] b) => (float[N,3] y) { y = MatMul(a, W) }"
+    with pytest.raises(ModelError, match=r"columns b take text.*--fix"):
+        read_upload(text(body, W=W[:1]))
+    upload = read_upload(text(body, W=W[:1]), fix=held("b=red"))
+    assert upload.given.feeds(np.zeros((2, 1), np.float32))["b"].tolist() == [["red"], ["red"]]
+
+
+@pytest.mark.parametrize("said", ["mask", "=1", "mask="])
+def test_a_value_that_is_not_said_is_refused(said):
+    with pytest.raises(SpecError, match="write NAME=VALUE"):
+        Held.parse(said)
+
+
+@pytest.mark.parametrize("said", ["mask=1", "mask=0.5,-2", "a=b=text"])
+def test_a_held_value_is_written_as_it_was_read(said):
+    assert str(Held.parse(said)) == said
