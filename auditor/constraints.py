@@ -81,6 +81,11 @@ class Constraints(Frozen):
     relations: tuple[Relation, ...] = Field(default=(), max_length=1000)
 
     @property
+    def separable(self) -> bool:
+        """Whether each column can change by itself, whatever the others are."""
+        return not self.relations and all(group.immutable for group in self.groups.values())
+
+    @property
     def summary(self) -> str:
         """How many of each kind, in words."""
         features = self.features.values()

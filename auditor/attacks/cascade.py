@@ -23,10 +23,11 @@ from auditor.attacks.evading import evading
 from auditor.attacks.expectation import Averaged
 from auditor.attacks.norms import per_row
 from auditor.attacks.random import Random
-from auditor.attacks.space import Space
+from auditor.attacks.space import Space, View
 from auditor.attacks.targeted import Targeted
 from auditor.attacks.transfer import Crossing, Surrogate
 from auditor.attacks.transformations import Served
+from auditor.attacks.trees import Forest, Proof
 from auditor.attacks.verify import Judge
 from auditor.classifier import Array, Classifier, Counted, Layer
 from auditor.data.domain import bounds
@@ -86,7 +87,8 @@ class Examples:
 @dataclass(frozen=True)
 class Best:
     """One norm: each example's nearest counted adversarial example. distance: (n,) float64 in widths, inf if none;
-    predicted and confidence: the class that the upload gives there, and how sure of it it is."""
+    predicted and confidence: the class that the upload gives there, and how sure of it it is; radius: the distance within
+    which a stage proved that there is none, 0 where nothing is proved."""
 
     distance: np.ndarray
     x_adv: np.ndarray
@@ -94,6 +96,7 @@ class Best:
     margin: np.ndarray
     predicted: np.ndarray
     confidence: np.ndarray
+    radius: np.ndarray
 
     @classmethod
     def none(cls, examples: Examples) -> "Best":
@@ -105,6 +108,7 @@ class Best:
             margin=np.full(n, -np.inf),
             predicted=np.full(n, -1, dtype=np.int64),
             confidence=np.full(n, -np.inf),
+            radius=np.zeros(n),
         )
 
     def copy(self) -> "Best":
@@ -174,6 +178,13 @@ class Grid:
         """Whether a nearer point could still change the curve. (n,) -> (n,) bool"""
         return self.units(self.critical(distance)) > 0
 
+    def proved(self, distance: np.ndarray, radius: np.ndarray) -> np.ndarray:
+        """Whether the radius, within which nothing is, covers every eps below the distance. (n,), (n,) -> (n,) bool"""
+        rows = zip(self.critical(distance).tolist(), radius.tolist(), strict=True)
+        return np.array(
+            [at >= 0 and r > 0 and (r == np.inf or self.eps[at] <= Fraction(r)) for at, r in rows], dtype=bool
+        )
+
 
 def critical(eps: Sequence[Fraction], distance: np.ndarray) -> np.ndarray:
     """Position of the largest of ascending eps below each distance (n,), -1 where no eps is."""
@@ -193,15 +204,20 @@ def run_stage(
     passes: int | None = None,
     surrogate: Surrogate | None = None,
     served: Served | None = None,
+    forest: Forest | None = None,
 ) -> Progress:
     """Attack a slice with one stage. `passes`: an example that has cost as many or more is skipped, and marked so;
     `surrogate`: what a transfer attack follows; `space`: which inputs there are; `served`: what is done to them before the
-    model."""
+    model; `forest`: the classifier as a sum of trees, for attacks that know it. Where a proof settles what is left of
+    the curve, nothing is tried."""
     entry = CATALOGUE[stage.attack]
     spent = progress.forwards + progress.backwards
     in_budget = np.ones_like(examples.right) if passes is None else spent < passes
-    can_change = examples.right & grid.open(progress.best[stage.norm].distance)
-    run = _StageRun(stage, examples, progress, classifier, verifier, space, seed, surrogate, served or Served())
+    known = progress.best[stage.norm]
+    can_change = examples.right & grid.open(known.distance) & ~grid.proved(known.distance, known.radius)
+    run = _StageRun(
+        stage, examples, progress, classifier, verifier, space, seed, surrogate, served or Served(), forest
+    )
     active = can_change & in_budget
     if entry.budget == "minimal":
         run.minimal(active)
@@ -226,6 +242,7 @@ class _StageRun:
         seed: int,
         surrogate: Surrogate | None,
         served: Served,
+        forest: Forest | None,
     ) -> None:
         self.stage, self.examples, self.before = stage, examples, progress
         self.verifier, self.space = verifier, space
@@ -233,7 +250,9 @@ class _StageRun:
         self.xp = classifier.xp
         x, y = self.xp.asarray(examples.x), self.xp.asarray(examples.y)
         self.rng = Random.keyed(self.xp, seed, f"{stage.norm}/{stage.name}", examples.index)
-        self.view = space.view(served.before(classifier, self.rng.split("served")), x)
+        shown = served.before(classifier, self.rng.split("served"))
+        knows_trees = stage.access == "structure"
+        self.view = View(shown, x) if knows_trees else space.view(shown, x)
         self.classifier = Counted(self.view.classifier, len(examples.index))
         shown, self.y = evading(self.classifier, y, examples.refused)
         self.seen = self._aimed(self._averaged(shown))
@@ -243,6 +262,10 @@ class _StageRun:
         if CATALOGUE[stage.attack].views:
             self.given["view"] = self.view
         self.crossings = np.zeros((0, 4), dtype=np.int64)
+        if knows_trees:
+            assert forest is not None, f"{stage.attack} needs a model that is a sum of trees"
+            target = None if examples.target is None else self.xp.asarray(examples.target)
+            self.given |= {"forest": forest, "target": target}
         if stage.access == "transfer":
             assert surrogate is not None, f"{stage.attack} needs a surrogate"
             self.surrogate = Counted(space.view(surrogate.classifier, x).classifier, len(examples.index))
@@ -268,7 +291,12 @@ class _StageRun:
     def minimal(self, active: np.ndarray) -> None:
         if active.any():
             ceiling = self.space.ceiling(self.best[self.stage.norm].distance, self.stage.norm)
-            self._accept(self._attack(active, self.rng, ceiling=self.xp.asarray(ceiling), **self._start()), active)
+            attempt = self._attack(active, self.rng, ceiling=self.xp.asarray(ceiling), **self._start())
+            self._accept(attempt, active)
+            if isinstance(attempt, Proof):
+                best = self.best[self.stage.norm]
+                radius = self.space.measured(attempt.radius, self.stage.norm)
+                np.maximum(best.radius, np.where(active, radius, 0.0), out=best.radius)
 
     def fixed(self, active: np.ndarray, grid: Grid) -> None:
         """At the critical eps, and where that succeeds at the next one."""

@@ -2,7 +2,7 @@
 
 A "fixed" budget attack is given an eps per example and looks for any adversarial example inside it; a "minimal" one
 is given the best distance known and looks for a nearer point. What it sees: gradients ("white-box", of a model whose
-slopes were replaced "surrogate-gradient"), class scores ("score"), or only which of them is the largest ("decision").
+slopes were replaced "surrogate-gradient"), the trees that the model is made of ("structure"), class scores ("score"), or only which of them is the largest ("decision").
 """
 
 import inspect
@@ -43,9 +43,10 @@ from auditor.attacks.spsa import spsa
 from auditor.attacks.square import square
 from auditor.attacks.surfree import surfree
 from auditor.attacks.transfer import METHODS, Method, transfer
+from auditor.attacks.trees.attack import ASKED, leaf_tuples, tree_search
 from auditor.spec import Norm
 
-Access = Literal["white-box", "surrogate-gradient", "score", "decision", "transfer"]
+Access = Literal["white-box", "surrogate-gradient", "structure", "score", "decision", "transfer"]
 
 
 @dataclass(frozen=True)
@@ -74,7 +75,7 @@ class Entry:
     """One attack of the catalogue. cost: what its parameters, defaults included, and the number of classes allow it at
     most per example and call; of a transfer attack, which is given a `surrogate`, a `pool` and a `layer`, with one surrogate.
     spatial: it wants to know where the channels are, as `layout`. views: it is given the `view` that it sees through.
-    Each can be aimed at a class, see `Targeted`."""
+    proves: it gives a radius within which nothing is. Each can be aimed at a class, see `Targeted`."""
 
     function: Callable[..., Attempt]
     norms: tuple[Norm, ...]
@@ -83,6 +84,7 @@ class Entry:
     access: Access = "white-box"
     spatial: bool = False
     views: bool = False
+    proves: bool = False
 
     def at_most(self, parameters: Mapping[str, Any], classes: int) -> Passes:
         """What one call may cost per example with these parameters, the attack's own defaults for the rest."""
@@ -189,4 +191,8 @@ CATALOGUE: dict[str, Entry] = {
     "boundary": Entry(boundary, ("L2",), "minimal", _queries, "decision"),
     "rays": Entry(rays, ("Linf",), "minimal", _queries, "decision"),
     "pointwise": Entry(pointwise, ("L0",), "minimal", _queries, "decision"),
+    "leaf-tuples": Entry(leaf_tuples, (*_ALL, "L0"), "minimal", lambda p, classes: Passes(1), "structure"),
+    "tree-search": Entry(
+        tree_search, (*_ALL, "L0"), "minimal", lambda p, classes: Passes(1 + ASKED), "structure", proves=True
+    ),
 } | {f"transfer-{name}": _transfer(method) for name, method in METHODS.items()}

@@ -76,6 +76,16 @@ class Levels(Space):
             return super().ceiling(found, norm)
         return np.maximum(found * self.steps - 0.5, 0.0) * (self.width / self.steps)
 
+    def nearest(
+        self, x: np.ndarray, feature: np.ndarray, lower: np.ndarray, upper: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        here, last = x[feature], self.steps
+        first = np.searchsorted(self.values, lower, side="right")  # the levels that lie between, both ends included
+        final = np.searchsorted(self.values, upper, side="right") - 1
+        value = self.values[np.clip(np.where(here > upper, final, first), 0, last)]
+        value = np.where((here > lower) & (here <= upper), here, value)
+        return value, np.where(first <= final, np.abs(value.astype(np.float64) - here), np.inf)
+
 
 class _OnLevels(View):
     def __init__(self, classifier: Classifier, x: Array, levels: Levels) -> None:

@@ -15,6 +15,7 @@ import numpy as np
 
 from auditor.attacks.norms import distance
 from auditor.classifier import Array, Classifier, Evaluation
+from auditor.data.domain import bounds
 from auditor.spec import NORMS, Loss, Norm
 
 
@@ -66,6 +67,7 @@ class Space:
 
     def __init__(self, domain: tuple[float, float] | None = None) -> None:
         self.width = 1.0 if domain is None else domain[1] - domain[0]
+        self._ends = bounds(domain)
 
     def view(self, classifier: Classifier, x: Array) -> View:
         """What attacks see of these examples, (n, *shape) float32 inputs of this space."""
@@ -91,6 +93,27 @@ class Space:
     def ceiling(self, found: np.ndarray, norm: Norm) -> np.ndarray:
         """Distances as measured here (n,) -> the distances in the view's coordinates below which a point is nearer."""
         return found * yardstick(norm, self.width)
+
+    def measured(self, units: np.ndarray, norm: Norm) -> np.ndarray:
+        """Back again: distances in the view's coordinates (n,) as measured here."""
+        return units / yardstick(norm, self.width)
+
+    def nearest(
+        self, x: np.ndarray, feature: np.ndarray, lower: np.ndarray, upper: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """For one example and each of `feature` (m,): the value with lower < value <= upper nearest to x that an input may
+        have, whatever the other features are, and how far it is in the view's coordinates, inf where there is none.
+
+        x: (features,) float32; lower, upper: (m,) float32, infinite where open. -> (m,) float32, (m,) float64
+        """
+        here = x[feature]
+        value = np.where(here > upper, upper, np.where(here > lower, here, np.nextafter(lower, np.float32(np.inf))))
+        there = (value >= self._ends[0]) & (value <= self._ends[1])
+        return value, np.where(there, np.abs(value.astype(np.float64) - here), np.inf)
+
+    def lengths(self, units: float, feature: np.ndarray) -> np.ndarray:
+        """How long a change by `units` of each of `feature` (m,) is, in the view's coordinates. -> (m,)"""
+        return np.full(len(feature), units)
 
 
 def yardstick(norm: Norm, width: float) -> float:

@@ -67,6 +67,37 @@ class Table(Space):
     def ceiling(self, found: np.ndarray, norm: Norm) -> np.ndarray:
         return found
 
+    def measured(self, units: np.ndarray, norm: Norm) -> np.ndarray:
+        return units
+
+    def nearest(
+        self, x: np.ndarray, feature: np.ndarray, lower: np.ndarray, upper: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """As in `Space.nearest`, of features that are in no category and no relation; those in a category stay as they
+        are, which is all where it is immutable."""
+        rules, here = self.rules, x[feature]
+        spacing, step = rules.step[feature], rules.step[feature] > 0
+        spacing = np.where(step, spacing, 1.0)
+        up, down = here <= lower, here > upper
+        value = np.where(down, upper, np.where(up, np.nextafter(lower, np.float32(np.inf)), here))
+        begin = np.rint(np.where(np.isfinite(value), value, 0).astype(np.float64) / spacing)
+        way = np.where(up, 1, -1)
+        on_step = value
+        for more in (2, 1, 0, -1):  # the multiple nearest to x that float32 puts on the right side
+            trial = ((begin + more * way) * spacing).astype(np.float32)
+            on_step = np.where((trial > lower) & (trial <= upper), trial, on_step)
+        value = np.where(step & (up | down), on_step, value)
+        there = (value > lower) & (value <= upper) & (value >= rules.lower[feature]) & (value <= rules.upper[feature])
+        moved = value != here
+        there &= ~moved | ~(rules.fixed[feature] | rules.grouped[feature])
+        there &= ~moved | ((value - here) * rules.direction[feature] >= 0)
+        there &= ~step | (((np.rint(value / spacing)) * spacing).astype(np.float32) == value)
+        scale = np.array([float(rules.scale[f]) for f in feature.tolist()])
+        return value, np.where(there, np.abs(value.astype(np.float64) - here) / scale, np.inf)
+
+    def lengths(self, units: float, feature: np.ndarray) -> np.ndarray:
+        return units / np.array([float(self.rules.scale[f]) for f in feature.tolist()])
+
 
 def _flat(rows: np.ndarray) -> np.ndarray:
     """(n, *shape) -> (n, d), also for n = 0"""

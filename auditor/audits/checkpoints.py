@@ -87,6 +87,10 @@ class Checkpoints:
         if stored is None:
             return None
         arrays, facts = stored
+        if any(
+            f"{key.partition('/')[0]}/{column}" not in arrays for key in arrays if "/" in key for column in _PER_NORM
+        ):
+            return None  # written by a version that kept less
         norms = list(dict.fromkeys(key.partition("/")[0] for key in arrays if "/" in key))
         best = {norm: Best(**{column: arrays[f"{norm}/{column}"] for column in _PER_NORM}) for norm in norms}
         skipped = {norm: arrays[f"{norm}/{_SKIPPED}"] for norm in norms}

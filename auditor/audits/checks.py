@@ -79,11 +79,16 @@ def randomised_output(randomised: bool, voted: bool = False) -> Check:
     return Check("randomised-output", "info", "the same input gives the same scores")
 
 
-def gradient_agrees(access: str, why: str, error: float | None, nonzero: float | None) -> Check:
+def gradient_agrees(
+    access: str, why: str, error: float | None, nonzero: float | None, *, trees: bool = False
+) -> Check:
     """What the probe before the audit said of the gradient. access: "white-box", "surrogate-gradient", "score" or
-    "decision"."""
+    "decision"; trees: whether attacks searched the trees that the model is made of."""
     evidence = {"error": error, "nonzero": nonzero}
     if access in ("white-box", "surrogate-gradient"):
+        return Check("gradient", "info", why, evidence)
+    if trees:
+        why = "the model is a sum of trees, which has no gradient: attacks searched the trees themselves"
         return Check("gradient", "info", why, evidence)
     advice = "only attacks that need no gradient were run: read the figures as upper bounds of a weak attacker"
     return Check("gradient", "warning", f"{why}; {advice}", evidence)

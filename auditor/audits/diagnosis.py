@@ -93,7 +93,8 @@ class _Diagnosis:
         gradient = self.prepared.gradient
         yield checks.unfinished(self._missing())
         yield checks.randomised_output(self.prepared.randomised, self.subject.upload.random)
-        yield checks.gradient_agrees(gradient.access, gradient.why, gradient.error, gradient.nonzero)
+        trees = any(stage.access == "structure" for stage in self.prepared.plan.stages)
+        yield checks.gradient_agrees(gradient.access, gradient.why, gradient.error, gradient.nonzero, trees=trees)
         yield checks.gives_probabilities(self.subject.upload.scores, self.slopes)
         yield self._claims()
         yield from self._about_gradients()

@@ -7,7 +7,7 @@ from typing import Any
 from auditor.attacks.cascade import Stage
 from auditor.attacks.catalogue import CATALOGUE, Passes
 from auditor.attacks.targeted import Targeted
-from auditor.audits.plan import DIAGNOSIS_EXAMPLES
+from auditor.audits.plan import DIAGNOSIS_EXAMPLES, can_run
 from auditor.audits.planted import EXAMPLES as PLANTED_EXAMPLES
 from auditor.audits.planted import passes_at_most as planted_at_most
 from auditor.audits.presets import chosen_stages
@@ -39,20 +39,21 @@ def estimate(
     gradient: bool = True,
     label_only: bool = False,
     random: bool = False,
+    trees: bool = False,
     speed: Speed | None = None,
     others: Sequence[OtherThreat] = (),
 ) -> dict[str, Any]:
     """At most what an audit of `examples` examples costs, ready for JSON. gradient: whether white-box attacks run;
-    label_only, random: see `chosen_stages`.
+    label_only, random, trees: see `chosen_stages`.
 
     passes_at_most: forwards and backwards of all examples in the cascade, in the diagnosis and under `others`. Where speed was
     measured: pass_seconds_at_most, within the budget of time if there is one, and seconds_per_pass; the note says what
     is not in them.
     """
-    chosen = chosen_stages(spec, label_only=label_only, random=random)
+    chosen = chosen_stages(spec, label_only=label_only, random=random, trees=trees)
     if spec.target is not None:
         classes = Targeted.classes
-    stages = [stage for stage in chosen if gradient or stage.access != "white-box"]
+    stages = [stage for stage in chosen if can_run(stage, gradient, trees)]
     apart = _all(spec, stages, classes) + (passes_at_most(spec, classes) if gradient else Passes())
     passes = _cascade(spec, stages, classes) * examples + apart * min(examples, DIAGNOSIS_EXAMPLES)
     beside = [threat.at_most for threat in others if gradient or threat.access != "white-box"]

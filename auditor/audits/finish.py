@@ -5,7 +5,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from auditor.attacks.cascade import Progress
-from auditor.audits.outcomes import Outcomes
+from auditor.attacks.catalogue import CATALOGUE
+from auditor.audits.outcomes import Outcomes, at_least
 from auditor.audits.prepare import Prepared
 from auditor.audits.run import WorkItem
 from auditor.spec import AuditSpec, Norm, Threat
@@ -34,6 +35,7 @@ def on_item(threat: Threat, prepared: Prepared, item: WorkItem, progress: Progre
         backwards=progress.backwards,
         adversarial=best.predicted,
         confidence=best.confidence,
+        certified_radius=np.where(right, _finite(best.radius, threat), 0.0),
     )
 
 
@@ -50,13 +52,21 @@ def _under(
         "backwards": np.zeros(n, dtype=np.int64),
         "adversarial": np.full(n, -1, dtype=np.int64),
         "confidence": np.full(n, -np.inf),
+        "certified_radius": np.zeros(n),
     }
     for item in items:
         if item.name in finished:
             found = on_item(threat, prepared, item, finished[item.name])
             for name, column in columns.items():
                 column[item.rows] = getattr(found, name)
+    if not any(CATALOGUE[s.attack].proves for item in items for s in item.stages if s.norm == threat.norm):
+        del columns["certified_radius"]
     return Outcomes(threat=threat, index=prepared.index, right=prepared.right, **columns)
+
+
+def _finite(radius: np.ndarray, threat: Threat) -> np.ndarray:
+    """Where there is no such input at all, the largest eps, which is as far as the curve asks."""
+    return np.where(np.isfinite(radius), radius, at_least(threat.eps[-1]))
 
 
 def _all_ran(norm: Norm, item: WorkItem, progress: Progress) -> bool:

@@ -62,15 +62,17 @@ def make_plan(
     gradient: bool,
     label_only: bool = False,
     random: bool = False,
+    trees: bool = False,
     others: Sequence[OtherThreat] = (),
 ) -> Plan:
     """The plan for `examples` sampled examples. `batch` is the shape that the plain graph reached; without a
-    gradient only attacks that need none remain. label_only, random: see `chosen_stages`."""
-    chosen = chosen_stages(spec, label_only=label_only, random=random)
-    stages = tuple(s for s in chosen if gradient or s.access != "white-box")
+    gradient only attacks that need none remain. label_only, random, trees: see `chosen_stages`."""
+    chosen = chosen_stages(spec, label_only=label_only, random=random, trees=trees)
+    stages = tuple(s for s in chosen if can_run(s, gradient, trees))
     if not stages:
         raise SpecError(
-            "none of the chosen attacks can run without gradients; add --attack square or --attack hop-skip-jump"
+            "none of the chosen attacks can run on this model, which has no gradient or is no sum of trees; add --attack "
+            "square or --attack hop-skip-jump"
         )
     size = batch * BATCHES_PER_SLICE
     slices = tuple((start, min(start + size, examples)) for start in range(0, examples, size))
@@ -83,6 +85,11 @@ def make_plan(
         others=tuple(threat.name for threat in beside if threat.learn is None),
         whole=tuple(threat.name for threat in beside if threat.learn is not None),
     )
+
+
+def can_run(stage: Stage, gradient: bool, trees: bool) -> bool:
+    """Whether a stage finds in the model what it follows."""
+    return {"white-box": gradient, "structure": trees}.get(stage.access, True)
 
 
 def default_batch(shape: tuple[int, ...]) -> int:

@@ -24,6 +24,7 @@ from auditor.graph.readout import features, with_readouts
 from auditor.spec import AuditSpec, Norm, Threat
 
 EXAMPLES = 32
+_ELSEWHERE = ("transfer", "structure")  # what these follow is not what is planted
 CHANCE = 256  # points of noise
 
 
@@ -82,7 +83,7 @@ def _middle(threat: Threat) -> Threat:
 
 
 def _stages(stages: tuple[Stage, ...], threat: Threat) -> tuple[Stage, ...]:
-    return tuple(stage for stage in stages if stage.norm == threat.norm and stage.access != "transfer")
+    return tuple(stage for stage in stages if stage.norm == threat.norm and stage.access not in _ELSEWHERE)
 
 
 def _noise(threat: Threat) -> tuple[Stage, ...]:

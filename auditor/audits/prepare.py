@@ -154,6 +154,7 @@ def prepare(subject: Subject, *, allow_chance: bool = False) -> Prepared:
         gradient=gradient.followed,
         label_only=subject.upload.label_only,
         random=subject.upload.random,
+        trees=subject.trees is not None,
         others=subject.others,
     )
     labelled = dataset.y is not None

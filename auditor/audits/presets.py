@@ -118,6 +118,22 @@ TABLES: dict[Preset, Step] = {
     "thorough": Step("feature-search", "feature-search", NORMS, {"queries": 5000}, warm=True),
 }
 
+# What comes first where the model is a sum of trees: it leaves little to the others, and what it proves spares them.
+TREES: dict[Preset, tuple[Step, ...]] = {
+    "quick": (
+        Step("leaf-tuples", "leaf-tuples", NORMS, {"draws": 32, "kept": 2}),
+        Step("tree-search", "tree-search", NORMS, {"visits": 500_000}),
+    ),
+    "standard": (
+        Step("leaf-tuples", "leaf-tuples", NORMS, {"draws": 64, "kept": 3}),
+        Step("tree-search", "tree-search", NORMS, {"visits": 5_000_000}),
+    ),
+    "thorough": (
+        Step("leaf-tuples", "leaf-tuples", NORMS, {"draws": 256, "kept": 8}),
+        Step("tree-search", "tree-search", NORMS, {"visits": 50_000_000}),
+    ),
+}
+
 # Where surrogates are named: ten gradients of theirs, and one query of the model per example and eps. Of the
 # methods that cost no more, and the losses, this broke most, by little (benchmarks/transfer.py). Towards a target too:
 # over three pairs of networks, two eps each, the margin reached 93 targets of 360, the logit (Zhao et al. 2021) 64.
@@ -130,17 +146,21 @@ DRAWS = 20
 AVERAGED = {"ddn", "minimal-apgd", "sigma-zero", "apgd-ce", "apgd-dlr-warm"}
 
 
-def chosen_stages(spec: AuditSpec, *, label_only: bool = False, random: bool = False) -> list[Stage]:
+def chosen_stages(
+    spec: AuditSpec, *, label_only: bool = False, random: bool = False, trees: bool = False
+) -> list[Stage]:
     """The preset's stages for the norms asked for, or those of the attacks named, and where surrogates are named one that
     follows them; SpecError where there are none.
 
     label_only: the upload tells no scores, so that a preset's attacks see no more than labels or gradients. random: it
     draws at random. Where it does, or inputs are transformed at random, every pass of an attack averages several, and a
-    preset's stages are fewer.
+    preset's stages are fewer. trees: it is a sum of trees that attacks may know.
     """
     random = random or bool(spec.eot)
     norms = [threat.norm for threat in spec.threats]
     steps = [_named(name) for name in spec.attacks] or _preset(spec, label_only, random)
+    if trees and spec.preset in TREES and not spec.attacks:
+        steps[:0] = TREES[spec.preset]
     if spec.constraints is not None and spec.preset in TABLES and not (spec.attacks or label_only):
         steps.append(TABLES[spec.preset])
     if spec.target is not None and spec.also:
@@ -178,7 +198,13 @@ def _named(name: str) -> Step:
     """A step of `standard`, or `transfer`, by its name; else an attack of the catalogue with its own defaults; else a
     step of `thorough`."""
     own = {attack: Step(attack, attack) for attack in CATALOGUE}
-    known = _by_name(PRESETS["thorough"]) | own | _by_name(PRESETS["standard"]) | _by_name(TRANSFER)
+    known = (
+        _by_name(PRESETS["thorough"])
+        | own
+        | _by_name(TREES["standard"])
+        | _by_name(PRESETS["standard"])
+        | _by_name(TRANSFER)
+    )
     if name in known:
         return replace(known[name], norms=CATALOGUE[known[name].attack].norms)
     raise SpecError(f"there is no attack '{name}'; choose from {', '.join(sorted(known))}")

@@ -17,6 +17,7 @@ from auditor.attacks.cascade import Examples, Grid, Progress, Stage, run_stage
 from auditor.attacks.catalogue import Passes
 from auditor.attacks.random import Random
 from auditor.attacks.transfer import Surrogate
+from auditor.attacks.trees import Forest
 from auditor.attacks.verify import Judge
 from auditor.audits.checkpoints import Checkpoints
 from auditor.audits.plan import BATCHES_PER_SLICE, DIAGNOSIS_EXAMPLES
@@ -157,10 +158,17 @@ class Engine:
                 passes=self.spec.budget.passes,
                 surrogate=self.surrogate if stage.access == "transfer" else None,
                 served=self.served,
+                forest=self._forest if stage.access == "structure" else None,
             )
         )
         row = dataclasses.replace(done.rows[-1], halvings=self._halvings)
         return dataclasses.replace(done, rows=(*done.rows[:-1], row))
+
+    @cached_property
+    def _forest(self) -> Forest:
+        """The model as a sum of trees, which a plan with stages that know them has."""
+        assert self._subject.trees is not None, "the model is no sum of trees"
+        return Forest.of(self._subject.trees, self.space)
 
     @cached_property
     def others(self) -> Mapping[str, OtherThreat]:

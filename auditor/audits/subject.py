@@ -16,7 +16,10 @@ from auditor.attacks.votes import Voter
 from auditor.audits.presets import chosen_stages
 from auditor.data.constrained import rules_of
 from auditor.data.dataset import Dataset
+from auditor.errors import AuditorError
+from auditor.graph.located import find_trees
 from auditor.graph.plain import ClassifierGraph, make_plain
+from auditor.graph.trees import Trees
 from auditor.graph.upload import Upload
 from auditor.spec import AuditSpec, Normalisation, digest
 from auditor.threats.catalogue import chosen_others
@@ -38,7 +41,8 @@ class Subject:
     @property
     def sha256(self) -> str:
         """Digest of all that can change a bit of an example's result: what is asked, what will run, and on what."""
-        chosen = chosen_stages(self.spec, label_only=self.upload.label_only, random=self.upload.random)
+        trees = self.trees is not None
+        chosen = chosen_stages(self.spec, label_only=self.upload.label_only, random=self.upload.random, trees=trees)
         stages = [stage.as_json() for stage in chosen]
         circumstances = [__version__, runtime.fingerprint(self.spec.device)]
         dataset = [self.dataset.sha256, self.dataset.preprocessing["steps"]]
@@ -93,6 +97,36 @@ class Subject:
         normalisation = self.spec.normalisation
         graph = make_plain(self.upload, batch=batch, shape=self.dataset.shape, normalisation=normalisation)
         return replace(graph, refused=self.refused)
+
+    @cached_property
+    def trees(self) -> Trees | None:
+        """The model as one sum of trees, where it is one and each feature of an input can change by itself."""
+        if not self.upload.has_trees or not self._separable or self.drawn or self.upload.refused:
+            return None
+        if isinstance(self.space, Half):  # a threshold's neighbours in float32 are no inputs
+            return None
+        try:
+            trees = find_trees(self.plain_graph(2))
+        except AuditorError:  # the preparation says it better
+            return None
+        # Of other numbers than float32 the plain graph has rounded thresholds: good to attack, no ground for a proof.
+        single = self.upload.input_type == "tensor(float)"
+        return trees if single or trees is None else replace(trees, slack=float("inf"))
+
+    @property
+    def _separable(self) -> bool:
+        return self.spec.constraints is None or self.spec.constraints.separable
+
+    @property
+    def trees_left_out(self) -> str:
+        """Why attacks do not search the trees of a model that has some."""
+        if self.trees is not None:
+            return "the attacks that do were not chosen"
+        if not self._separable:
+            return "the constraints bind columns to each other, by a relation or a category"
+        if self.drawn or self.upload.refused:
+            return "the model draws at random, or may refuse"
+        return "they are not all there is to the scores but a sum, or columns before them mix features"
 
     def surrogate_graphs(self, batch: int) -> list[ClassifierGraph]:
         """The same of each surrogate, with its own normalisation."""

@@ -6,7 +6,7 @@ and one column of scores. Tree ensembles stay (`auditor.graph.trees` reads them)
 them, so that their raw sums can be seen.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import combinations
 from typing import Any
 
@@ -16,6 +16,7 @@ import onnx_ir as ir
 from auditor.graph.build import Builder, constant_of, shape_of
 from auditor.graph.head import trace
 from auditor.graph.rewriting import Rewrite, rewrites
+from auditor.graph.trees import transform_of
 
 ML = "ai.onnx.ml"
 _LEAST = 1e-7  # what ONNX Runtime keeps a pair's probability away from 0 and 1
@@ -288,3 +289,51 @@ def _round(op: Builder, q: ir.Value, own: ir.Value, p: ir.Value, limit: ir.Value
         after = op.Div(op.Add(after, op.Mul(step, unit)), whole)
         qp = op.Div(op.Add(qp, op.Mul(step, op.Gather(q, at, axis=2))), whole)
     return op.Where(op.Less(error, limit), p, after)
+
+
+@_ml("TreeEnsembleClassifier", output=1)
+def _tree_classifier(op: Builder, x: ir.Value, **attributes: Any) -> ir.Value | None:
+    """The same trees without what is made of their sums, and that behind them. Where two classes have one sum, it is the
+    second column."""
+    after = transform_of("TreeEnsembleClassifier", attributes)
+    labels = attributes.get("classlabels_int64s") or attributes.get("classlabels_strings") or ()
+    one_sum = len(labels) == 2 and set(attributes["class_ids"]) == {0}
+    if after not in _AFTER or after == "SOFTMAX_ZERO" or (after == "NONE" and not one_sum):
+        return None
+    plain = {**attributes, "post_transform": "NONE"}
+    _, sums = op.TreeEnsembleClassifier(x, **plain, _domain=ML, _outputs=2)
+    sums.dtype, sums.shape = ir.DataType.FLOAT, ir.Shape([shape_of(x)[0], len(labels)])
+    if not one_sum:
+        return _AFTER[after](op, sums)
+    if after == "SOFTMAX":
+        return sums  # ONNX Runtime makes nothing of one sum but a sigmoid
+    second = op.Gather(sums, op.ints([1]), axis=1)
+    if after == "LOGISTIC":
+        return two_probabilities(op, second)
+    positive = min(_weights(attributes)) >= 0
+    return op.Concat(op.Sub(op.const(np.float32(1)), second) if positive else op.Neg(second), second, axis=1)
+
+
+def _weights(attributes: Mapping[str, Any]) -> Sequence[float]:
+    tensor = attributes.get("class_weights_as_tensor")
+    return attributes["class_weights"] if tensor is None else tensor.numpy().tolist()
+
+
+@_ml("TreeEnsembleRegressor")
+def _tree_regressor(op: Builder, x: ir.Value, **attributes: Any) -> ir.Value | None:
+    return _sums(op, x, "TreeEnsembleRegressor", attributes, "NONE")
+
+
+@_ml("TreeEnsemble")
+def _tree_ensemble(op: Builder, x: ir.Value, **attributes: Any) -> ir.Value | None:
+    return _sums(op, x, "TreeEnsemble", attributes, 0)
+
+
+def _sums(op: Builder, x: ir.Value, operator: str, attributes: Mapping[str, Any], none: Any) -> ir.Value | None:
+    """As for a classifier; a single target is not transformed."""
+    after, targets = transform_of(operator, attributes), attributes.get("n_targets", 1)
+    if after in ("NONE", "SOFTMAX_ZERO") or after not in _AFTER:
+        return None
+    sums = getattr(op, operator)(x, **{**attributes, "post_transform": none}, _domain=ML)
+    sums.dtype, sums.shape = ir.DataType.FLOAT, ir.Shape([shape_of(x)[0], targets])
+    return sums if targets == 1 else _AFTER[after](op, sums)

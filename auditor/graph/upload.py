@@ -118,6 +118,11 @@ class Upload:
         return self.scored(*session.run(self.given.feeds(copies), self.decisive))[:1]
 
     @property
+    def has_trees(self) -> bool:
+        """Whether there are tree ensembles in it."""
+        return any(operator.startswith("ai.onnx.ml::TreeEnsemble") for operator in self.operators)
+
+    @property
     def input_dtype(self) -> np.dtype:
         """The element type that the attacked input wants."""
         return self.given.attacked.dtype

@@ -308,7 +308,9 @@ def _not_tested(
     if subject.spec.target is not None:
         said.append(f"any class but the target, which is easier to reach: {goal_of(subject.spec.target)}")
     if prepared.gradient.access != "white-box":
-        said.append(f"white-box attacks: {prepared.gradient.why}")
+        said.append(f"white-box attacks by gradients: {prepared.gradient.why}")
+    if subject.upload.has_trees and not any(stage.access == "structure" for stage in prepared.plan.stages):
+        said.append(f"a search of the trees that the model is made of: {subject.trees_left_out}")
     halvings = prepared.halvings + max((row.halvings for p in finished.values() for row in p.rows), default=0)
     if halvings:
         said.append(
@@ -316,7 +318,8 @@ def _not_tested(
         )
     if prepared.randomised and not subject.upload.random:
         said.append("repetition: the model's scores are random, so that another run finds other points")
-    said.append("no lower bound was proved: certificates are not part of this audit")
+    if all(found.certified_radius is None for found in outcomes):
+        said.append("no lower bound was proved: certificates are not part of this audit")
     accesses = {stage.access for stage in prepared.plan.stages}
     said += [f"{access}-based attacks" for access in ("score", "decision") if access not in accesses]
     if "transfer" not in accesses:

@@ -22,6 +22,7 @@ _ATLAS = {
 _ACCESS = {
     "white-box": ("evasion, white-box", "AML.T0043.000"),
     "surrogate-gradient": ("evasion, white-box, through approximated gradients", "AML.T0043.000"),
+    "structure": ("evasion, white-box", "AML.T0043.000"),
     "score": ("evasion, black-box, score-based queries", "AML.T0043.001"),
     "decision": ("evasion, black-box, decision-based queries", "AML.T0043.001"),
     "transfer": ("evasion, black-box, transferability", "AML.T0043.002"),

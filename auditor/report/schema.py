@@ -125,7 +125,7 @@ class Stage(Section):
     """One attack over all slices: on how many examples it ran, how many it broke first or nearer, what it cost.
 
     access: what it saw: gradients ("white-box"), gradients in which surrogates stand in for slopes that lead nowhere
-    ("surrogate-gradient", see model.gradient), class scores ("score") or only the class decided for ("decision");
+    ("surrogate-gradient", see model.gradient), the trees that the model is made of ("structure"), class scores ("score") or only the class decided for ("decision");
     claims: points that it took for adversarial; refuted: those of them that the upload did not confirm. Of a transfer
     attack forwards and backwards are the surrogates' and the model's together, queries the model's alone; crossings
     are about the examples that earlier stages left standing (the diagnosis has those of the attack alone).

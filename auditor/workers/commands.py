@@ -239,6 +239,7 @@ def _estimate(asked: Asked, prepared: Prepared | None) -> Facts:
         label_only=upload.label_only,
         others=asked.subject.others,
         random=upload.random,
+        trees=asked.subject.trees is not None,
     )
     if prepared is not None:
         return of_all(gradient=prepared.gradient.followed)
