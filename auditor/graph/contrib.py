@@ -1,7 +1,7 @@
 """Operators outside the standard, taken apart into standard ones.
 
 ONNX Runtime's optimiser and its transformer tools write fused operators into files. Here are those with a short exact
-meaning; those of ai.onnx.ml are in `classical`.
+meaning; those of transformers are in `attention`, those of ai.onnx.ml in `classical`.
 """
 
 from typing import Any
@@ -46,7 +46,7 @@ def _fused_matmul(
     transBatchB: int = 0,
 ) -> ir.Value | None:
     if transBatchA or transBatchB:
-        return None
+        a, b = (_rows_inside(op, x) if moved else x for x, moved in ((a, transBatchA), (b, transBatchB)))
     product = op.MatMul(_transposed(op, a) if transA else a, _transposed(op, b) if transB else b)
     return product if alpha == 1 else op.Mul(product, op.const(alpha, like=a))
 
@@ -83,22 +83,6 @@ def _fused_gemm(
     return _activated(op, op.Gemm(a, b, c, **attributes), activation, params)
 
 
-@rewrites("SkipLayerNormalization")
-def _skip_layer_normalization(
-    op: Builder,
-    x: ir.Value,
-    skip: ir.Value,
-    gamma: ir.Value,
-    beta: ir.Value | None = None,
-    bias: ir.Value | None = None,
-    *,
-    epsilon: float = 1e-12,
-) -> ir.Value | None:
-    total = op.Add(x, skip)
-    total = total if bias is None else op.Add(total, bias)
-    return op.LayerNormalization(total, gamma, beta, axis=-1, epsilon=epsilon)
-
-
 @rewrites("SimplifiedLayerNormalization", domain="")
 def _simplified_layer_normalization(
     op: Builder, x: ir.Value, scale: ir.Value, *, axis: int = -1, epsilon: float = 1e-5, stash_type: int = 1
@@ -123,6 +107,12 @@ def _one_hot_of_largest(
     off, on = (op.Gather(values, op.const(np.int64(position))) for position in (0, 1))
     chosen = op.Cast(op.Hardmax(x, axis=along), to=values.dtype)
     return op.Add(op.Mul(chosen, op.Sub(on, off)), off)
+
+
+def _rows_inside(op: Builder, x: ir.Value) -> ir.Value:
+    """(rows, *batch, columns) -> (*batch, rows, columns)."""
+    first, *batch, last = range(len(shape_of(x)))
+    return op.Transpose(x, perm=[*batch, first, last])
 
 
 def _transposed(op: Builder, x: ir.Value) -> ir.Value:

@@ -2,7 +2,7 @@
 know them. Those without an entry stay, and coverage names them."""
 
 import importlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cache
 from typing import Any
 
@@ -10,14 +10,15 @@ import onnx_ir as ir
 
 from auditor.graph.build import Builder
 
-Rewrite = Callable[..., Any]  # (op, *inputs, **attributes) -> the one output in use, or None to leave the node
+# (op, *inputs, **attributes) -> the one output in use, or a tuple of all, None where it gives none; or None to leave the node
+Rewrite = Callable[..., Any]
 
-FAMILIES = ("classical", "contrib", "quantised")
-_REWRITES: dict[tuple[str, str, int], Rewrite] = {}  # domain, operator, which output
+FAMILIES = ("attention", "classical", "contrib", "quantised")
+_REWRITES: dict[tuple[str, str, int | None], Rewrite] = {}  # domain, operator, which output
 
 
-def rewrites(operator: str, domain: str = "com.microsoft", output: int = 0) -> Callable[[Rewrite], Rewrite]:
-    """Register what stands for output `output` of an operator where that is the only one in use."""
+def rewrites(operator: str, domain: str = "com.microsoft", output: int | None = 0) -> Callable[[Rewrite], Rewrite]:
+    """Register what stands for output `output` of an operator where that is the only one in use; None: for all of them."""
 
     def register(rewrite: Rewrite) -> Rewrite:
         _REWRITES[domain, operator, output] = rewrite
@@ -40,12 +41,21 @@ def take_apart(model: ir.Model) -> None:
     replaced = []
     for node in list(model.graph):
         used = [i for i, y in enumerate(node.outputs) if y.uses() or y.is_graph_output()]
-        rewrite = _REWRITES.get((node.domain, node.op_type, used[0])) if len(used) == 1 else None
-        if rewrite is None:
-            continue
-        value = rewrite(op, *node.inputs, **{a.name: a.value for a in node.attributes.values()})
-        if value is not None:
-            ir.convenience.replace_all_uses_with(node.outputs[used[0]], value, replace_graph_outputs=True)
+        values = _instead(op, node, used)
+        if values and all(values.get(i) is not None for i in used):
+            for i in used:
+                ir.convenience.replace_all_uses_with(node.outputs[i], values[i], replace_graph_outputs=True)
             replaced.append(node)
     model.graph.remove(replaced, safe=True)
     model.graph.sort()
+
+
+def _instead(op: Builder, node: ir.Node, used: Sequence[int]) -> dict[int, ir.Value]:
+    """What stands for the outputs in use; empty where the node stays."""
+    arguments = {a.name: a.value for a in node.attributes.values()}
+    rewrite = _REWRITES.get((node.domain, node.op_type, None))
+    if rewrite is not None:
+        return dict(enumerate(rewrite(op, *node.inputs, **arguments) or ()))
+    rewrite = _REWRITES.get((node.domain, node.op_type, used[0])) if len(used) == 1 else None
+    value = None if rewrite is None else rewrite(op, *node.inputs, **arguments)
+    return {} if value is None else {used[0]: value}
