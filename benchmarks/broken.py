@@ -41,6 +41,31 @@ def saturated(model: onnx.ModelProto, x: np.ndarray, y: np.ndarray) -> None:
     behind(model, ["s = Mul(IN, sharp)", "q = Sigmoid(s)", "OUT = MatMul(q, same)"], sharp=np.float32(2), same=eye())
 
 
+def scaled_apart(model: onnx.ModelProto, x: np.ndarray, y: np.ndarray) -> None:
+    """The same, each class' score then scaled by itself, by up to 1 %: the order of the scores is not that of what went into
+    the sigmoids."""
+    behind(
+        model,
+        ["s = Mul(IN, sharp)", "q = Sigmoid(s)", "OUT = MatMul(q, apart)"],
+        sharp=np.float32(2),
+        apart=np.diag(np.linspace(1, 1.01, 10)).astype(np.float32),
+    )
+
+
+def saturated_units(model: onnx.ModelProto, x: np.ndarray, y: np.ndarray) -> None:
+    """The last hidden layer's units are sigmoids so steep that they are nearly always 0 or 1; the last layer is fitted anew."""
+    relu = _relus(model)[-1]
+    name = relu.output[0]
+    scale = np.float32(30 / _values(model, relu.input[0], x).std())
+    _instead(
+        model,
+        relu,
+        [f"{name}_s = Mul({relu.input[0]}, {name}_k)", f"{name} = Sigmoid({name}_s)"],
+        {f"{name}_k": scale},
+    )
+    refit(model, x, y)
+
+
 def k_winners(model: onnx.ModelProto, x: np.ndarray, y: np.ndarray) -> None:
     """Of each hidden layer only the tenth with the largest activations goes on (Xiao et al. 2020; broken by Tramer et al.
     2020); the last layer is fitted anew."""
@@ -101,6 +126,8 @@ DEFENCES: dict[str, Edit] = {
     "input quantisation": quantised_input,
     "random resize": random_resize,
     "sigmoid saturation": saturated,
+    "scaled apart": scaled_apart,
+    "saturated units": saturated_units,
     "k winners take all": k_winners,
     "binarised layer": binarised,
     "detector": detector,

@@ -9,7 +9,7 @@ Everything here is a function of values; a stage can be repeated, and gives the 
 """
 
 from bisect import bisect_left
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Any
@@ -356,35 +356,40 @@ class _StageRun:
         in the stage's norm at which each row's claim counts, inf where none does. (n,) float64"""
         found = runtime.to_host(attempt.found) & active
         counted = np.full(len(found), np.inf)
-        points = self._points(attempt, found)
-        for row in np.flatnonzero(found):
-            self.claims += 1
-            for x_adv in points:
-                counted[row] = self._keep(x_adv[row], int(row))
-                if np.isfinite(counted[row]):
-                    break
-            else:
-                self.refuted += 1
+        if not found.any():
+            return counted
+        rows = np.flatnonzero(found)
+        self.claims += len(rows)
+        for points in self._points(attempt, found):
+            for row in rows:
+                counted[row] = self._keep(points[row], int(row))
+            rows = rows[~np.isfinite(counted[rows])]
+            if not len(rows):
+                break
+        self.refuted += len(rows)
         return counted
 
-    def _points(self, attempt: Attempt, found: np.ndarray) -> list[np.ndarray]:
-        """What is claimed, as inputs: brought nearer first, then as it was. (n, *shape) each
+    def _points(self, attempt: Attempt, found: np.ndarray) -> Iterator[np.ndarray]:
+        """What is claimed, as inputs: brought nearer first, then as it was, then farther out. (n, *shape) each
 
         A transfer attack has asked the upload all that it may."""
         claimed = self.view.input(attempt.x_adv)
-        if not found.any() or self.stage.access == "transfer":
-            return [runtime.to_host(claimed)]
-        if self.stage.draws > 1:
-            return [runtime.to_host(claimed), *map(runtime.to_host, self._farther(attempt.x_adv))]
-        rows, follow = self.xp.asarray(found), self.stage.access == "white-box"
-        nearer = self.view.nearer(self.seen, claimed, self.y, self.stage.norm, rows, follow=follow)
-        return [runtime.to_host(points) for points in ((claimed,) if nearer is claimed else (nearer, claimed))]
+        if self.stage.draws == 1 and self.stage.access != "transfer":
+            rows, follow = self.xp.asarray(found), self.stage.access == "white-box"
+            nearer = self.view.nearer(self.seen, claimed, self.y, self.stage.norm, rows, follow=follow)
+            if nearer is not claimed:
+                yield runtime.to_host(nearer)
+        yield runtime.to_host(claimed)
+        if self.stage.access != "transfer":
+            yield from map(runtime.to_host, self._farther(attempt.x_adv))
 
-    def _farther(self, points: Array) -> list[Array]:
-        """Where fresh draws refute what lucky ones showed, points farther out on the same ray."""
+    def _farther(self, points: Array) -> Iterator[Array]:
+        """Points farther out on the same ray: where fresh draws refute what lucky ones showed, or the upload takes two scores
+        for equal that are not so in the attacked graph."""
         xp, x = self.xp, self.view.x
         ends = bounds(self.seen.domain)
-        return [self.view.input(xp.clip(x + xp.float32(far) * (points - x), *ends)) for far in FARTHER]
+        for far in FARTHER:
+            yield self.view.input(xp.clip(x + xp.float32(far) * (points - x), *ends))
 
     def _keep(self, x_adv: np.ndarray, row: int) -> float:
         """The distance at which one point counts, inf where it does not; it is kept under every norm in which it is the

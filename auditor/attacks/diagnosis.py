@@ -13,7 +13,7 @@ from auditor.attacks.targeted import Targeted
 from auditor.classifier import Array, Classifier, Evaluation
 from auditor.spec import Loss
 
-PASSES = 2  # forwards, and backwards, that `slopes` takes per example
+PASSES = 3  # forwards, and backwards, that `slopes` takes per example
 DRAWS = 16  # points that `jumps` asks for per example, beside the example itself
 REACH = 1e-3  # how far they lie away at most, in widths of the domain
 _ROUNDING = 1e-5  # by how much float32 probabilities may miss a sum of 1, as in AutoAttack's check
@@ -23,12 +23,13 @@ _ROUNDING = 1e-5  # by how much float32 probabilities may miss a sum of 1, as in
 class Slopes:
     """Gradients at the clean examples, one row each, all (n,) bool.
 
-    zero, zero_cross_entropy: no entry of the margin's or of the cross-entropy's gradient differs from 0.
-    finite: every entry of both is finite. probabilities: the scores lie in [0, 1] and sum to 1.
+    zero, zero_cross_entropy, zero_label: no entry of the gradient of the margin, of the cross-entropy or of the label's
+    own score differs from 0. finite: every entry is finite. probabilities: the scores lie in [0, 1] and sum to 1.
     """
 
     zero: np.ndarray
     zero_cross_entropy: np.ndarray
+    zero_label: np.ndarray
     finite: np.ndarray
     probabilities: np.ndarray
 
@@ -37,13 +38,15 @@ def slopes(classifier: Classifier, x: np.ndarray, y: np.ndarray) -> Slopes:
     """x: (n, *shape) float32, y: (n,) int64. PASSES forwards and backwards per example."""
     xp = classifier.xp
     inputs, labels = xp.asarray(x), xp.asarray(y)
-    margin, cross_entropy = (classifier.gradient(inputs, labels, loss) for loss in (Loss.MARGIN, Loss.CROSS_ENTROPY))
-    g, g_cross_entropy = (runtime.to_host(e.g).reshape(len(x), -1) for e in (margin, cross_entropy))
+    losses = (Loss.MARGIN, Loss.CROSS_ENTROPY, Loss.LOGIT)
+    margin, *others = (classifier.gradient(inputs, labels, loss, target=labels) for loss in losses)
+    g, g_cross_entropy, g_label = (runtime.to_host(e.g).reshape(len(x), -1) for e in (margin, *others))
     scores = runtime.to_host(margin.logits).astype(np.float64)
     return Slopes(
         zero=np.all(g == 0, axis=1),
         zero_cross_entropy=np.all(g_cross_entropy == 0, axis=1),
-        finite=np.isfinite(g).all(axis=1) & np.isfinite(g_cross_entropy).all(axis=1),
+        zero_label=np.all(g_label == 0, axis=1),
+        finite=np.isfinite(np.concatenate([g, g_cross_entropy, g_label], axis=1)).all(axis=1),
         probabilities=np.all((scores >= 0) & (scores <= 1), axis=1) & (np.abs(scores.sum(axis=1) - 1) <= _ROUNDING),
     )
 

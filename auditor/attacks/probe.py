@@ -18,14 +18,12 @@ _STEPS = (1e-2, 3e-3, 1e-3, 3e-4)
 class GradientCheck:
     """error: median over the compared examples of the relative difference between <g, v> and the central difference
     along v, best of several steps; None where nothing could be compared. compared: examples whose slope can be told
-    from rounding and, where they disagree, whose differences have settled; nonzero: share of gradient entries that are not zero; finite: whether all are finite;
-    flat: examples without any that is not zero."""
+    from rounding and, where they disagree, whose differences have settled; nonzero: share of gradient entries that are not zero; finite: whether all are finite."""
 
     error: float | None
     nonzero: float
     finite: bool
     compared: int
-    flat: int = 0
 
     @property
     def agrees(self) -> bool:
@@ -58,8 +56,7 @@ def check_gradient(classifier: Classifier, x: np.ndarray, y: np.ndarray, *, seed
     settled = known[1:] & known[:-1] & (_relative(differences[1:], differences[:-1]) <= _TOLERANCE)
     compared = best[np.isfinite(best) & ((best <= _TOLERANCE) | settled.any(axis=0))]
     error = float(np.median(compared)) if len(compared) else None
-    flat = int(np.sum(np.all(g == 0, axis=1)))
-    return GradientCheck(error, float(np.mean(g != 0)), finite=True, compared=len(compared), flat=flat)
+    return GradientCheck(error, float(np.mean(g != 0)), finite=True, compared=len(compared))
 
 
 def _difference(

@@ -97,7 +97,7 @@ def gradient_agrees(
 def gradient_vanishes(slopes: Slopes) -> Check:
     """Whether examples have a gradient at all: where it is zero or not finite, a gradient attack walks blindly."""
     n, zero, broken = len(slopes.zero), int(np.sum(slopes.zero)), int(np.sum(~slopes.finite))
-    evidence = {"examples": n, "zero": zero, "not_finite": broken}
+    evidence = {"examples": n, "zero": zero, "not_finite": broken, "zero_label": int(np.sum(slopes.zero_label))}
     if broken:
         return Check(
             "vanishing-gradient",
@@ -112,6 +112,15 @@ def gradient_vanishes(slopes: Slopes) -> Check:
             "error" if 2 * zero >= n else "warning",
             f"the gradient of the margin is zero on {zero} of {n} examples: look for rounding, thresholds or saturated "
             "activations inside the model, and judge it by the attacks that need no gradient",
+            evidence,
+        )
+    masked = int(np.sum(slopes.zero_label & ~slopes.zero))
+    if surely_above(masked, n, RARE):
+        return Check(
+            "vanishing-gradient",
+            "warning",
+            f"the gradient of the label's own score is zero on {masked} of {n} examples, so that attacks see half of their way: "
+            "look for saturated activations in front of the scores, and judge the model by the attacks that need no gradient",
             evidence,
         )
     return Check("vanishing-gradient", "info", f"zero on {zero} of {n} examples, finite on all", evidence)

@@ -77,10 +77,10 @@ def choose(
 ) -> Gradient:
     """The gradient of the plain graph, judged on the examples at `index` (dataset positions) with their labels."""
     trial = _Trial(subject, graph, index, label)
-    true, flat = trial.true(randomised)
+    true = trial.true(randomised)
     if not len(index):
         return true
-    return trial.best(true, [policy for policy in _POLICIES if trial.offers(policy, true.followed and not flat)])
+    return trial.best(true, [policy for policy in _POLICIES if trial.offers(policy)])
 
 
 class _Trial:
@@ -100,27 +100,26 @@ class _Trial:
         seen, _ = evading(whole, whole.xp.asarray(self._label), self.graph.refused)
         return seen
 
-    def true(self, randomised: bool) -> tuple[Gradient, int]:
-        """The gradient without surrogates, and on how many examples it is zero."""
+    def true(self, randomised: bool) -> Gradient:
+        """The gradient without surrogates."""
         in_the_way = tuple(obstacles(self.graph))
         if in_the_way:
-            return Gradient("score", str(in_the_way[0]), obstacles=in_the_way), 0
+            return Gradient("score", str(in_the_way[0]), obstacles=in_the_way)
         if not len(self.x):
-            return Gradient("white-box", "no example is right when clean, so that the gradient was not checked"), 0
+            return Gradient("white-box", "no example is right when clean, so that the gradient was not checked")
         if randomised:
             why = "the scores are random, so that the gradient of one draw cannot be checked against differences of others"
-            return Gradient("white-box", why), 0
+            return Gradient("white-box", why)
         try:
             check = check_gradient(self.classifier(), self.x, self.label, seed=self.spec.seed, width=self.spec.width)
         except NoGradient as error:
-            return Gradient("score", str(error)), 0
-        return _judged(check), check.flat
+            return Gradient("score", str(error))
+        return _judged(check)
 
-    def offers(self, policy: Policy, sound: bool) -> bool:
-        """Whether the policy replaces what no policy before it does, and covers the graph. sound: the true gradient
-        stood its check and is zero on no example, so that there is no saturation to be doubted."""
+    def offers(self, policy: Policy) -> bool:
+        """Whether the policy replaces what no policy before it does, and covers the graph."""
         replaced = substitutes(self.graph, policy)
-        if policy == "unsaturated" and (sound or not any(s.operator in SATURATING for s in replaced)):
+        if policy == "unsaturated" and not any(s.operator in SATURATING for s in replaced):
             return False
         return bool(replaced) and not obstacles(self.graph, policy)
 

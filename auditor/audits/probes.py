@@ -218,7 +218,7 @@ def load_probed(todo: list[Probe], checkpoints: Checkpoints) -> dict[str, Probed
             found[probe.stage.name] = Probed(
                 threat=probe.threat,
                 stage=probe.stage,
-                broken=np.isfinite(progress.best[probe.threat.norm].distance),
+                broken=critical([exact(probe.threat.eps[0])], progress.best[probe.threat.norm].distance) < 0,
                 late_rise=trace[0]["late_rise"],
                 broken_at=trace[0]["broken_at"],
                 forwards=progress.rows[0].forwards,

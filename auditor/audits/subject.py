@@ -19,6 +19,7 @@ from auditor.data.dataset import Dataset
 from auditor.errors import AuditorError
 from auditor.graph.located import find_trees
 from auditor.graph.plain import ClassifierGraph, make_plain
+from auditor.graph.saturation import unsaturated
 from auditor.graph.trees import Trees
 from auditor.graph.upload import Upload
 from auditor.spec import AuditSpec, Normalisation, digest
@@ -93,10 +94,10 @@ class Subject:
         return Verifier(self.upload, domain=domain, normalisation=normalisation)
 
     def plain_graph(self, batch: int) -> ClassifierGraph:
-        """The plain graph for this dataset's examples, declared normalisation included."""
+        """The plain graph for this dataset's examples, declared normalisation included, without an end that saturates."""
         normalisation = self.spec.normalisation
         graph = make_plain(self.upload, batch=batch, shape=self.dataset.shape, normalisation=normalisation)
-        return replace(graph, refused=self.refused)
+        return replace(unsaturated(graph), refused=self.refused, aimed=self.spec.target is not None)
 
     @cached_property
     def trees(self) -> Trees | None:

@@ -23,6 +23,7 @@ from auditor.graph.build import Builder, shape_of
 from auditor.graph.plain import ClassifierGraph, serialise
 from auditor.graph.recurrent import RECURRENT, spell_out_all
 from auditor.graph.refusal import evading
+from auditor.graph.saturation import outdone
 
 LOSS, GRADIENT = "auditor_loss", "auditor_gradient"
 ALONG = "auditor_along"
@@ -35,7 +36,21 @@ UNSUITED = ("QDQPropagationTransformer",)
 
 def forward_model(graph: ClassifierGraph) -> bytes:
     """Serialised ONNX: x -> logits, by the graph's own names."""
-    return serialise(graph.model)
+    if graph.band is None:
+        return serialise(graph.model)
+    model = graph.model.clone()
+    _within(Builder(model.graph), model, model.graph.outputs[0], graph.band)
+    return serialise(model)
+
+
+def _within(op: Builder, model: ir.Model, logits: ir.Value, band: tuple[float, float]) -> ir.Value:
+    """The scores given as the upload tells them apart, under their own name."""
+    (place,) = (i for i, output in enumerate(model.graph.outputs) if output is logits)
+    name, logits.name = logits.name, f"{logits.name}/whole"
+    clipped = op.Clip(logits, *(op.const(end, like=logits) for end in band))
+    clipped.name = name
+    model.graph.outputs[place] = clipped
+    return clipped
 
 
 def gradient_model(graph: ClassifierGraph, *, device: runtime.Device = "cpu", policy: Policy = "true") -> bytes:
@@ -47,9 +62,13 @@ def gradient_model(graph: ClassifierGraph, *, device: runtime.Device = "cpu", po
     op, model, x, logits = _opened(graph, device, policy)
     y, target, choice = (_int_input(model, name, graph.batch) for name in (LABEL, TARGET, CHOICE))
     scores, own, aim = (logits, y, target) if not graph.refused else evading(op, logits, graph.refused, y, target)
+    if graph.band is not None and not graph.aimed:
+        scores = outdone(op, scores, own, graph.band)
     loss = loss_heads(op, scores, own, aim, choice)
     ones = op.Expand(op.const(1.0, like=loss), op.ints([graph.batch]))
     (g,) = backward(op, {loss: ones}, [x], policy=policy)
+    if graph.band is not None:
+        logits = _within(op, model, logits, graph.band)
     return _closed(op, model, x, logits, {LOSS: loss}, g)
 
 

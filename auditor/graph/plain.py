@@ -43,7 +43,8 @@ class ClassifierGraph:
 
     x: (batch, *shape) float32 in the domain's units, before normalisation. logits: (batch, classes) float32; the
     largest decides as the upload does; one of them is a detector's rejection, where there is a detector. refused: the
-    scores that losses take for the label's own, see `auditor.graph.refusal`.
+    scores that losses take for the label's own, see `auditor.graph.refusal`. band: beyond these two ends the upload takes
+    scores for equal, see `auditor.graph.saturation`. aimed: whether losses are asked of a target, in the label's place.
     """
 
     model: ir.Model
@@ -53,6 +54,8 @@ class ClassifierGraph:
     shape: tuple[int, ...]
     batch: int
     refused: tuple[int, ...] = ()
+    band: tuple[float, float] | None = None
+    aimed: bool = False
 
 
 def make_plain(
@@ -206,7 +209,7 @@ def _append_logits(op: Builder, output: ir.Value, upload: Upload, batch: int) ->
     """
     head, value = trace(output), output
     squash: tuple[str, ...] = ()
-    if head.node is not None and head.node.op_type in SQUASHING and _within_rows(head.node, upload.classes, batch):
+    if head.node is not None and head.node.op_type in SQUASHING and within_rows(head.node, upload.classes, batch):
         value, squash = head.node.inputs[0], head.squash
     if value.dtype != ir.DataType.FLOAT:
         value = op.Cast(value, to=ir.DataType.FLOAT)
@@ -218,7 +221,7 @@ def _append_logits(op: Builder, output: ir.Value, upload: Upload, batch: int) ->
     return columns, squash
 
 
-def _within_rows(node: ir.Node, classes: int, batch: int) -> bool:
+def within_rows(node: ir.Node, classes: int, batch: int) -> bool:
     """Whether the node keeps the order of the scores in each row of (batch, classes)."""
     if node.op_type == "Sigmoid":
         return True

@@ -24,7 +24,7 @@ def features(graph: ClassifierGraph) -> ClassifierGraph | None:
     does not read one row of features per example.
     """
     found = _last_linear(graph)
-    return None if found is None else _ending_at(graph, found)
+    return None if found is None else ending_at(graph, found)
 
 
 def middle(graph: ClassifierGraph) -> ClassifierGraph:
@@ -36,7 +36,7 @@ def middle(graph: ClassifierGraph) -> ClassifierGraph:
     narrow = _narrows(graph)
     layers = narrow[-1][1]
     inside = [(abs(2 * before - layers), -place) for place, (_, before) in enumerate(narrow) if 0 < before < layers]
-    return graph if not inside else _ending_at(graph, narrow[-min(inside)[1]][0])
+    return graph if not inside else ending_at(graph, narrow[-min(inside)[1]][0])
 
 
 def with_readouts(graph: ClassifierGraph, weights: np.ndarray, offsets: np.ndarray) -> ClassifierGraph:
@@ -106,7 +106,8 @@ def _has_rows(graph: ClassifierGraph, value: ir.Value) -> bool:
     return value.dtype == ir.DataType.FLOAT and len(shape) > 1 and shape[0] == graph.batch and not unclear
 
 
-def _ending_at(graph: ClassifierGraph, at: ir.Value) -> ClassifierGraph:
+def ending_at(graph: ClassifierGraph, at: ir.Value) -> ClassifierGraph:
+    """A copy of the graph that ends in the value `at`, each example's part of it as one row."""
     return _ending(graph, at, prod(shape_of(at)[1:]), lambda op, value: value)
 
 
@@ -122,4 +123,4 @@ def _ending(
     model.graph.outputs[:] = [logits]
     passes.RemoveUnusedNodesPass()(model)
     logits.name = "readout"
-    return replace(graph, model=model, x=x, logits=logits, classes=width)
+    return replace(graph, model=model, x=x, logits=logits, classes=width, band=None)

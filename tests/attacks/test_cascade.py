@@ -21,14 +21,15 @@ FLOATS = Space()
 
 
 class Judge:
-    """Verifies by the zoo's own scores; refuses every point of the classes in `refuse`."""
+    """Verifies by the zoo's own scores, which must differ by more than `needed`; refuses every point of the classes in
+    `refuse`."""
 
-    def __init__(self, classifier, refuse=()):
-        self.classifier, self.refuse = classifier, refuse
+    def __init__(self, classifier, refuse=(), needed=0.0):
+        self.classifier, self.refuse, self.needed = classifier, refuse, needed
 
     def check(self, x_adv, y, target=None):
         scores = self.classifier.scores(x_adv.reshape(1, -1))[0]
-        reached = scores.max() > scores[y] if target is None else scores.argmax() == target
+        reached = scores.max() > scores[y] + self.needed if target is None else scores.argmax() == target
         counts = reached and y not in self.refuse
         return Verdict(bool(counts), int(scores.argmax()), 0.1)
 
@@ -51,6 +52,7 @@ def run(
     *,
     eps=("0.01", "0.03", "0.1", "0.3", "1"),
     refuse=(),
+    needed=0.0,
     passes=None,
     seed=0,
     space=FLOATS,
@@ -63,7 +65,7 @@ def run(
             examples,
             progress,
             classifier=classifier,
-            verifier=Judge(classifier, refuse),
+            verifier=Judge(classifier, refuse, needed),
             grid=Grid(Threat(norm=stage.norm, eps=eps), space),
             space=space,
             seed=seed,
@@ -189,6 +191,18 @@ def test_claims_that_the_upload_does_not_confirm_are_counted_and_dropped():
     assert np.isinf(progress.best["Linf"].distance[theirs]).all()
     assert progress.rows[0].refuted == theirs.sum()
     assert progress.rows[0].claims == len(examples.index)
+
+
+def test_what_the_upload_refutes_is_tried_again_farther_out():
+    """An upload that takes scores for equal that are close."""
+    classifier = Affine((6,), 4)
+    examples = slice_of(classifier)
+    plain = run([MINIMAL], examples, classifier).best["Linf"].distance
+    blunt = run([MINIMAL], examples, classifier, needed=0.2)
+    again = blunt.best["Linf"].distance
+    assert np.isfinite(again).sum() > 0.5 * len(again)
+    assert (again >= plain).all()
+    assert blunt.rows[0].refuted == np.isinf(again[examples.right]).sum()
 
 
 def test_an_attack_on_scores_needs_no_gradient():

@@ -25,6 +25,16 @@ class Sure(Affine):
         self.W, self.b = self.W * np.float32(1e6), self.b * np.float32(1e6)
 
 
+class Full(Affine):
+    """The label's score has reached its end, and moves no more."""
+
+    def scores(self, flat):
+        return np.minimum(super().scores(flat), np.float32(-10))
+
+    def pull(self, flat, g):
+        return super().pull(flat, np.where(super().scores(flat) < -10, g, np.float32(0)))
+
+
 class Softmaxed(Affine):
     def scores(self, flat):
         share = np.exp(super().scores(flat).astype(np.float64))
@@ -41,6 +51,15 @@ def test_a_masked_gradient_is_zero_on_every_example():
     found = measured(Masked((6,), 3))
     assert found.zero.all()
     assert found.zero_cross_entropy.all()
+
+
+def test_a_label_whose_own_score_moves_no_more_is_seen():
+    full = Full((6,), 3)
+    full.W[1:] *= 20
+    full.b[:] = (0, -30, -30)
+    found = slopes(full, X, np.zeros(len(X), np.int64))
+    assert found.zero_label.all()
+    assert not found.zero.any()
 
 
 def test_a_gradient_that_is_nan_on_some_examples_is_seen_on_those():

@@ -15,10 +15,11 @@ def rows(n, *, of=100):
     return np.arange(of) < n
 
 
-def slopes(*, zero=0, saturated=0, undefined=0, probabilities=0):
+def slopes(*, zero=0, saturated=0, masked=0, undefined=0, probabilities=0):
     return Slopes(
         zero=rows(zero),
         zero_cross_entropy=rows(zero + saturated),
+        zero_label=rows(zero + masked),
         finite=~rows(undefined),
         probabilities=rows(probabilities),
     )
@@ -57,6 +58,11 @@ def test_a_gradient_that_was_not_trusted_is_a_warning_with_its_reason():
 )
 def test_gradients_that_vanish_are_worse_the_more_there_are(zero, severity):
     assert checks.gradient_vanishes(slopes(zero=zero)).severity == severity
+
+
+@pytest.mark.parametrize(("masked", "severity"), [(0, "info"), (1, "info"), (2, "warning"), (100, "warning")])
+def test_a_label_whose_own_score_has_no_gradient_hides_half_of_the_way(masked, severity):
+    assert checks.gradient_vanishes(slopes(masked=masked)).severity == severity
 
 
 @pytest.mark.parametrize(("undefined", "severity"), [(0, "info"), (1, "warning"), (60, "error")])

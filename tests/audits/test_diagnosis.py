@@ -136,7 +136,7 @@ def test_an_attack_that_misses_what_was_planted_is_told(tmp_path):
 
 def test_without_a_last_linear_layer_nothing_can_be_planted(tmp_path):
     report = audited(
-        tmp_path, two_layers("y0 = MatMul(a, V) y = Tanh(y0)"), attacks=("fgsm",), preset="standard", examples=12
+        tmp_path, two_layers("y0 = MatMul(a, V) y = Elu(y0)"), attacks=("fgsm",), preset="standard", examples=12
     )
     assert planted(report).message.startswith("not made")
     assert planted(report).evidence["planted"] == 0
@@ -169,8 +169,11 @@ def test_a_loss_full_of_steps_is_unstable(tmp_path):
     assert {"unstable-loss", "gradient"} & unclean(report)
 
 
+SATURATED = f"{AFFINE} s = Mul(a, k) q = Sigmoid(s) y = MatMul(q, I)"
+
+
 def test_saturated_activations_are_followed_by_surrogates(tmp_path):
-    report = audited(tmp_path, upload(f"{AFFINE} s = Mul(a, k) q = Sigmoid(s) y = MatMul(q, I)", k=1e3, I=np.eye(4)))
+    report = audited(tmp_path, upload(SATURATED, k=1e3, I=np.diag([1, 1, 1, 1.0001])))
     gradient = report.model.gradient
     assert (gradient["access"], gradient["policy"]) == ("surrogate-gradient", "unsaturated")
     assert [node["operator"] for node in gradient["substitutes"]] == ["Sigmoid"]
@@ -178,6 +181,14 @@ def test_saturated_activations_are_followed_by_surrogates(tmp_path):
     assert "half-domain-accuracy" not in unclean(report)
     alone = next(row for row in report.diagnosis.attacks if row["attack"] == "minimal-apgd")
     assert alone["accuracy"][-1] < 0.9  # the true gradient leaves 0.99
+
+
+def test_an_end_that_saturates_is_left_out(tmp_path):
+    report = audited(tmp_path, upload(SATURATED, k=20, I=np.eye(4)))
+    assert report.model.gradient["access"] == "white-box"
+    assert severities(report)["vanishing-gradient"] == "info"
+    alone = next(row for row in report.diagnosis.attacks if row["attack"] == "minimal-apgd")
+    assert alone["accuracy"][-1] < 0.5
 
 
 def accuracies(report):
@@ -194,7 +205,9 @@ def test_a_softmax_that_is_too_sure_is_a_warning_where_only_the_cross_entropy_is
 
 
 def test_probabilities_inside_the_model_are_not_traced_back(tmp_path):
-    report = audited(tmp_path, upload(f"{AFFINE} q = Softmax<axis=-1>(a) y = MatMul(q, I)", I=np.eye(4)))
+    report = audited(
+        tmp_path, upload(f"{AFFINE} q = Softmax<axis=-1>(a) y = MatMul(q, I)", I=np.eye(4)[[1, 0, 2, 3]])
+    )
     assert "no logits were found" in said(report, "probabilities")
 
 
