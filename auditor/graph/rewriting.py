@@ -34,6 +34,12 @@ def _load() -> None:
         importlib.import_module(f"auditor.graph.{family}")
 
 
+def rewritten() -> set[tuple[str, str]]:
+    """Domain and operator of all that can be taken apart."""
+    _load()
+    return {(domain, operator) for domain, operator, _ in _REWRITES}
+
+
 def take_apart(model: ir.Model) -> None:
     """Replace what can be replaced; every value must have its static shape."""
     _load()

@@ -55,6 +55,10 @@ GONE = {
         parts = SplitToSequence<axis=1>(x, sizes) a = SequenceAt(parts, last) b = Sin(a)
         more = SequenceInsert(parts, b, one) less = SequenceErase(more, last) n = SequenceLength(less)
         m = Cast<to=1>(n) j = ConcatFromSequence<axis=1>(less) k = Mul(j, m) y = MatMul(k, W)""",
+    "a list made at once": """
+        s = Sin(x) both = SequenceConstruct(x, s)
+        roots = SequenceMap<body = root (float[B,6] a) => (float[B,6] b) { c = Exp(a) b = Sqrt(c) }>(both)
+        j = ConcatFromSequence<axis=0, new_axis=1>(roots) k = ReduceSum<keepdims=0>(j, front) y = MatMul(k, W)""",
     "a list that a loop fills": """
         none = SequenceEmpty()
         all, s = Loop<body = step (int64 i, bool c, seq(float[B,6]) q, float[B,6] s) =>
