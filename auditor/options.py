@@ -45,6 +45,8 @@ def request(options: Mapping[str, Any], spec: Path | None = None) -> Request:
         settings["abstain"] = _class(words["abstain"], "--abstain", "")
     if "detector" in words:
         settings["detector"] = Detector.parse(str(words["detector"]))
+    if "threshold" in words:
+        settings["threshold"] = words["threshold"]
     if "fix" in words:
         settings["fix"] = tuple(Held.parse(str(said)) for said in words["fix"])
     if "target" in words:

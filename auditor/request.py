@@ -94,7 +94,7 @@ def settle(request: Request) -> Asked:
     """
     settings = request.settings
     _refuse_unwritable(request.out)
-    choice = {name: settings.get(name) for name in ("input", "output", "abstain", "detector")}
+    choice = {name: settings.get(name) for name in ("input", "output", "abstain", "detector", "threshold")}
     choice["fix"] = settings.get("fix", ())
     upload = read_model(request.model, layout=request.layout, **choice)
     upload.given.refuse_missing()

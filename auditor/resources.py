@@ -182,6 +182,7 @@ class NewAudit(Body):
     input: str | None = None
     fix: list[str] = Field(default=[], max_length=1000)
     output: str | None = None
+    threshold: float | None = None
     label_column: str | None = None
     resize: str | None = None
     crop: str | None = None

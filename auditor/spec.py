@@ -294,6 +294,7 @@ class AuditSpec(Frozen):
     target: Target | None = None  # the class that has to be reached; None where any but the label will do
     abstain: int | None = Field(default=None, ge=0)  # the class by which the model refuses to answer
     detector: Detector | None = None  # the output by which it rejects an input
+    threshold: float | None = Field(default=None, allow_inf_nan=False)  # above which a single number means class 1
     fix: tuple[Held, ...] = ()  # what the inputs beside the attacked one are given
 
     @model_validator(mode="after")
@@ -316,7 +317,19 @@ class AuditSpec(Frozen):
 
 
 # Fields younger than the first stored audits: while one is empty it is no part of the digest, which so stays what it was.
-YOUNGER = ("surrogates", "quantize", "constraints", "also", "target", "draws", "abstain", "detector", "eot", "fix")
+YOUNGER = (
+    "surrogates",
+    "quantize",
+    "constraints",
+    "also",
+    "target",
+    "draws",
+    "abstain",
+    "detector",
+    "eot",
+    "fix",
+    "threshold",
+)
 
 
 def spec_sha256(fields: Mapping[str, object]) -> str:
@@ -326,7 +339,7 @@ def spec_sha256(fields: Mapping[str, object]) -> str:
 
 
 def _is_empty(value: object) -> bool:
-    return not value and type(value) is not int  # a number is said even where it is 0
+    return not value and type(value) not in (int, float)  # a number is said even where it is 0
 
 
 def digest(value: object) -> str:

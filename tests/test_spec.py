@@ -113,6 +113,7 @@ OTHER = {
     "abstain": 0,
     "detector": Detector(output="reject"),
     "eot": (Transformation.parse("noise:0.05"),),
+    "threshold": 0.0,
     "fix": (Held.parse("mask=1"),),
 }
 NEEDS = {"quantize": {"domain": (0.0, 1.0)}}

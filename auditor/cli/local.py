@@ -51,6 +51,9 @@ def inspect(
     input: Annotated[str | None, Option(help="The input that is attacked, where there are several.")] = None,
     fix: Annotated[list[str] | None, Option(help="What another input is given, NAME=VALUE; repeat.")] = None,
     output: Annotated[str | None, Option(help="The output with the class scores, where there are several.")] = None,
+    threshold: Annotated[
+        float | None, Option(help="Of an output of one number, above which it means class 1.")
+    ] = None,
     layout: Annotated[str | None, Option(help="NCHW or NHWC, where the shape does not tell.")] = None,
     shape: Annotated[
         str | None, Option(help="One example's shape where the model leaves it open: 3,224,224.")
@@ -68,6 +71,7 @@ def inspect(
         input=input,
         fix=[Held.parse(said) for said in fix or ()],
         output=output,
+        threshold=threshold,
         layout=layout_of(layout),
         shape=shape_of(shape),
         batch=batch_size,

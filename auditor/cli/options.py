@@ -47,6 +47,9 @@ class AuditOptions(TypedDict):
         list[str] | None, Option(help="What another input is given for every example, NAME=VALUE; repeat.")
     ]
     output: Annotated[str | None, Option(help="The output with the class scores, where there are several.")]
+    threshold: Annotated[
+        float | None, Option(help="Of an output of one number: above it, the answer is class 1, else class 0.")
+    ]
     labels: Annotated[Path | None, Option(help="Labels beside DATA: .npy, or CSV for images.")]
     label_column: Annotated[str | None, Option(help="The label's column in a table.")]
     resize: Annotated[str | None, Option(help="Images: shorter side, or HEIGHT,WIDTH.")]

@@ -205,16 +205,23 @@ def _append_logits(op: Builder, output: ir.Value, upload: Upload, batch: int) ->
     """The frozen graph's scores -> (batch, classes) float32 logits, and the operators that were left out.
 
     Softmax, LogSoftmax and Sigmoid at the end are left out, where they work within each example; a single binary
-    logit z becomes (0, z).
+    logit z becomes (0, z), a number with a threshold (threshold, number).
     """
     head, value = trace(output), output
     squash: tuple[str, ...] = ()
-    if head.node is not None and head.node.op_type in SQUASHING and within_rows(head.node, upload.classes, batch):
+    if (
+        upload.threshold is None
+        and head.node is not None
+        and head.node.op_type in SQUASHING
+        and within_rows(head.node, upload.classes, batch)
+    ):
         value, squash = head.node.inputs[0], head.squash
     if value.dtype != ir.DataType.FLOAT:
         value = op.Cast(value, to=ir.DataType.FLOAT)
-    wanted = (batch, 1 if upload.binary else upload.classes)
+    wanted = (batch, 1 if upload.binary or upload.threshold is not None else upload.classes)
     columns = value if shape_of(value) == wanted else op.Reshape(value, op.ints(wanted))
+    if upload.threshold is not None:
+        columns = op.Concat(op.const(np.full((batch, 1), upload.threshold, np.float32)), columns, axis=1)
     if upload.binary:
         columns = op.Concat(op.const(np.zeros((batch, 1), np.float32)), columns, axis=1)
         squash = ("Softmax",)

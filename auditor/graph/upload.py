@@ -32,7 +32,7 @@ class Upload:
     "label", a single Sigmoid column is "probabilities" of two classes. opset: of the standard domain, 0 without.
     random: whether a node of it draws at random. abstain: the class that means "refused"; detector: the output that
     rejects. parameters: elements of the stored weights. inputs, outputs: every one, as ONNX Runtime describes them;
-    given: what each input is given.
+    given: what each input is given. threshold: of a single number per example, above which it means class 1.
     """
 
     data: bytes
@@ -55,6 +55,7 @@ class Upload:
     random: bool = False
     abstain: int | None = None
     detector: Detector | None = None
+    threshold: float | None = None
     given: Inputs = field(kw_only=True)
 
     @property
@@ -90,15 +91,18 @@ class Upload:
     def class_scores(self, output: Any) -> np.ndarray:
         """The raw output of one run -> (N, classes); the largest is the decision.
 
-        A single probability p becomes (1 - p, p); a label becomes one-hot; ZipMap's dictionaries become columns.
+        A single probability p becomes (1 - p, p), a single number with a threshold (threshold, number); a label becomes one-hot; ZipMap's dictionaries become columns.
         """
         if isinstance(output, list):
             return np.array([[row[name] for name in self.names] for row in output], np.float32)
         if self.label_only:
             return (np.reshape(output, (-1, 1)) == np.array(self.names or range(self.classes))).astype(np.float32)
-        columns = np.reshape(output, (-1, 1 if self.binary else self.classes))
+        single = self.binary or self.threshold is not None
+        columns = np.reshape(output, (-1, 1 if single else self.classes))
         if columns.dtype == np.float16:
             columns = columns.astype(np.float32)
+        if self.threshold is not None:
+            return np.concatenate([np.full_like(columns, self.threshold), columns], axis=1)
         return np.concatenate([1 - columns, columns], axis=1) if self.binary else columns
 
     @property
@@ -137,11 +141,12 @@ def read_upload(
     abstain: int | None = None,
     detector: Detector | None = None,
     fix: Sequence[Held] = (),
+    threshold: float | None = None,
 ) -> Upload:
     """Check an upload and find its attacked input and its class scores.
 
     input, output: names, needed where the file offers several. fix: what other inputs are given; where a value is missing,
-    whoever runs the model is told. layout: of images, else told from the shape. abstain,
+    whoever runs the model is told. threshold: makes a single number per example a decision between two classes. layout: of images, else told from the shape. abstain,
     detector: how the model refuses, if it does; SpecError where it does not do so.
     ModelError says why the file is not a classifier that can be audited.
     """
@@ -167,11 +172,15 @@ def read_upload(
     if detector is not None:
         check_detector(detector, outputs, output)
     scores = _scores_output(
-        tuple(o for o in outputs if detector is None or o.name != detector.output), heads, widths, output
+        tuple(o for o in outputs if detector is None or o.name != detector.output),
+        heads,
+        widths,
+        output,
+        single=threshold is not None,
     )
     head, width = heads[scores.name], widths[scores.name]
-    binary = width == 1 and head.operator == "Sigmoid"
-    classes = 2 if binary else width
+    binary = width == 1 and head.operator == "Sigmoid" and threshold is None
+    classes = 2 if width == 1 else width
     if abstain is not None:
         check_abstain(abstain, classes)
     return Upload(
@@ -182,7 +191,7 @@ def read_upload(
         input_type=attacked.type,
         input_shape=shape,
         output=scores.name,
-        scores=head.scores,
+        scores=head.scores if threshold is None else "logits",
         classes=classes,
         operators=_operators(model),
         parameters=_parameters(model),
@@ -195,6 +204,7 @@ def read_upload(
         random=is_random(model),
         abstain=abstain,
         detector=detector,
+        threshold=threshold,
         given=given,
     )
 
@@ -239,7 +249,7 @@ def _measured(session: Session, given: Inputs, shape: tuple[int, ...]) -> dict[s
 
 
 def _scores_output(
-    outputs: tuple[Tensor, ...], heads: dict[str, Head], widths: dict[str, int], name: str | None
+    outputs: tuple[Tensor, ...], heads: dict[str, Head], widths: dict[str, int], name: str | None, *, single: bool
 ) -> Tensor:
     listed = ", ".join(f"'{o.name}' {written(o)}" for o in outputs)
     if name is not None:
@@ -247,7 +257,13 @@ def _scores_output(
         if not outputs:
             raise ModelError(f"the model has no output '{name}'; it has {listed}")
     candidates = [o for o in outputs if o.type not in _LABELS and widths[o.name] > 0]
-    several = [o for o in candidates if widths[o.name] > 1 or heads[o.name].operator == "Sigmoid"]
+    if single:
+        candidates = [o for o in candidates if widths[o.name] == 1]
+        if not candidates:
+            raise ModelError(
+                f"--threshold is for an output of one number per example, and the model has none: {listed}"
+            )
+    several = [o for o in candidates if single or widths[o.name] > 1 or heads[o.name].operator == "Sigmoid"]
     if len(several) > 1:
         raise ModelError(f"the model has several outputs that may be class scores: {listed}; name one with --output")
     if several:
@@ -255,7 +271,7 @@ def _scores_output(
     if candidates:
         raise ModelError(
             f"output '{candidates[0].name}' is a single number per example without a Sigmoid: a regression, or a "
-            "binary score whose threshold is not known; export class scores or the probability"
+            "binary score whose threshold is not known; say it with --threshold, or export class scores or the probability"
         )
     labels = [o for o in outputs if o.type in _LABELS]
     for label in labels:

@@ -21,6 +21,7 @@ _SINGLE = (
     "quantize",
     "abstain",
     "draws",
+    "threshold",
 )
 
 

@@ -6,11 +6,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from auditor.classifier import OnnxClassifier
 from auditor.errors import ModelError
 from auditor.graph.equal import probes
 from auditor.graph.plain import make_plain, serialise
 from auditor.graph.upload import read_upload
 from auditor.runtime import Session, evaluate
+from auditor.spec import Loss
 
 DATA = Path(os.environ.get("AUDITOR_TESTDATA", Path(__file__).parents[2] / ".." / "shared" / "data"))
 MODELS = sorted(DATA.glob("models/*/*.onnx"))
@@ -53,6 +55,22 @@ def test_what_is_no_single_input_classifier_is_refused(name):
         pytest.skip(f"{path} is not there")
     with pytest.raises(ModelError, match=REFUSED[name]):
         read_upload(path.read_bytes())
+
+
+def test_an_audio_models_rating_is_attacked_across_a_threshold():
+    path = DATA / "zoo" / "dnsmos_audio.onnx"
+    if not path.exists():
+        pytest.skip(f"{path} is not there")
+    graph = make_plain(read_upload(path.read_bytes(), threshold=3.0), batch=2)
+    assert (graph.shape, graph.classes) == ((900, 120), 2)
+    classifier = OnnxClassifier(graph, domain=None)
+    x = np.random.default_rng(0).random((2, 900, 120), np.float32)
+    y = classifier.logits(x).argmax(axis=1)
+    before = classifier.gradient(x, y, Loss.MARGIN)
+    step = 1e-3 * before.g / np.linalg.norm(before.g.reshape(2, -1), axis=1)[:, None, None]
+    climbed = classifier.gradient(x + step, y, Loss.MARGIN).loss - before.loss
+    promised = (step * before.g).sum(axis=(1, 2))
+    assert ((climbed > 0.5 * promised) & (climbed < 1.1 * promised)).all()
 
 
 @pytest.mark.parametrize("path", [p for p in MODELS if p.parent.name == "trained"], ids=lambda p: p.name)

@@ -4,6 +4,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from auditor.errors import ModelError
+from auditor.graph.plain import make_plain, serialise
 from auditor.graph.upload import read_upload
 from auditor.runtime import evaluate
 from tests.graph.models import WEIGHT, convolution, linear, text, value
@@ -51,6 +52,22 @@ def test_half_a_probability_is_a_tie():
 def test_one_column_without_sigmoid_is_a_regression():
     with pytest.raises(ModelError, match="regression"):
         read_upload(linear(classes=1))
+
+
+@pytest.mark.parametrize("tail", ["y = Identity(z)", "y = Sigmoid(z)"])
+def test_a_threshold_makes_one_column_two_classes(tail):
+    upload = read_upload(linear(tail, classes=1), threshold=0.25)
+    (numbers,) = evaluate(upload.data, {"x": X})
+    assert (upload.classes, upload.scores, upload.binary) == (2, "logits", False)
+    assert (upload.class_scores(numbers).argmax(axis=1) == (numbers[:, 0] > 0.25)).all()
+    graph = make_plain(upload, batch=5)
+    (logits,) = evaluate(serialise(graph.model), {"x": X})
+    np.testing.assert_allclose(logits, np.column_stack([np.full(5, 0.25), numbers]), rtol=1e-6)
+
+
+def test_a_threshold_is_for_a_single_number():
+    with pytest.raises(ModelError, match="--threshold is for an output of one number"):
+        read_upload(linear(), threshold=0.25)
 
 
 def _with_outputs(tail: str, *outputs: onnx.ValueInfoProto, **weights) -> bytes:
