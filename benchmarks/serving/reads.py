@@ -17,6 +17,7 @@ from serving.table import Row, quantile, show, timed
 
 _UNLISTED = ("/healthz", "/readyz", "/metrics")
 _VARIANTS = ("/api/v1/audits?state=done&model=digits-07",)
+_QUERIES = {"/api/v1/compare": "?audits={audit_id}&audits={other}"}
 _LATE = "(the sender itself was late)"
 _LONG = {"examples": 1000, "preset": "standard", "norm": ["Linf", "L2"], "eps": ["1/1000", "1/100"]}
 
@@ -41,7 +42,8 @@ def measure(options: Namespace) -> list[Row]:
 def _paths(installation: Installation, ids: list[str], names: dict[str, str], count: int) -> list[tuple[str, str]]:
     """(endpoint, path), every endpoint in each round, in changing order, about audits at random."""
     described = create_app(installation.service).openapi()["paths"]
-    endpoints = [path for path, does in described.items() if "get" in does] + [*_UNLISTED, *_VARIANTS]
+    endpoints = [path + _QUERIES.get(path, "") for path, does in described.items() if "get" in does]
+    endpoints += [*_UNLISTED, *_VARIANTS]
     found, _ = results.examples(installation.service, installation.project, ids[0], norm=None, cursor=None, limit=1)
     example = {"norm": found[0].outcome.norm, "example": str(found[0].outcome.example)}
     chance, paths = random.Random(0), []

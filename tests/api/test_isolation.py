@@ -22,7 +22,12 @@ PUBLIC = {
 }
 UNDOCUMENTED = ("/healthz", "/readyz", "/version", "/metrics", "/api/v1/openapi.json")
 # Of routes whose path names nothing that belongs to anybody, those whose query or body names the first project's.
-NAMING = {("POST", "/api/v1/audits"), ("POST", "/api/v1/models"), ("POST", "/api/v1/datasets")}
+NAMING = {
+    ("POST", "/api/v1/audits"),
+    ("POST", "/api/v1/models"),
+    ("POST", "/api/v1/datasets"),
+    ("GET", "/api/v1/compare"),
+}
 
 
 @dataclass(frozen=True)
@@ -60,7 +65,7 @@ class Route:
         return {}
 
 
-QUERY = {"name", "filename", "model", "dataset", "upload", "wait"}
+QUERY = {"name", "filename", "model", "dataset", "upload", "wait", "audits"}
 HEADERS = {"upload-offset": "0"}
 BODIES = {
     "NewUpload": lambda names: {"filename": "mine.onnx", "size": 1},
@@ -78,6 +83,8 @@ BODIES = {
 def value(names, route, name):
     """What a parameter of a route is set to."""
     fixed = {"wait": "0", "filename": "mine.npz", "kind": "report", "token": "x" * 43}
+    if name == "audits":
+        return [names["audit_id"], names["other"]]
     if name == "name":
         return "not-found" if route.is_public else names["model"]
     return fixed[name] if name in fixed else names["upload_id" if name == "upload" else name]
