@@ -19,6 +19,7 @@ from auditor.constraints import Constraints, Feature
 from auditor.data.constrained import constrained, rules_of
 from auditor.data.dataset import Dataset
 from auditor.data.domain import UNDECLARED, Domain
+from auditor.data.embedded import embedded
 from auditor.data.half import cast_to_half
 from auditor.data.levels import on_levels
 from auditor.data.preprocessing import Preprocessing
@@ -105,16 +106,20 @@ def settle(request: Request) -> Asked:
     if upload.levels is not None:
         request = on_grid(request, upload.levels)
         settings = request.settings
+    if upload.embedding is not None:
+        request = among_embeddings(request)
     dataset = read_dataset(
         request.data,
         labels=request.labels,
-        shape=upload.input_shape[1:],
+        shape=upload.input_shape[1:] if upload.embedding is None else upload.input_shape[1:2],
         layout=upload.layout,
         domain=request.domain,
         preprocessing=request.preprocessing,
         label_column=request.label_column,
         columns=upload.given.names,
     )
+    if upload.embedding is not None:
+        dataset = embedded(dataset, upload.embedding.table)
     if upload.given.whole:
         request = in_whole_columns(request, upload.given, dataset)
         settings = request.settings
@@ -167,6 +172,17 @@ def on_grid(request: Request, levels: tuple[int, int]) -> Request:
     if request.settings.get("constraints") is not None:
         raise SpecError("the model takes whole numbers of one kind; --constraints are for tables of floats")
     return dataclasses.replace(request, domain=box, settings={**request.settings, "quantize": bits})
+
+
+def among_embeddings(request: Request) -> Request:
+    """The same request of a model that takes tokens, whose embeddings have no domain. SpecError where something was asked for
+    that embeddings do not have."""
+    if request.domain not in (UNDECLARED, None):
+        raise SpecError("the model takes tokens, and their embeddings have no limits: leave --domain out")
+    asked = [f"--{name}" for name in ("quantize", "constraints") if request.settings.get(name) is not None]
+    if asked:
+        raise SpecError(f"the model takes tokens, whose embeddings are attacked: {asked[0]} says nothing about these")
+    return dataclasses.replace(request, domain=None)
 
 
 def in_whole_columns(request: Request, given: Inputs, dataset: Dataset) -> Request:
@@ -235,6 +251,8 @@ def _said(request: Request, subject: Subject, preset: str) -> tuple[str, ...]:
         said.append(f"means over {draws} draws for attacks, and fresh draws to judge by: {why}")
     if subject.upload.label_only and not spec.attacks:
         said.append("decisions instead of scores for attacks without gradients: the model gives labels only")
+    if subject.upload.embedding is not None:
+        said.append(f"embedding output '{subject.upload.input}' attacked: the model takes tokens")
     if spec.quantize is not None:
         said.append(f"inputs in whole levels, {2**spec.quantize} of them")
     if spec.constraints is not None:

@@ -6,9 +6,11 @@ import numpy as np
 import onnx
 import pytest
 
+from auditor.errors import ModelError
 from auditor.graph.upload import read_upload
 from auditor.report.schema import Report
 from auditor.runtime import Session
+from auditor.spec import Held
 from tests.graph.models import halved, taking_bytes, text
 
 MODELS = Path(__file__).parent / "models"
@@ -143,3 +145,55 @@ def test_a_column_that_the_data_lack_is_named(command, tmp_path):
     answer = command("audit", tmp_path / "model.onnx", tmp_path / "rows.csv", *words)
     assert answer.code == 64
     assert "no column count" in answer.err
+
+
+WORDS = """f (int64[N,T] ids, float[N,T] mask) => (float[N,3] y) {
+    e = Gather<axis=0>(table, ids) s = Shape(ids) zeros = ConstantOfShape(s) u = Unsqueeze(zeros, last) p = Add(e, u)
+    m = Unsqueeze(mask, last) k = Mul(p, m) h = Tanh(k) r = ReduceSum<keepdims=0>(h, first) y = MatMul(r, W) }"""
+
+
+def of_words(body=WORDS):
+    rng = np.random.default_rng(0)
+    weights = {"table": rng.normal(size=(20, 6)).astype(np.float32), "W": rng.normal(size=(6, 3)).astype(np.float32)}
+    return text(body, opset=17, last=np.array([2]), first=np.array([1]), **weights)
+
+
+def test_a_model_that_takes_tokens_is_attacked_at_their_embedding(command, tmp_path):
+    (tmp_path / "model.onnx").write_bytes(of_words())
+    ids = np.random.default_rng(1).integers(0, 20, (12, 5))
+    np.savez(tmp_path / "data.npz", x=ids)
+    words = ["--preset", "quick", "--input", "ids", "--fix", "mask=1", "--norm", "L2", "--eps", "0.1,0.5,2"]
+    answer = command("audit", tmp_path / "model.onnx", tmp_path / "data.npz", "--out", tmp_path / "out", *words)
+    assert answer.code == 0, answer.err
+    report, found = results(tmp_path)
+    assert "embedding output 'e' attacked" in answer.err
+    assert any("embedding output 'e' was attacked" in said for said in report.not_tested)
+    assert report.model.input["tokens"] == "ids"
+    assert report.model.input["held"] == {"mask": [1.0]}
+    assert report.model.gradient["access"] == "white-box"
+    assert report.curves[0].points[-1].robust_accuracy < 0.5
+    upload = read_upload(of_words(), input="ids", fix=[Held.parse("mask=1")])
+    rng = np.random.default_rng(0)
+    table, weight = rng.normal(size=(20, 6)).astype(np.float32), rng.normal(size=(6, 3)).astype(np.float32)
+    for x_adv, index, distance, predicted in zip(
+        found["x_adv"], found["index"], found["distance"], found["predicted"], strict=True
+    ):
+        assert (np.tanh(x_adv).sum(axis=0) @ weight).argmax() == predicted
+        np.testing.assert_allclose(np.linalg.norm(x_adv - table[ids[index]]), distance, rtol=1e-5)
+    assert upload.sha256 == report.model.sha256
+
+
+def test_tokens_that_are_no_row_of_the_table_are_named(command, tmp_path):
+    (tmp_path / "model.onnx").write_bytes(of_words())
+    np.savez(tmp_path / "data.npz", x=np.full((3, 5), 20))
+    words = ["--input", "ids", "--fix", "mask=1", "--out", tmp_path / "out"]
+    answer = command("audit", tmp_path / "model.onnx", tmp_path / "data.npz", *words)
+    assert answer.code == 64
+    assert "holds 20, which is no token" in answer.err
+
+
+def test_a_model_that_uses_its_tokens_elsewhere_is_not_cut():
+    body = WORDS.replace("s = Shape(ids)", "c = Cast<to=1>(ids) q = Unsqueeze(c, last) s = Shape(ids)")
+    body = body.replace("Add(e, u)", "Add(e, q)")
+    with pytest.raises(ModelError, match=r"Unsqueeze .* uses them as well"):
+        read_upload(of_words(body), input="ids", fix=[Held.parse("mask=1")])

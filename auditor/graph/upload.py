@@ -11,6 +11,7 @@ import onnx
 import onnx_ir as ir
 
 from auditor.errors import ModelError
+from auditor.graph.embedding import Embedding, cut_behind, find_tokens
 from auditor.graph.head import Head, Scores, trace
 from auditor.graph.inputs import FLOATS, LEVELS, Inputs, find_inputs, written
 from auditor.graph.load import STANDARD, all_nodes, damage_told, default_opset, load, to_ir
@@ -25,7 +26,8 @@ _CHANNELS = (1, 3, 4)
 
 @dataclass(frozen=True)
 class Upload:
-    """An ONNX classifier as it was uploaded.
+    """An ONNX classifier as it was uploaded; where it takes tokens, cut behind their embedding, which `embedding` then says, and
+    `data` is what was left.
 
     input_shape: of the attacked input, batch axis first, None where dynamic. fixed_batch: its first entry when
     static. output: the output that holds the class scores; `scores` says what they are: a label alone is
@@ -56,6 +58,7 @@ class Upload:
     abstain: int | None = None
     detector: Detector | None = None
     threshold: float | None = None
+    embedding: Embedding | None = None
     given: Inputs = field(kw_only=True)
 
     @property
@@ -150,9 +153,14 @@ def read_upload(
     detector: how the model refuses, if it does; SpecError where it does not do so.
     ModelError says why the file is not a classifier that can be audited.
     """
-    model = load(data)
+    model, sha256 = load(data), hashlib.sha256(data).hexdigest()
     with damage_told():
         session = Session(data, optimise="none")
+    tokens = find_tokens(tuple(session.inputs.values()), input, fix)
+    embedding = None if tokens is None else cut_behind(model, tokens)
+    if embedding is not None:
+        data, input, fix = embedding.data, embedding.output, (*fix, embedding.held)
+        model, session = onnx.load_from_string(data), Session(data, optimise="none")
     inputs, outputs = tuple(session.inputs.values()), tuple(session.outputs.values())
     given = find_inputs(inputs, input, fix)
     attacked = given.attacked
@@ -185,7 +193,7 @@ def read_upload(
         check_abstain(abstain, classes)
     return Upload(
         data=data,
-        sha256=hashlib.sha256(data).hexdigest(),
+        sha256=sha256,
         opset=default_opset(model),
         input=attacked.name,
         input_type=attacked.type,
@@ -205,6 +213,7 @@ def read_upload(
         abstain=abstain,
         detector=detector,
         threshold=threshold,
+        embedding=embedding,
         given=given,
     )
 

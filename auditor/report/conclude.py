@@ -194,9 +194,12 @@ def _model(subject: Subject, prepared: Prepared) -> dict[str, Any]:
 
 
 def _beside(upload: Upload) -> dict[str, Any]:
-    """The columns of a table whose inputs they are, and what inputs beside the attacked one are given, where there are any."""
-    held = {value.input: value.value for _, value in upload.given.held}
-    return {name: told for name, told in (("columns", list(upload.given.names)), ("held", held)) if told}
+    """The columns of a table whose inputs they are, what inputs beside the attacked one are given, and the input of tokens
+    whose embedding is attacked, where there are any."""
+    tokens = None if upload.embedding is None else upload.embedding.tokens.name
+    held = {value.input: value.value for _, value in upload.given.held if value.input != tokens}
+    facts = {"columns": list(upload.given.names), "held": held, "tokens": tokens}
+    return {name: told for name, told in facts.items() if told}
 
 
 def _randomness(prepared: Prepared, spec: AuditSpec) -> dict[str, Any]:
@@ -326,6 +329,11 @@ def _not_tested(
         said.append("transfer attacks, which follow another model (--surrogate, --attack transfer)")
     if subject.spec.quantize is None and subject.dataset.implied_domain is not None:
         said.append("inputs in whole grey levels: points found may lie between them (--quantize 8)")
+    if subject.upload.embedding is not None:
+        said.append(
+            f"the tokens themselves: the embedding output '{subject.upload.input}' was attacked and points judged by the model cut "
+            "there, so that they are no words"
+        )
     if subject.spec.fix:
         said.append(f"other values of the inputs that are held: {', '.join(map(str, subject.spec.fix))}")
     if len(subject.dataset.shape) == 1 and subject.spec.constraints is None:

@@ -53,7 +53,7 @@ class Audit(Section):
 
 class Model(Section):
     """The upload. operators: how many nodes of each; input: name, type, shape, layout, the columns of a table whose
-    inputs they are and what other inputs are held at, where there are any; gradient: access and why, the policy
+    inputs they are, what other inputs are held at and the input of tokens whose embedding was attacked, where there are any; gradient: access and why, the policy
     by which slopes were replaced, and under substitutes each such node and what stands in for its slope.
 
     randomness, where the model draws at random or inputs are transformed before it: the transformations as they were
