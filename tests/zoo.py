@@ -170,6 +170,23 @@ class Cross(Zoo):
         return 1 + self.shift / self.steep - np.abs(x).max(axis=1).astype(np.float64)
 
 
+class Dip(Zoo):
+    """Class 1 lies beyond 1.2 on the first feature and below -4; between 0 and 0.8 the slope leads away from the nearer
+    of the two."""
+
+    knots, scored = np.array([-6.0, 0.0, 0.8, 6.0]), np.array([0.5, -1.0, -2.0, 24.0])
+
+    def scores(self, flat):
+        return np.stack([np.zeros(len(flat)), np.interp(flat[:, 0], self.knots, self.scored)], axis=1).astype(
+            np.float32
+        )
+
+    def pull(self, flat, g):
+        out, piece = np.zeros_like(flat), np.clip(np.searchsorted(self.knots, flat[:, 0]), 1, 3)
+        out[:, 0] = g[:, 1] * (np.diff(self.scored) / np.diff(self.knots))[piece - 1]
+        return out
+
+
 class Masked(Affine):
     """An affine classifier whose gradient is zero everywhere: only attacks that ask for scores can break it."""
 

@@ -7,9 +7,11 @@ without success the share is halved. Unlike a bisection this never believes that
 where gradients mislead near x.
 """
 
+from typing import Any
+
 from auditor.attacks.attempt import Attempt, Nearest
 from auditor.attacks.losses import ascent
-from auditor.attacks.norms import Ball, linear_distance, per_row
+from auditor.attacks.norms import Ball, box, distance, linear_distance, per_row
 from auditor.attacks.random import Random
 from auditor.classifier import Array, Classifier
 from auditor.spec import Loss, Norm
@@ -35,6 +37,7 @@ def minimal_apgd(
     finest: float = 0.002,
     random_start: bool = False,
     fresh: bool = False,
+    far: float = 0.0,
     loss: Loss = Loss.MARGIN,
     target: Array | None = None,
 ) -> Attempt:
@@ -43,7 +46,8 @@ def minimal_apgd(
 
     finest: an example is done when its share falls below it. With no ceiling the first radius is four times the
     distance to the linearised boundary; `fresh` starts there even where a ceiling is known, to arrive in another
-    place. At most steps + 2 forwards and backwards per example. Gives the nearest safely broken point that is nearer
+    place. far: where positive, a random start is a uniformly random point of the domain, drawn towards x to this share of
+    its distance, which is the first radius: gradients that mislead near x may not do so there. At most steps + 2 forwards and backwards per example. Gives the nearest safely broken point that is nearer
     than the ceiling.
     """
     xp, n = classifier.xp, x.shape[0]
@@ -54,8 +58,13 @@ def minimal_apgd(
     bounded = xp.isfinite(best.distance)
     share = xp.where(bounded, shrink, max(shrink, 0.2))
     radius = xp.where(bounded, best.distance * (1 - share), 4.0 * linear_distance(xp, here.loss, here.g, norm))
+    anywhere = _anywhere(xp, x, classifier.domain, rng) if far else None
+    if anywhere is not None:
+        radius = far * distance(xp, anywhere, x, norm)
     ball = Ball(xp, x, radius, norm, classifier.domain, inward=False)
-    x_adv = ball.random(rng) if random_start else x
+    x_adv = x
+    if random_start:
+        x_adv = ball.random(rng) if anywhere is None else ball.project(anywhere)
     x_before, x_best, g = x_adv, x_adv, here.g
     if random_start:
         here = classifier.gradient(x_adv, y, loss, target=target, active=active)
@@ -105,3 +114,9 @@ def minimal_apgd(
         age = xp.where(anew, 0, age)
         since, raised = xp.where(anew | look, 0, since), xp.where(anew | look, 0, raised)
     return best.attempt(nearer_than=ceiling)
+
+
+def _anywhere(xp: Any, x: Array, domain: tuple[float, float] | None, rng: Random) -> Array:
+    """A uniformly random point of the domain, or of what `box` says where there is none. (n, *shape) float32"""
+    lower, upper = box(xp, x, domain)
+    return lower + rng.uniform(0, x.shape[1:]) * (upper - lower)

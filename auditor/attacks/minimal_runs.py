@@ -11,6 +11,8 @@ from auditor.attacks.random import Random
 from auditor.classifier import Array, Classifier
 from auditor.spec import Loss, Norm
 
+PATIENCE = {"Linf": 5, "L2": 5, "L1": 10}  # of an ascent from a random start; those in L1 begin slowly
+
 
 def minimal_apgd_targeted(
     classifier: Classifier,
@@ -74,12 +76,13 @@ def minimal_apgd_restarts(
     misses: int = 2,
     losses: Iterable[Loss] = (Loss.CROSS_ENTROPY, Loss.MARGIN),
     steps: int = 100,
+    far: float = 0.6,
 ) -> Attempt:
-    """Minimal-norm APGD from fresh random starts, the losses taking turns.
+    """Minimal-norm APGD from random points far away, the losses taking turns.
 
-    Arguments and result as those of `minimal_apgd`. An example goes on until `misses` restarts in a row
-    have not brought it nearer by a share of `gain`: so a smooth model costs few, and one whose gradients mislead near
-    x as many as it may.
+    Arguments and result as those of `minimal_apgd`; far: 0 for random points nearby instead. An example goes on until
+    `misses` restarts in a row have not brought it nearer by a share of `gain`: so a smooth model costs few, and one
+    whose gradients mislead near x as many as it may.
     """
     xp, n = classifier.xp, x.shape[0]
     active = xp.ones(n, dtype=bool) if active is None else active
@@ -99,8 +102,10 @@ def minimal_apgd_restarts(
                 ceiling=before,
                 active=active,
                 steps=steps,
+                patience=PATIENCE[norm],
                 random_start=True,
                 fresh=True,
+                far=far,
                 loss=turns[restart % len(turns)],
             )
         )

@@ -44,8 +44,8 @@ PRESETS: dict[Preset, tuple[Step, ...]] = {
     "standard": (
         Step("ddn", "ddn", ("L2",), {"steps": 100}),
         Step("minimal-apgd", "minimal-apgd", ("Linf", "L1"), {"steps": 100}),
-        Step("sigma-zero", "sigma-zero", ("L0",), {"steps": 300}),
-        Step("pdpgd", "pdpgd", ("L1",), {"steps": 100}),
+        Step("sigma-zero", "sigma-zero", ("L0",), {"steps": 500}),
+        Step("pdpgd", "pdpgd", ("L1",), {"steps": 200}),
         Step("minimal-apgd-restarts", "minimal-apgd-restarts", parameters={"restarts": 16, "steps": 50, "misses": 3}),
         Step("minimal-apgd-targeted", "minimal-apgd-targeted", parameters={"steps": 40, "patience": 5}),
         Step("apgd-ce", "apgd", parameters={"steps": 30}),

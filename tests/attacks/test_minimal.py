@@ -16,7 +16,7 @@ from auditor.attacks.norms import distance
 from auditor.attacks.pdpgd import pdpgd
 from auditor.attacks.random import Random
 from auditor.spec import Loss
-from tests.zoo import Affine, Cross, Masked, Undefined
+from tests.zoo import Affine, Cross, Dip, Masked, Undefined
 
 NORMS = ("Linf", "L2", "L1")
 CASES = [
@@ -129,7 +129,14 @@ def test_a_boundary_with_a_kink_is_found(name, norm, rng):
 
 
 @pytest.mark.parametrize(
-    "options", [{}, {"fresh": True}, {"random_start": True}, {"fresh": True, "random_start": True}]
+    "options",
+    [
+        {},
+        {"fresh": True},
+        {"random_start": True},
+        {"fresh": True, "random_start": True},
+        {"random_start": True, "far": 1.0},
+    ],
 )
 @pytest.mark.parametrize("norm", NORMS)
 def test_only_points_nearer_than_the_ceiling_are_given(norm, options, rng):
@@ -224,3 +231,13 @@ def test_restarts_end_where_they_stop_paying(rng):
     assert not two.found.any()
     fresh = minimal_apgd_restarts(classifier, x, y, ceiling=_none(4), **options)
     assert np.max(distance(np, fresh.x_adv, x, "L2") / exact) <= 1.05
+
+
+def test_restarts_from_far_away_do_not_meet_what_misleads_nearby(rng):
+    classifier = Dip((100,), 2, domain=(-6.0, 6.0))
+    x = np.random.default_rng(0).uniform(-5, 5, (4, 100)).astype(np.float32)
+    x[:, 0], y = 0.1, np.zeros(4, np.int64)
+    options = {"norm": "L2", "rng": rng(4), "ceiling": _none(4), "restarts": 12, "misses": 12}
+    nearby, far = (minimal_apgd_restarts(classifier, x, y, **options, far=far) for far in (0.0, 0.6))
+    assert np.max(distance(np, far.x_adv, x, "L2")) <= 1.05 * 1.1
+    assert np.max(distance(np, nearby.x_adv, x, "L2")) >= 4.0
