@@ -141,7 +141,8 @@ class NamedSurrogate(Body):
 
 
 class NewAudit(Body):
-    """An audit as asked for: the options of `auditor audit`, with underscores for hyphens.
+    """An audit as asked for: the options of `auditor audit`, with underscores for hyphens. What was declared of a model when it
+    was uploaded (input, output, layout) holds unless it is said here.
 
     model: NAME (its latest version), NAME@NUMBER, NAME@ALIAS or a version's id; data: a dataset's name or id;
     constraints: {"features": …, "groups": …, "relations": …}, what the features of a table may be (docs/constraints.md);

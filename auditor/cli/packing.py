@@ -29,7 +29,7 @@ def packed(path: Path, labels: Path | None) -> Iterator[Path]:
 
 def _zipped(path: Path, labels: Path | None, to: Path) -> Path:
     """Images, which are compressed already, are stored as they are."""
-    members = members_of_folder(path) if path.is_dir() else members_of_zip(path)
+    members = members_of_folder(path) if path.is_dir() else members_of_zip(path, path.name)
     with ZipFile(to, "w") as archive:
         for name in members.names:
             if labels is None or name != _LABELS:

@@ -57,6 +57,6 @@ def _without_labels(path: Path) -> dict[str, Any] | None:
     if path.suffix.lower() in TABLES:
         names, rows = columns(path)
         return {"examples": rows, "columns": names} if rows and len(names) > 1 else None
-    if path.suffix.lower() == ".zip" and set(LABEL_FILES) & set(members_of_zip(path).names):
+    if path.suffix.lower() == ".zip" and set(LABEL_FILES) & set(members_of_zip(path, path.name).names):
         return {}
     return None

@@ -8,6 +8,7 @@ import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from typing import BinaryIO
 
 from auditor.errors import DatasetError
 
@@ -46,24 +47,25 @@ def members_of_folder(path: Path) -> Members:
     return Members(shown, read)
 
 
-def members_of_zip(path: Path) -> Members:
-    """All files of a zip. Raises DatasetError for names that lead out of it, links, and what is not a zip."""
+def members_of_zip(file: Path | BinaryIO, name: str) -> Members:
+    """All files of a zip, named so in messages. Raises DatasetError for names that lead out of it, links, and what is not a
+    zip."""
     try:
-        archive = zipfile.ZipFile(path)
+        archive = zipfile.ZipFile(file)
     except (zipfile.BadZipFile, OSError) as error:
-        raise DatasetError(f"{path.name} is not a zip archive ({error}).") from None
+        raise DatasetError(f"{name} is not a zip archive ({error}).") from None
     infos = {info.filename: info for info in archive.infolist() if not info.is_dir()}
     if len(infos) > MAX_MEMBERS:
-        raise DatasetError(f"{path.name} holds {len(infos)} files, more than the {MAX_MEMBERS} allowed.")
+        raise DatasetError(f"{name} holds {len(infos)} files, more than the {MAX_MEMBERS} allowed.")
     for info in infos.values():
-        _check_entry(info, path.name)
+        _check_entry(info, name)
     shown, prefix = _unwrapped(list(infos))
 
-    def read(name: str) -> bytes:
+    def read(member: str) -> bytes:
         try:
-            return archive.read(infos[prefix + name])
+            return archive.read(infos[prefix + member])
         except (zipfile.BadZipFile, zlib.error, OSError, EOFError, RuntimeError, NotImplementedError) as error:
-            raise DatasetError(f"{path.name}: {name} is damaged or encrypted ({error}).") from None
+            raise DatasetError(f"{name}: {member} is damaged or encrypted ({error}).") from None
 
     return Members(shown, read)
 

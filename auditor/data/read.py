@@ -47,7 +47,7 @@ def read_dataset(
         raise DatasetError(f"There is no file or folder {path}; check the path.")
     suffix = path.suffix.lower()
     if path.is_dir() or suffix == ".zip":
-        members = members_of_folder(path) if path.is_dir() else members_of_zip(path)
+        members = members_of_folder(path) if path.is_dir() else members_of_zip(path, path.name)
         return read_images(members, path.name, labels, shape, layout, domain, preprocessing, label_column)
     if suffix in TABLES:
         if labels is not None:

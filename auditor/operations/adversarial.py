@@ -19,13 +19,13 @@ _BLOCK = 1 << 16
 class Directory:
     """Where the rows of one file lie. rows: by norm and example; predicted: the class of each row's example.
 
-    offset: of the first row of x_adv, whose rows have `shape` and `dtype`.
+    offsets: of the first rows of x_adv and, where the file has it, x; rows of both have `shape` and `dtype`.
     """
 
     key: str
     rows: dict[tuple[str, int], int]
     predicted: np.ndarray
-    offset: int
+    offsets: dict[str, int]
     shape: tuple[int, ...]
     dtype: np.dtype
 
@@ -35,8 +35,15 @@ class Directory:
 
     def x_adv(self, artifacts: Artifacts, norm: str, example: int) -> np.ndarray:
         """The example's adversarial example, in the domain. KeyError where there is none."""
+        return self._row(artifacts, "x_adv", norm, example)
+
+    def x(self, artifacts: Artifacts, norm: str, example: int) -> np.ndarray | None:
+        """The same before its change; None of a file that does not hold it. KeyError where nothing was found."""
+        return self._row(artifacts, "x", norm, example) if "x" in self.offsets else None
+
+    def _row(self, artifacts: Artifacts, column: str, norm: str, example: int) -> np.ndarray:
         size = prod(self.shape) * self.dtype.itemsize
-        data = artifacts.read_range(self.key, self.offset + self.rows[norm, example] * size, size)
+        data = artifacts.read_range(self.key, self.offsets[column] + self.rows[norm, example] * size, size)
         return np.frombuffer(data, self.dtype).reshape(self.shape)
 
 
@@ -46,9 +53,12 @@ def directory(artifacts: Artifacts, sha256: str, size: int) -> Directory:
     file = io.BufferedReader(Stored(artifacts, blob_key(sha256), size), _BLOCK)
     with zipfile.ZipFile(file) as archive:
         norms, index, predicted = (_column(archive, name) for name in ("norm", "index", "predicted"))
-        offset, shape, dtype = _placed(archive, file, "x_adv.npy")
+        held = [name for name in ("x_adv", "x") if f"{name}.npy" in archive.namelist()]
+        placed = {name: _placed(archive, file, f"{name}.npy") for name in held}
+    _, shape, dtype = placed["x_adv"]
+    offsets = {name: offset for name, (offset, *_) in placed.items()}
     rows = {key: row for row, key in enumerate(zip(norms.tolist(), index.tolist(), strict=True))}
-    return Directory(blob_key(sha256), rows, predicted, offset, shape[1:], dtype)
+    return Directory(blob_key(sha256), rows, predicted, offsets, shape[1:], dtype)
 
 
 def _column(archive: zipfile.ZipFile, name: str) -> np.ndarray:

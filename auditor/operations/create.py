@@ -35,7 +35,7 @@ def create(service: Service, project_id: str, asked: resources.NewAudit, key: st
         return {
             "version_id": version.id,
             "dataset_id": dataset.id,
-            "words": words,
+            "words": _declared(version) | words,
             "priority": asked.priority,
             "baseline_id": _baseline(session, project_id, baseline),
             "surrogates": [_stand_in(session, project_id, named) for named in asked.surrogates],
@@ -92,6 +92,12 @@ def _once(
             idempotency.end(session, project_id, key, audit.id, 202)
     service.ring()
     return audit.id
+
+
+def _declared(version: Version) -> dict[str, Any]:
+    """What was said of a model when it was uploaded, which holds for its audits unless they say otherwise."""
+    said = {name: getattr(version, name) for name in ("input", "output", "layout")}
+    return {name: value for name, value in said.items() if value is not None}
 
 
 def _words(asked: resources.NewAudit) -> tuple[dict[str, Any], str | None]:

@@ -1,64 +1,71 @@
-"""Examples of a dataset, for people to look at: read one by one, where the file lets them be found."""
+"""Examples before any change, for people to look at: read one by one, and never decoded here."""
 
 import io
+from pathlib import PurePosixPath
 
 import numpy as np
 
-from auditor.audits.outcomes import example_digests
-from auditor.data.arrays import dataset_of_arrays, stored_row
-from auditor.data.preprocessing import Preprocessing
+from auditor.data.arrays import stored_row
+from auditor.data.folders import list_images
+from auditor.data.members import members_of_zip
 from auditor.errors import DatasetError
-from auditor.operations import datasets
-from auditor.operations.adversarial import Stored
-from auditor.operations.audits import find
+from auditor.operations import datasets, results
+from auditor.operations.adversarial import Stored, directory
 from auditor.operations.errors import NotFound
 from auditor.operations.service import Service
-from auditor.report.schema import Report
 from auditor.store.artifacts import blob_key
 from auditor.store.tables import Dataset
 
 _BLOCK = 1 << 16
-_READ = ".npz"
+_LARGEST = 8 << 20  # bytes of an image file that is handed on
+_BROWSERS_READ = {
+    ".png": "image/png",
+    ".jpg": "image/jpeg",
+    ".jpeg": "image/jpeg",
+    ".bmp": "image/bmp",
+    ".webp": "image/webp",
+}
 
 
 def stored(service: Service, project_id: str, dataset: str, example: int) -> np.ndarray:
-    """An example as the dataset's file holds it. Raises NotFound, also where it cannot be read by itself: in anything but
-    `.npz`."""
-    with service.database.reading() as session:
-        row = datasets.resolve(session, project_id, dataset)
+    """An example of an `.npz` as its file holds it. Raises NotFound, also where it cannot be read by itself."""
+    row = _resolved(service, project_id, dataset)
     try:
-        return _row(service, row, example)
+        return stored_row(_opened(service, row), row.filename, example)
     except DatasetError as error:
         raise NotFound(str(error)) from None
 
 
-def original(
-    service: Service, project_id: str, audit_id: str, report: Report, example: int, shape: tuple[int, ...]
-) -> np.ndarray | None:
-    """The input of an audited example before any change, float32 of the model's shape, in the domain. report: of the audit.
-
-    None where it cannot be read by itself: in anything but `.npz`, or where it was prepared in a way that only the audit
-    knew. What is given has the digest that the report has of the example. Raises NotFound.
-    """
-    with service.database.reading() as session:
-        row = session.get_one(Dataset, find(session, project_id, audit_id).audit.dataset_id)
-    position = report.dataset.index.index(example) if example in report.dataset.index else None
-    if position is None:
-        return None
-    domain, layout = report.dataset.domain, report.model.input.get("layout")
+def image_file(service: Service, project_id: str, dataset: str, example: int) -> tuple[bytes, str]:
+    """The file of an example in a zip of images, as it was uploaded, and its media type. Raises NotFound, also for what
+    browsers do not read."""
+    row = _resolved(service, project_id, dataset)
     try:
-        one = _row(service, row, example)[None]
-        x = dataset_of_arrays(row.filename, one, None, shape, layout, domain, Preprocessing(), {}).fetch(
-            np.zeros(1, int)
-        )
-    except DatasetError:
-        return None
-    label = np.array([report.dataset.label[position]])
-    return x[0] if example_digests(x, label) == (report.dataset.digest[position],) else None
+        members = members_of_zip(_opened(service, row), row.filename)
+        images = list_images(members, row.filename, None, None).images
+        kind = _BROWSERS_READ.get(PurePosixPath(images[example]).suffix.lower()) if example < len(images) else None
+        content = b"" if kind is None else members.read(images[example])
+    except DatasetError as error:
+        raise NotFound(str(error)) from None
+    if kind is None or len(content) > _LARGEST:
+        raise NotFound(f"{row.filename} holds no example {example} that a browser could show")
+    return content, kind
 
 
-def _row(service: Service, row: Dataset, example: int) -> np.ndarray:
-    if not row.filename.lower().endswith(_READ):
-        raise DatasetError(f"examples of {row.filename} cannot be read one by one")
-    file = io.BufferedReader(Stored(service.artifacts, blob_key(row.sha256), row.size), _BLOCK)
-    return stored_row(file, row.filename, example)
+def original(service: Service, project_id: str, audit_id: str, norm: str, example: int) -> np.ndarray | None:
+    """A broken example before its change, float32 of the model's shape, in the domain: as the audit kept it, whatever file
+    it came from. None of an audit from before they were kept. Raises NotFound, NotDone, and Gone."""
+    file = results.file(service, project_id, audit_id, "adversarial")
+    try:
+        return directory(service.artifacts, str(file.sha256), file.size).x(service.artifacts, norm, example)
+    except KeyError:
+        raise NotFound(f"audit {audit_id} has no adversarial example of example {example} in {norm}") from None
+
+
+def _resolved(service: Service, project_id: str, dataset: str) -> Dataset:
+    with service.database.reading() as session:
+        return datasets.resolve(session, project_id, dataset)
+
+
+def _opened(service: Service, row: Dataset) -> io.BufferedReader:
+    return io.BufferedReader(Stored(service.artifacts, blob_key(row.sha256), row.size), _BLOCK)

@@ -7,9 +7,10 @@ from fastapi import Request, Response
 from pydantic import ValidationError
 
 from auditor import resources
-from auditor.errors import InputError
+from auditor.errors import InputError, SpecError
 from auditor.operations import create, datasets, models
 from auditor.operations.errors import Refused
+from auditor.options import spelled_normalisation, surrogate_of
 from auditor.spec import NORMS
 from auditor.web.pages import go, pages, render
 from auditor.web.session import Visitor, needs
@@ -27,12 +28,24 @@ _TEXTS = (
     "mean",
     "std",
     "layout",
+    "input",
+    "output",
     "label_column",
+    "resize",
+    "crop",
+    "interpolation",
+    "channel_order",
+    "scale",
     "target",
+    "detector",
     "budget",
+    "device",
+    "on_inconclusive",
     "baseline",
 )
-_NUMBERS = ("examples", "seed", "quantize", "batch_size", "threads")
+_NUMBERS = ("examples", "seed", "quantize", "abstain", "draws", "batch_size", "threads", "priority", "margin")
+_LONGEST, _BRACKETS = 50_000, 1000
+_FILES = ("constraints", "policy")  # what would be a YAML file on the command line
 _LISTS = ("attack", "also", "fail_under")
 _TICKS = ("allow_chance", "no_examples")
 
@@ -62,10 +75,34 @@ def _asked(visitor: Visitor) -> resources.NewAudit:
     words |= {name: visitor.said(name).replace(",", " ").split() for name in _LISTS}
     words["eot"] = visitor.said("eot").split()  # a comma stands between the two numbers of one
     words |= {name: bool(visitor.said(name)) for name in _TICKS}
-    if visitor.said("margin"):
-        words["margin"] = _number(visitor.said("margin"))
+    words |= {name: _yaml(name, visitor.said(name)) for name in _FILES if visitor.said(name)}
+    words["surrogates"] = [_surrogate(one) for one in visitor.said("surrogates").split()]
     grids = {norm: visitor.said(f"eps_{norm}") for norm in NORMS if visitor.said(f"eps_{norm}")}
     return resources.NewAudit(**words, norm=list(grids), eps=list(grids.values()))
+
+
+def _yaml(name: str, text: str) -> dict[str, Any]:
+    """NAME: VALUE lines. References are refused: a few lines of them can stand for more than fits a machine; and so are
+    texts whose brackets would keep the parser busy."""
+    import yaml
+
+    if len(text) > _LONGEST or text.count("[") + text.count("{") > _BRACKETS:
+        raise SpecError(f"{name} is longer than {_LONGEST} characters, or has more than {_BRACKETS} brackets")
+    try:
+        if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text)):
+            raise SpecError(f"{name}: write everything out, without references (*)")
+        said = yaml.safe_load(text)
+    except (yaml.YAMLError, RecursionError, ValueError) as error:
+        raise SpecError(f"{name} is not YAML: {' '.join(str(error).split())[:300]}") from None
+    if not isinstance(said, dict):
+        raise SpecError(f"{name} must be a list of NAME: VALUE lines")
+    return {str(key): value for key, value in said.items()}
+
+
+def _surrogate(text: str) -> resources.NamedSurrogate:
+    """NAME[@ALIAS][:mean=0.5:std=0.25]."""
+    choice = surrogate_of(text)
+    return resources.NamedSurrogate(model=str(choice.path), **spelled_normalisation(choice.normalisation))
 
 
 def _number(text: str) -> int | float | str:
@@ -92,4 +129,5 @@ def _form(request: Request, visitor: Visitor, said: Mapping[str, str], wrong: st
         if dataset.state == "ready"
     ]
     values = {"models": ready, "datasets": data, "said": said, "wrong": wrong, "norms": NORMS}
+    values["stand_ins"] = [model.name for model in ready if model.surrogate]
     return render(request, visitor, "new_audit.html", 422 if wrong else 200, **values)

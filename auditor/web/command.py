@@ -20,8 +20,8 @@ def _options(words: dict[str, object]) -> Iterator[str]:
         option = f"--{name.replace('_', '-')}"
         if value is True:
             yield option
-        elif name == "constraints" and value:
-            yield from (option, "constraints.yaml")
+        elif name in ("constraints", "policy") and value:
+            yield from (option, f"{name}.yaml")
         elif isinstance(value, list):
             for one in value:
                 yield from (option, str(one))

@@ -47,20 +47,30 @@ def show(request: Request, visitor: Reader, dataset: str) -> Response:
 
 @router.get("/datasets/{dataset}/examples/{example}.png")
 def thumbnail(visitor: Reader, dataset: str, example: int) -> Response:
-    """An example of an `.npz` of images as its file holds it, from its darkest to its brightest value."""
+    """An example of an `.npz` of images as its file holds it, from its darkest to its brightest value; of a zip of images
+    the image's own file, which the browser decodes."""
+    headers = {"Cache-Control": "private, max-age=3600"}
+    if _format(datasets.show(visitor.service, visitor.project_id, dataset)) == "zip":
+        content, kind = originals.image_file(visitor.service, visitor.project_id, dataset, example)
+        return Response(content, media_type=kind, headers=headers)
     stored = originals.stored(visitor.service, visitor.project_id, dataset, example).astype(float)
     image = stored[..., None] if stored.ndim == 2 else stored
     if not is_image(image.shape):
         raise NotFound("examples of this dataset are no images")
     ends = (0.0, 255.0) if stored.max() > 1 else (0.0, 1.0)
     shares = pixels(image, "NCHW" if image.shape[0] in (1, 3) else "NHWC", ends)
-    return Response(png(shares), media_type="image/png", headers={"Cache-Control": "private, max-age=3600"})
+    return Response(png(shares), media_type="image/png", headers=headers)
 
 
 def _drawn(dataset: resources.Dataset) -> bool:
     facts = dataset.facts or {}
     shape = tuple(facts.get("shape") or ())
-    return facts.get("format") == "npz" and is_image((*shape, 1) if len(shape) == 2 else shape)
+    image = is_image((*shape, 1) if len(shape) == 2 else shape)
+    return _format(dataset) == "zip" or (_format(dataset) == "npz" and image)
+
+
+def _format(dataset: resources.Dataset) -> str:
+    return str((dataset.facts or {}).get("format"))
 
 
 @router.post("/datasets/{dataset}/delete")

@@ -70,7 +70,7 @@ def show(request: Request, visitor: Reader, audit_id: str, norm: Norm, example: 
     service, project_id = visitor.service, visitor.project_id
     report = reading.of(service, project_id, audit_id).report
     x_adv = _adversarial(visitor, audit_id, norm, example)
-    x = originals.original(service, project_id, audit_id, report, example, x_adv.shape)
+    x = originals.original(service, project_id, audit_id, norm, example)
     position = report.dataset.index.index(example)
     (curve,) = (curve for curve in report.curves if curve.norm == norm)
     found = results.example(service, project_id, audit_id, norm, example)
@@ -107,9 +107,9 @@ def picture(visitor: Reader, audit_id: str, norm: Norm, example: int, which: Whi
     x_adv = _adversarial(visitor, audit_id, norm, example)
     image = _shares(report, x_adv)
     if which != "adversarial":
-        x = originals.original(service, project_id, audit_id, report, example, x_adv.shape)
+        x = originals.original(service, project_id, audit_id, norm, example)
         if x is None:
-            raise NotFound("the example before its change is not kept in a form that can be read by itself")
+            raise NotFound("the example before its change was not kept by this audit")
         before = _shares(report, x)
         delta = image - before
         image = before if which == "original" else 0.5 + delta * 0.5 / max(float(np.abs(delta).max()), 1e-12)

@@ -442,3 +442,12 @@ def test_a_reader_changes_nothing_and_a_stranger_finds_nothing(client_of, make_k
         assert reader.request(method, AUDITS + path, json=body).status_code == 403, path
         assert stranger.request(method, AUDITS + path, json=body).status_code == 404, path
     assert stranger.get(f"{AUDITS}/{done}").status_code == 404
+
+
+def test_what_was_declared_of_a_version_holds_for_its_audits_unless_they_say_otherwise(ask, service):
+    with service.database.transaction() as session:
+        session.execute(update(Version).values(input="image", layout="NCHW"))
+    for said, layout in (({}, "NCHW"), ({"layout": "NHWC"}, "NHWC")):
+        audit_id = ask(**said).json()["id"]
+        with service.database.reading() as session:
+            assert session.get_one(Audit, audit_id).words == WORDS | {"input": "image", "layout": layout}

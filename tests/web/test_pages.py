@@ -4,6 +4,7 @@ import hashlib
 import io
 import json
 import re
+import zipfile
 from html import unescape
 
 import numpy as np
@@ -13,9 +14,10 @@ from PIL import Image
 from sqlalchemy import update
 
 from auditor import resources
+from auditor.operations import models
 from auditor.operations.results import files
 from auditor.report.focus import headline
-from auditor.store.tables import Artifact, Audit, Dataset, Key, Model, Project, Version, Webhook
+from auditor.store.tables import Artifact, Audit, Dataset, Key, Model, Project, Surrogate, Version, Webhook
 from auditor.web import static
 from tests import finished
 from tests.conftest import DEMO
@@ -213,18 +215,41 @@ def test_an_example_is_shown_before_and_after_its_change(visitor, audit, ran, di
     assert visitor.browser.get(f"/audits/{audit}/examples/Linf/{index}/other.png").status_code == 422
 
 
-def test_an_original_that_is_not_the_audited_one_is_not_shown(visitor, service, audit, ran, tmp_path):
-    with np.load(DEMO / "digits.npz") as stored:
-        np.savez(tmp_path / "other.npz", x=stored["x"][::-1], y=stored["y"])
+def test_an_audit_from_before_originals_were_kept_shows_what_it_has(visitor, service, audit, ran, tmp_path):
+    found = ran.adversarial
+    del found["x"]
+    np.savez(tmp_path / "adversarial.npz", **found)
     with service.database.transaction() as session:
-        other = {"sha256": put_blob_in(service, session, tmp_path / "other.npz")}
-        session.execute(update(Dataset).values(size=(tmp_path / "other.npz").stat().st_size, **other))
-    index = int(ran.adversarial["index"][0])
-    path = f"/audits/{audit}/examples/{ran.adversarial['norm'][0]}/{index}"
+        older = {"sha256": put_blob_in(service, session, tmp_path / "adversarial.npz")}
+        size = (tmp_path / "adversarial.npz").stat().st_size
+        session.execute(update(Artifact).where(Artifact.kind == "adversarial").values(size=size, **older))
+    path = f"/audits/{audit}/examples/{found['norm'][0]}/{found['index'][0]}"
     html = visitor.see(path)
     assert html.count("<img") == 1
     assert "cannot be shown" in html
     assert visitor.browser.get(f"{path}/original.png").status_code == 404
+
+
+def test_a_zip_of_images_shows_the_files_as_they_were_uploaded(visitor, service, inputs, tmp_path):
+    """In the order of labels.csv; what browsers do not read, and what is no member, is not there."""
+    path = tmp_path / "pets.zip"
+    files = {"a.png": b"\x89PNG, or what says so", "b.webp": b"a picture", "c.tiff": b"another"}
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("labels.csv", "filename,label\nb.webp,1\na.png,0\nc.tiff,1\n")
+        for name, content in files.items():
+            archive.writestr(name, content)
+    facts = {"format": "zip", "examples": 3, "shape": [3, 8, 8], "stored": "images", "classes": 2, "labels": [1, 2]}
+    with service.database.transaction() as session:
+        place = {"sha256": put_blob_in(service, session, path), "size": path.stat().st_size, "filename": path.name}
+        session.execute(update(Dataset).values(facts=facts, **place))
+    (dataset,) = rows(service, Dataset)
+    html = visitor.see(f"/datasets/{dataset.id}")
+    assert html.count("<img") == 3
+    answers = [visitor.browser.get(f"/datasets/{dataset.id}/examples/{n}.png") for n in range(4)]
+    assert [answer.status_code for answer in answers] == [200, 200, 404, 404]
+    assert [answer.content for answer in answers[:2]] == [files["b.webp"], files["a.png"]]
+    assert [answer.headers["content-type"] for answer in answers[:2]] == ["image/webp", "image/png"]
+    assert answers[0].headers["x-content-type-options"] == "nosniff"
 
 
 def test_a_dataset_shows_its_first_images_and_classes(visitor, service, inputs, digits):
@@ -352,8 +377,49 @@ def test_a_refused_request_keeps_what_was_typed(visitor, service, inputs, said, 
 def test_the_form_offers_every_norm_and_preset(visitor):
     html = visitor.see("/audits/new")
     asked = set(re.findall(r'name="(\w+)"', html)) - {"csrf", "viewport"}
-    words = {name for name in asked if not name.startswith("eps_")}
-    assert words <= set(resources.NewAudit.model_fields) | {"color"}
+    words = {name for name in asked if not name.startswith("eps_")} - {"color"}
+    assert words == set(resources.NewAudit.model_fields) - {"norm", "eps"}
+
+
+def test_words_of_every_kind_reach_the_audit(visitor, service, project, inputs):
+    (dataset,), (model,) = rows(service, Dataset), rows(service, Model)
+    models.change(service, project.id, model.name, resources.ModelChange(surrogate=True))
+    said = {"model": f"{model.name}@1", "data": dataset.id, "eps_L2": "1", "detector": "z:0.9", "draws": "30"}
+    said |= {"surrogates": f"{model.name}@1:mean=0.5:std=0.25 {model.name}", "attack": "transfer-mi-fgsm"}
+    said |= {
+        "policy": "clean: 0.9\nrobust: ['L2:1=0.5']",
+        "on_inconclusive": "warn",
+        "priority": "-3",
+        "scale": "1/255",
+    }
+    path = visitor.send("/audits/new", "/audits", **said).headers["location"]
+    (audit,) = rows(service, Audit)
+    assert audit.priority == -3
+    assert audit.words == {
+        "norm": ["L2"], "eps": ["1"], "attack": ["transfer-mi-fgsm"], "detector": "z:0.9", "draws": 30, "scale": "1/255",
+        "policy": {"clean": 0.9, "robust": [{"norm": "L2", "eps": "1", "threshold": 0.5}]}, "on_inconclusive": "warn",
+    }  # fmt: skip
+    named = sorted(rows(service, Surrogate), key=lambda row: row.position)
+    assert [row.normalisation for row in named] == [{"mean": "0.5", "std": "0.25"}, {}]
+    assert "--policy policy.yaml" in visitor.see(path)
+
+
+@pytest.mark.parametrize(
+    ("text", "word"),
+    [
+        ("clean: [", "policy is not YAML"),
+        ("clean", "NAME: VALUE"),
+        ("a: &a [1]\nb: *a", "without references"),
+        ("[" * 100_000, "more than 1000 brackets"),
+        ("[" * 900, "policy is not YAML"),
+        ("unclean: 1", "unclean"),
+    ],
+)
+def test_yaml_that_makes_no_sense_is_refused_with_a_sentence(visitor, service, inputs, text, word):
+    (dataset,), (model,) = rows(service, Dataset), rows(service, Model)
+    answer = visitor.send("/audits/new", "/audits", model=f"{model.name}@1", data=dataset.id, policy=text)
+    assert (answer.status_code, word in answer.text) == (422, True)
+    assert rows(service, Audit) == []
 
 
 def test_keys_are_made_and_revoked(visitor, app, service):
