@@ -53,8 +53,9 @@ def rebatch(core: ir.Model, name: str, batch: int, *, stays: bool = True) -> ir.
                 )
                 if place is not None and 0 <= place.axis < len(shape_of(y)):
                     places[y] = place
-            if node.outputs[0] in places:
-                _rewrite(model.graph, node, places[node.outputs[0]].axis, fixed, batch)
+            placed = [places[y].axis for y in node.outputs if y in places]
+            if placed:
+                _rewrite(model.graph, node, placed[0], fixed, batch)
     proto = ir.to_proto(model)
     reshaped(proto, name, (batch, *shape))
     return with_shapes(proto, name)

@@ -153,6 +153,14 @@ def test_open_axes_take_the_examples_shape():
         attention(batch=1, sequence_first=False),
         attention(batch=1, sequence_first=True),
         attention(batch=2, sequence_first=True),
+        text(
+            """f (float[1,5,4] x) => (float[1,3] y) {
+                t = Transpose<perm=[1,0,2]>(x) "", h = GRU<hidden_size=3>(t, G, R, "", "", start) y = Squeeze(h, first) }""",
+            G=np.tile(WEIGHT.T, (3, 1))[None],
+            R=np.tile(WEIGHT[:3].T, (3, 1))[None],
+            start=np.zeros((1, 1, 3), np.float32),
+            first=np.array([0]),
+        ),
         text("f (float[1,4] x) => (float[1,3] y) { f = Flatten<axis=0>(x) y = MatMul(f, W) }", W=WEIGHT),
         text(
             "f (float[1,4] x) => (float[1,3] y) { r = Reshape(x, to) s = Reshape(r, fro) y = MatMul(s, W) }",
@@ -168,7 +176,16 @@ def test_open_axes_take_the_examples_shape():
             fro=np.array([1, 4]),
         ),
     ],
-    ids=["convolution", "batch first", "sequence first", "batch of two", "flatten", "merged axes", "mask per window"],
+    ids=[
+        "convolution",
+        "batch first",
+        "sequence first",
+        "batch of two",
+        "last state",
+        "flatten",
+        "merged axes",
+        "mask per window",
+    ],
 )
 def test_a_fixed_batch_becomes_the_batch_of_the_plan(data):
     upload = read_upload(data)
