@@ -103,13 +103,13 @@ class OnnxClassifier:
 
     @cached_property
     def _forward(self) -> runtime.Bound:
-        session = runtime.Session(compiler.forward_model(self.graph), device=self.device, threads=self.threads)
+        session = self._session(compiler.forward_model(self.graph))
         return session.bind({self.graph.x.name: self._x}, {self.graph.logits.name: self._logits})
 
     @cached_property
     def _backward(self) -> runtime.Bound:
         model = compiler.gradient_model(self.graph, device=self.device, policy=self.policy)
-        session = self._following(model)
+        session = self._session(model)
         choices = {
             name: self.xp.zeros((self.batch,), dtype=np.int64)
             for name in (compiler.LABEL, compiler.TARGET, compiler.CHOICE)
@@ -130,14 +130,13 @@ class OnnxClassifier:
     @cached_property
     def _pulled(self) -> runtime.Bound:
         model = compiler.pull_model(self._middle, device=self.device, policy=self.policy)
-        session = self._following(model)
+        session = self._session(model)
         values, along = (self.xp.zeros((self.batch, self._middle.classes), dtype=np.float32) for _ in range(2))
         g = self.xp.zeros((self.batch, *self.shape), dtype=np.float32)
         given = {self.graph.x.name: self._x, compiler.ALONG: along}
         return session.bind(given, {self._middle.logits.name: values, compiler.GRADIENT: g})
 
-    def _following(self, model: bytes) -> runtime.Session:
-        """A session of a model that holds a gradient."""
+    def _session(self, model: bytes) -> runtime.Session:
         return runtime.Session(model, device=self.device, threads=self.threads, without=compiler.UNSUITED)
 
     @property

@@ -47,6 +47,8 @@ def request(options: Mapping[str, Any], spec: Path | None = None) -> Request:
         settings["detector"] = Detector.parse(str(words["detector"]))
     if "threshold" in words:
         settings["threshold"] = words["threshold"]
+    if "unbatched" in words:
+        settings["unbatched"] = words["unbatched"] is True
     if "fix" in words:
         settings["fix"] = tuple(Held.parse(str(said)) for said in words["fix"])
     if "target" in words:

@@ -96,7 +96,7 @@ def settle(request: Request) -> Asked:
     settings = request.settings
     _refuse_unwritable(request.out)
     choice = {name: settings.get(name) for name in ("input", "output", "abstain", "detector", "threshold")}
-    choice["fix"] = settings.get("fix", ())
+    choice |= {"fix": settings.get("fix", ()), "unbatched": settings.get("unbatched", False)}
     upload = read_model(request.model, layout=request.layout, **choice)
     upload.given.refuse_missing()
     if settings.get("draws") is not None and not (upload.random or settings.get("eot")):

@@ -184,6 +184,7 @@ class NewAudit(Body):
     fix: list[str] = Field(default=[], max_length=1000)
     output: str | None = None
     threshold: float | None = None
+    unbatched: bool = False
     label_column: str | None = None
     resize: str | None = None
     crop: str | None = None

@@ -295,6 +295,7 @@ class AuditSpec(Frozen):
     abstain: int | None = Field(default=None, ge=0)  # the class by which the model refuses to answer
     detector: Detector | None = None  # the output by which it rejects an input
     threshold: float | None = Field(default=None, allow_inf_nan=False)  # above which a single number means class 1
+    unbatched: bool = False  # the whole of the attacked input is one example
     fix: tuple[Held, ...] = ()  # what the inputs beside the attacked one are given
 
     @model_validator(mode="after")
@@ -329,6 +330,7 @@ YOUNGER = (
     "eot",
     "fix",
     "threshold",
+    "unbatched",
 )
 
 

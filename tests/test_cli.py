@@ -221,6 +221,7 @@ OPTIONS = {
     "input": "image",
     "fix": ["mask=1"],
     "threshold": 0.0,
+    "unbatched": True,
     "output": "scores",
     "labels": "y.npy",
     "label_column": "class",

@@ -114,6 +114,7 @@ OTHER = {
     "detector": Detector(output="reject"),
     "eot": (Transformation.parse("noise:0.05"),),
     "threshold": 0.0,
+    "unbatched": True,
     "fix": (Held.parse("mask=1"),),
 }
 NEEDS = {"quantize": {"domain": (0.0, 1.0)}}

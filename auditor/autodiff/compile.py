@@ -29,8 +29,8 @@ LOSS, GRADIENT = "auditor_loss", "auditor_gradient"
 ALONG = "auditor_along"
 LABEL, TARGET, CHOICE = "auditor_y", "auditor_target", "auditor_choice"
 
-# What ONNX Runtime must not do to a gradient graph: it moves quantisers past nodes of the gradient, where they serve
-# nothing, and in version 1.31 may give them zero points of another type.
+# What ONNX Runtime must not do to these graphs: in version 1.31 it may give the quantisers that it adds behind a Transpose
+# zero points of another type, and behind nodes of the gradient they serve nothing.
 UNSUITED = ("QDQPropagationTransformer",)
 
 

@@ -51,6 +51,7 @@ def inspect(
     input: Annotated[str | None, Option(help="The input that is attacked, where there are several.")] = None,
     fix: Annotated[list[str] | None, Option(help="What another input is given, NAME=VALUE; repeat.")] = None,
     output: Annotated[str | None, Option(help="The output with the class scores, where there are several.")] = None,
+    unbatched: Annotated[bool, Option(help="The input has no batch axis: the whole of it is one example.")] = False,
     threshold: Annotated[
         float | None, Option(help="Of an output of one number, above which it means class 1.")
     ] = None,
@@ -72,6 +73,7 @@ def inspect(
         fix=[Held.parse(said) for said in fix or ()],
         output=output,
         threshold=threshold,
+        unbatched=unbatched,
         layout=layout_of(layout),
         shape=shape_of(shape),
         batch=batch_size,

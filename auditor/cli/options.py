@@ -47,6 +47,7 @@ class AuditOptions(TypedDict):
         list[str] | None, Option(help="What another input is given for every example, NAME=VALUE; repeat.")
     ]
     output: Annotated[str | None, Option(help="The output with the class scores, where there are several.")]
+    unbatched: Annotated[bool, Option(help="The input has no batch axis: the whole of it is one example.")]
     threshold: Annotated[
         float | None, Option(help="Of an output of one number: above it, the answer is class 1, else class 0.")
     ]

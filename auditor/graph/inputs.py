@@ -22,6 +22,7 @@ LEVELS = {
     "tensor(uint16)": (0, 65535),
     "tensor(int16)": (-32768, 32767),
 }
+_EXAMPLE = "auditor/example"  # the input with a batch axis in front of it
 _TABLE = "auditor/table"  # the input in whose place the columns stand
 _WHOLE = ("tensor(int64)", "tensor(int32)", "tensor(bool)")
 _STRING = "tensor(string)"
@@ -29,13 +30,15 @@ _STRING = "tensor(string)"
 
 @dataclass(frozen=True)
 class Inputs:
-    """attacked: the input, or a table (None, columns) of float32 in the place of `columns`. held: the other inputs and
+    """attacked: the input, or a table (None, columns) of float32 in the place of `columns`, or (1, *shape) in the place of
+    `example`, an input without a batch axis. held: the other inputs and
     their values; missing: those that still need some."""
 
     attacked: Tensor
     columns: tuple[Tensor, ...] = ()
     held: tuple[tuple[Tensor, Held], ...] = ()
     missing: tuple[Tensor, ...] = ()
+    example: Tensor | None = None
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -59,6 +62,8 @@ class Inputs:
         """What a session of the upload's is given for a batch. x: (N, *shape)"""
         self.refuse_missing()
         beside = self.beside(x.shape)
+        if self.example is not None:
+            return {self.example.name: x[0].astype(self.example.dtype)} | beside
         if not self.columns:
             return {self.attacked.name: x.astype(self.attacked.dtype)} | beside
         parts = zip(self.columns, np.split(x, len(self.columns), axis=1), strict=True)
@@ -71,22 +76,32 @@ class Inputs:
     def built_in(self, model: onnx.ModelProto, shape: tuple[int, ...]) -> onnx.ModelProto:
         """A copy of the model that takes the attacked input alone, at that shape, batch included: held values are its
         constants, and columns are cut out of the table."""
-        if not (self.columns or self.held):
+        if not (self.columns or self.held or self.example):
             return model
         copy = onnx.ModelProto()
         copy.CopyFrom(model)
         graph, own = copy.graph, {*self.names, *(tensor.name for tensor, _ in self.held)}
+        own |= set() if self.example is None else {self.example.name}
         kinds = {i.name: i.type.tensor_type.elem_type for i in graph.input}
         kept = [i for i in graph.input if i.name not in own]
         del graph.input[:]
         graph.input.extend(kept)
         held = self.beside(shape)
         graph.initializer.extend(onnx.numpy_helper.from_array(v, n) for n, v in held.items() if n in kinds)
-        if self.columns:
-            graph.input.append(onnx.helper.make_tensor_value_info(_TABLE, onnx.TensorProto.FLOAT, shape))
-            for position, node in enumerate(self._cuts(kinds, shape)):
-                graph.node.insert(position, node)
+        if self.columns or self.example is not None:
+            kind = onnx.TensorProto.FLOAT if self.example is None else kinds[self.example.name]
+            graph.input.append(onnx.helper.make_tensor_value_info(self.attacked.name, kind, shape))
+        nodes = self._cuts(kinds, shape) if self.columns else self._unwrapped(shape)
+        for position, node in enumerate(nodes):
+            graph.node.insert(position, node)
         return copy
+
+    def _unwrapped(self, shape: tuple[int, ...]) -> Iterator[onnx.NodeProto]:
+        """The one example of the batch, as the file takes it."""
+        if self.example is not None:
+            size = onnx.numpy_helper.from_array(np.array(shape[1:], np.int64))
+            yield onnx.helper.make_node("Constant", [], [f"{_EXAMPLE}/size"], value=size)
+            yield onnx.helper.make_node("Reshape", [_EXAMPLE, f"{_EXAMPLE}/size"], [self.example.name])
 
     def _cuts(self, kinds: dict[str, int], shape: tuple[int, ...]) -> Iterator[onnx.NodeProto]:
         make = onnx.helper.make_node
@@ -101,9 +116,11 @@ class Inputs:
                 yield make("Cast", [f"{part}/shaped"], [column.name], to=kinds[column.name])
 
 
-def find_inputs(inputs: Sequence[Tensor], name: str | None, held: Sequence[Held]) -> Inputs:
-    """Sort out a model's inputs. name: of the attacked one, where there are several. ModelError and SpecError where that
-    cannot be done."""
+def find_inputs(
+    inputs: Sequence[Tensor], name: str | None, held: Sequence[Held], *, unbatched: bool = False
+) -> Inputs:
+    """Sort out a model's inputs. name: of the attacked one, where there are several; unbatched: whether that has no batch axis.
+    ModelError and SpecError where that cannot be done."""
     listed = ", ".join(f"'{i.name}' {written(i)}" for i in inputs)
     named = {tensor.name: tensor for tensor in inputs}
     for asked in (*(value.input for value in held), *([] if name is None else [name])):
@@ -123,7 +140,10 @@ def find_inputs(inputs: Sequence[Tensor], name: str | None, held: Sequence[Held]
             f"input '{attacked.name}' {written(attacked)} holds neither floats nor levels, so that a small change of it means "
             "nothing"
         )
-    return Inputs(attacked, (), given, tuple(tensor for tensor in free if tensor is not attacked))
+    missing = tuple(tensor for tensor in free if tensor is not attacked)
+    if not unbatched:
+        return Inputs(attacked, (), given, missing)
+    return Inputs(Tensor(_EXAMPLE, attacked.type, (1, *attacked.shape)), (), given, missing, attacked)
 
 
 def written(tensor: Tensor) -> str:

@@ -145,24 +145,26 @@ def read_upload(
     detector: Detector | None = None,
     fix: Sequence[Held] = (),
     threshold: float | None = None,
+    unbatched: bool = False,
 ) -> Upload:
     """Check an upload and find its attacked input and its class scores.
 
     input, output: names, needed where the file offers several. fix: what other inputs are given; where a value is missing,
-    whoever runs the model is told. threshold: makes a single number per example a decision between two classes. layout: of images, else told from the shape. abstain,
+    whoever runs the model is told. threshold: makes a single number per example a decision between two classes.
+    unbatched: whether the whole of the attacked input is one example, without a batch axis. layout: of images, else told from the shape. abstain,
     detector: how the model refuses, if it does; SpecError where it does not do so.
     ModelError says why the file is not a classifier that can be audited.
     """
     model, sha256 = load(data), hashlib.sha256(data).hexdigest()
     with damage_told():
         session = Session(data, optimise="none")
-    tokens = find_tokens(tuple(session.inputs.values()), input, fix)
+    tokens = None if unbatched else find_tokens(tuple(session.inputs.values()), input, fix)
     embedding = None if tokens is None else cut_behind(model, tokens)
     if embedding is not None:
         data, input, fix = embedding.data, embedding.output, (*fix, embedding.held)
         model, session = onnx.load_from_string(data), Session(data, optimise="none")
     inputs, outputs = tuple(session.inputs.values()), tuple(session.outputs.values())
-    given = find_inputs(inputs, input, fix)
+    given = find_inputs(inputs, input, fix, unbatched=unbatched)
     attacked = given.attacked
     shape = tuple(d if isinstance(d, int) and d >= 0 else None for d in attacked.shape)
     if len(shape) < 2:

@@ -54,6 +54,8 @@ def _options(spec: Mapping[str, Any]) -> Iterator[str]:
     if spec["normalisation"]:
         for name in ("mean", "std"):
             yield from (f"--{name}", ",".join(map(repr, spec["normalisation"][name])))
+    if spec.get("unbatched"):
+        yield "--unbatched"
     for held in spec.get("fix") or ():
         yield from ("--fix", str(Held(**held)))
     if spec.get("detector"):

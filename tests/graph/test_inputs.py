@@ -5,6 +5,7 @@ import pytest
 
 from auditor import runtime
 from auditor.autodiff.coverage import obstacles
+from auditor.classifier import OnnxClassifier
 from auditor.errors import ModelError, SpecError
 from auditor.graph.plain import make_plain, serialise
 from auditor.graph.upload import read_upload
@@ -109,3 +110,15 @@ def test_a_value_that_is_not_said_is_refused(said):
 @pytest.mark.parametrize("said", ["mask=1", "mask=0.5,-2", "a=b=text"])
 def test_a_held_value_is_written_as_it_was_read(said):
     assert str(Held.parse(said)) == said
+
+
+def test_an_input_without_a_batch_axis_is_one_example():
+    body = "f (float[T,4] x) => (float[1,3] y) { r = ReduceSum<keepdims=1>(x, first) y = MatMul(r, W) }"
+    upload = read_upload(text(body, W=W, first=np.array([0])), unbatched=True)
+    assert upload.input_shape == (1, None, 4)
+    graph = make_plain(upload, batch=4, shape=(5, 4))
+    x = np.random.default_rng(1).random((4, 5, 4), np.float32)
+    expected = x.sum(axis=1) @ W
+    scores = OnnxClassifier(graph, domain=None).logits(x)
+    np.testing.assert_allclose(scores, expected, rtol=1e-5)
+    np.testing.assert_allclose(upload.run(runtime.Session(upload.data), x[1:2])[0], expected[1], rtol=1e-5)
