@@ -108,6 +108,9 @@ def leaf_tuples(
             for cells in map(descent.from_cells, first):
                 if (total := float(prices.total(cells))) < below:
                     below, best = total, cells
+            climbed = descent.climbed(below)
+            if climbed is not None and (total := float(prices.total(climbed))) < below:
+                below, best = total, climbed
         return best
 
     searched = _Searched(classifier, forest, x, y, norm)
