@@ -38,7 +38,7 @@ def list_images(members: Members, name: str, labels: tuple[str, bytes] | None, l
 
     Class indices follow classes.txt (a name per line) if there, else sorted order. Raises DatasetError.
     """
-    images = tuple(item for item in members.names if PurePosixPath(item).suffix.lower() in IMAGE_SUFFIXES)
+    images = tuple(filter(is_image, members.names))
     if not images:
         raise DatasetError(
             f"{name} holds no images ({', '.join(IMAGE_SUFFIXES)}) among its {len(members.names)} files. Arrays are "
@@ -59,6 +59,11 @@ def list_images(members: Members, name: str, labels: tuple[str, bytes] | None, l
     _check_folders(folders, name)
     y, names = named_labels(folders, class_names)
     return Listing(images, y, names, "class folders")
+
+
+def is_image(name: str) -> bool:
+    """Whether a file is an image by its name."""
+    return PurePosixPath(name).suffix.lower() in IMAGE_SUFFIXES
 
 
 def digest_members(members: Members, listing: Listing) -> str:

@@ -5,7 +5,6 @@ and transparency is dropped, as neither library does otherwise.
 """
 
 import io
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,7 +12,7 @@ from numpy.typing import NDArray
 
 from auditor.data.dataset import Dataset
 from auditor.data.domain import Box, Domain, domain_of_levels, level_values
-from auditor.data.folders import digest_members, list_images
+from auditor.data.folders import Listing, digest_members
 from auditor.data.geometry import Form, centre, covering, form_of, resized
 from auditor.data.layout import Shape
 from auditor.data.members import Members
@@ -30,17 +29,14 @@ _EIGHT_BIT_MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "Y
 
 def read_images(
     members: Members,
+    listing: Listing,
     name: str,
-    labels: Path | None,
     shape: Shape | None,
     layout: Layout | None,
     domain: Domain,
     declared: Preprocessing,
-    label_column: str | None,
 ) -> Dataset:
-    """Images in class folders, with a labels.csv, or without labels. Nothing but the first image is decoded here."""
-    listed = None if labels is None else (labels.name, _content(labels))
-    listing = list_images(members, name, listed, label_column)
+    """Images among some files, and their labels. Nothing but the first image is decoded here."""
     preprocessing, config = declared, None
     if CONFIG_NAME in members.names:
         config = CONFIG_NAME
@@ -134,13 +130,6 @@ def _filter(interpolation: str | None) -> Any:
     from PIL import Image
 
     return Image.Resampling[(interpolation or "bilinear").upper()]
-
-
-def _content(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise DatasetError(f"The labels {path} cannot be read: {error.strerror}.") from None
 
 
 def _steps(preprocessing: Preprocessing, form: Form, ends: Box) -> list[dict[str, Any]]:

@@ -6,15 +6,17 @@ from pathlib import Path
 from auditor.data.arrays import read_npy, read_npz
 from auditor.data.dataset import Dataset
 from auditor.data.domain import UNDECLARED, Domain, check_domain
+from auditor.data.folders import is_image, list_images
 from auditor.data.images import read_images
 from auditor.data.layout import Shape
 from auditor.data.members import members_of_folder, members_of_zip
 from auditor.data.preprocessing import Preprocessing
+from auditor.data.shards import SUFFIXES, image_column, read_shards, shards_of
 from auditor.data.tables import TABLES, read_table
 from auditor.errors import DatasetError
 from auditor.spec import Layout
 
-_ACCEPTED = "an .npz with x and y, an .npy with its labels beside it, a folder or .zip of images, a .csv, .tsv or .parquet table"
+_ACCEPTED = "an .npz with x and y, an .npy with its labels beside it, a folder or .zip of images, a .csv, .tsv or .parquet table, .parquet shards of images"
 
 
 def read_dataset(
@@ -30,7 +32,7 @@ def read_dataset(
 ) -> Dataset:
     """A user's data as examples in the model's layout.
 
-    path: `.npz`, `.npy`, CSV, Parquet, a folder or zip of images. labels: a `.npy` for arrays, a CSV of filename and
+    path: `.npz`, `.npy`, CSV, Parquet, a folder or zip of images, Parquet shards of images or a folder of them. labels: a `.npy` for arrays, a CSV of filename and
     label for images; found by themselves in the usual places. shape: the model's input shape of one example, None
     entries free. layout: the model's, "NCHW" or "NHWC"; found from the shape when None. domain: (lower, upper), or
     None for "declared to be without limits"; must be declared unless the data are eight-bit. preprocessing: what the
@@ -48,7 +50,17 @@ def read_dataset(
     suffix = path.suffix.lower()
     if path.is_dir() or suffix == ".zip":
         members = members_of_folder(path) if path.is_dir() else members_of_zip(path, path.name)
-        return read_images(members, path.name, labels, shape, layout, domain, preprocessing, label_column)
+        without = path.is_dir() and labels is None and not any(map(is_image, members.names))
+        shards = shards_of(path) if without else []
+        if shards:
+            members, listing = read_shards(_of_images(shards), label_column)
+        else:
+            listed = None if labels is None else (labels.name, _content(labels))
+            listing = list_images(members, path.name, listed, label_column)
+        return read_images(members, listing, path.name, shape, layout, domain, preprocessing)
+    if suffix in SUFFIXES and labels is None and image_column(path) is not None:
+        members, listing = read_shards(shards_of(path), label_column)
+        return read_images(members, listing, path.name, shape, layout, domain, preprocessing)
     if suffix in TABLES:
         if labels is not None:
             raise DatasetError(
@@ -61,3 +73,18 @@ def read_dataset(
         raise DatasetError(f"{path.name} has no columns, so no label column '{label_column}'; give the labels' path.")
     read = read_npz if suffix == ".npz" else read_npy
     return read(path, labels, shape, layout, domain, preprocessing)
+
+
+def _of_images(shards: list[Path]) -> list[Path]:
+    if image_column(shards[0]) is None:
+        raise DatasetError(
+            f"{shards[0].name} holds no column of images; give the path of one table, not of its folder."
+        )
+    return shards
+
+
+def _content(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise DatasetError(f"The labels {path} cannot be read: {error.strerror}.") from None
