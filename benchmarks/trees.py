@@ -45,14 +45,13 @@ def main() -> None:
     print(f"{options.model.name}: {trees.count} trees, {leaves} leaves, {int(examples.right.sum())} examples")
     print(f"{'norm':5} {'attack':28} {'median':>9} {'found':>6} {'s':>8} {'proved':>7} {'radius':>7}")
     for norm in options.norms.split(","):
-        searched = (
-            Stage("leaf-tuples", "leaf-tuples", norm),
-            Stage("search", "tree-search", norm, {"visits": options.visits}),
-        )
+        local = Stage("leaf-tuples", "leaf-tuples", norm)
+        short = Stage("tree-search", "tree-search", norm, {"visits": options.visits // 10})
+        deep = Stage("tree-search-deep", "tree-search", norm, {"visits": options.visits})
         asked = (Stage("decisions", DECISIONS[norm], norm, {"queries": options.queries}),)
         for name, stages in (
-            ("leaf-tuples", searched[:1]),
-            ("leaf-tuples, tree-search", searched),
+            ("leaf-tuples", (local,)),
+            ("as in a preset", (short, local, deep)),
             (DECISIONS[norm], asked),
         ):
             progress, started = Progress.start(examples, [norm]), time.perf_counter()

@@ -118,19 +118,22 @@ TABLES: dict[Preset, Step] = {
     "thorough": Step("feature-search", "feature-search", NORMS, {"queries": 5000}, warm=True),
 }
 
-# What comes first where the model is a sum of trees: it leaves little to the others, and what it proves spares them.
+# What comes first where the model is a sum of trees: it leaves little to the others, and what it proves spares them. A
+# short search proves all of a small ensemble; of what it leaves, the deep one begins at what the local search found.
 TREES: dict[Preset, tuple[Step, ...]] = {
     "quick": (
-        Step("leaf-tuples", "leaf-tuples", NORMS, {"draws": 32, "kept": 2}),
         Step("tree-search", "tree-search", NORMS, {"visits": 500_000}),
+        Step("leaf-tuples", "leaf-tuples", NORMS, {"draws": 32, "kept": 2}),
     ),
     "standard": (
+        Step("tree-search", "tree-search", NORMS, {"visits": 500_000}),
         Step("leaf-tuples", "leaf-tuples", NORMS, {"draws": 64, "kept": 3}),
-        Step("tree-search", "tree-search", NORMS, {"visits": 5_000_000}),
+        Step("tree-search-deep", "tree-search", NORMS, {"visits": 5_000_000}),
     ),
     "thorough": (
+        Step("tree-search", "tree-search", NORMS, {"visits": 1_000_000}),
         Step("leaf-tuples", "leaf-tuples", NORMS, {"draws": 256, "kept": 8}),
-        Step("tree-search", "tree-search", NORMS, {"visits": 50_000_000}),
+        Step("tree-search-deep", "tree-search", NORMS, {"visits": 50_000_000}),
     ),
 }
 

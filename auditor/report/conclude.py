@@ -310,9 +310,10 @@ def _not_tested(
             said.append(f"{found.threat.norm}: not every planned stage ran on {unfinished} of {len(found)} examples")
     if subject.spec.target is not None:
         said.append(f"any class but the target, which is easier to reach: {goal_of(subject.spec.target)}")
-    if prepared.gradient.access != "white-box":
-        said.append(f"white-box attacks by gradients: {prepared.gradient.why}")
-    if subject.upload.has_trees and not any(stage.access == "structure" for stage in prepared.plan.stages):
+    searched = any(stage.access == "structure" for stage in prepared.plan.stages)
+    if prepared.gradient.access != "white-box" and not searched:
+        said.append(f"white-box attacks: {prepared.gradient.why}")
+    if subject.upload.has_trees and not searched:
         said.append(f"a search of the trees that the model is made of: {subject.trees_left_out}")
     halvings = prepared.halvings + max((row.halvings for p in finished.values() for row in p.rows), default=0)
     if halvings:
