@@ -137,7 +137,7 @@ class OnnxClassifier:
         return session.bind(given, {self._middle.logits.name: values, compiler.GRADIENT: g})
 
     def _session(self, model: bytes) -> runtime.Session:
-        return runtime.Session(model, device=self.device, threads=self.threads, without=compiler.UNSUITED)
+        return runtime.Session(model, device=self.device, threads=self.threads, without=runtime.UNSUITED)
 
     @property
     def layer(self) -> Layer:

@@ -29,10 +29,6 @@ LOSS, GRADIENT = "auditor_loss", "auditor_gradient"
 ALONG = "auditor_along"
 LABEL, TARGET, CHOICE = "auditor_y", "auditor_target", "auditor_choice"
 
-# What ONNX Runtime must not do to these graphs: in version 1.31 it may give the quantisers that it adds behind a Transpose
-# zero points of another type, and behind nodes of the gradient they serve nothing.
-UNSUITED = ("QDQPropagationTransformer",)
-
 
 def forward_model(graph: ClassifierGraph) -> bytes:
     """Serialised ONNX: x -> logits, by the graph's own names."""
