@@ -21,6 +21,7 @@ from auditor.data.dataset import Dataset
 from auditor.data.domain import UNDECLARED, Domain
 from auditor.data.embedded import embedded
 from auditor.data.half import cast_to_half
+from auditor.data.labels import in_order_of
 from auditor.data.levels import on_levels
 from auditor.data.preprocessing import Preprocessing
 from auditor.data.read import read_dataset
@@ -118,6 +119,7 @@ def settle(request: Request) -> Asked:
         label_column=request.label_column,
         columns=upload.given.names,
     )
+    dataset = in_order_of(dataset, upload.class_names)
     if upload.embedding is not None:
         dataset = embedded(dataset, upload.embedding.table)
     if upload.given.whole:

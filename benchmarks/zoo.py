@@ -1,6 +1,6 @@
 """Files as users bring them, through the command line's own path: does each load, with gradient, and does an audit end?
 
-    python benchmarks/zoo.py [FOLDER …] [--only TEXT] [--examples 8] [--seconds 20] [--problems]
+    python benchmarks/zoo.py [FOLDER …] [--only TEXT] [--examples 8] [--seconds 20] [--attack NAME …] [--problems]
 
 FOLDER: every .onnx file in it and below; without one, tests/models and the models of AUDITOR_TESTDATA. Per file: its
 opset, the batch that was asked for and the one reached, the access (white-box when the compiled gradient stood the
@@ -58,11 +58,12 @@ def main() -> int:
     parser.add_argument("--examples", type=int, default=8)
     parser.add_argument("--seconds", type=int, default=20, help="each audit's budget")
     parser.add_argument("--problems", action="store_true", help="leave out the lines of files without any")
+    parser.add_argument("--attack", nargs="*", help="instead of the preset's, to be quicker")
     asked = parser.parse_args()
     print(f"{'file':44} opset  batch  access     self-check  seconds")
     counts: dict[str, int] = {}
     for path in files(asked.folder, asked.only):
-        row = judged(path, asked.examples, asked.seconds)
+        row = judged(path, asked.examples, asked.seconds, asked.attack)
         counts[row.access] = counts.get(row.access, 0) + 1
         if not (asked.problems and row.access == "white-box" and row.batch == row.wanted):
             print(line(path, row), flush=True)
@@ -75,7 +76,7 @@ def files(folders: list[Path], part: str) -> Iterator[Path]:
         yield from (path for path in sorted(folder.rglob("*.onnx")) if part in path.name)
 
 
-def judged(path: Path, examples: int, seconds: int) -> Row:
+def judged(path: Path, examples: int, seconds: int, attacks: list[str] | None) -> Row:
     """Load and audit one file."""
     started = time.perf_counter()
     try:
@@ -92,6 +93,7 @@ def judged(path: Path, examples: int, seconds: int) -> Row:
             "out": Path(folder) / "out",
             "domain": None if upload.levels else "0,1",
             "preset": "quick",
+            "attack": attacks,
             "batch_size": wanted,
             "threads": 1,
             "examples": examples,

@@ -1,11 +1,13 @@
 """Labels as class indices."""
 
+import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from auditor.data.dataset import Dataset
 from auditor.errors import DatasetError
 
 
@@ -85,3 +87,21 @@ def _label_hint(smallest: int, largest: int, worst: int, classes: int) -> str:
 
 def _is_index(value: str) -> bool:
     return value.isascii() and value.isdecimal()
+
+
+def in_order_of(dataset: Dataset, names: Sequence[str]) -> Dataset:
+    """The dataset with its named classes numbered as a model numbers them, where the two share names; else as it is.
+
+    names: of the model's classes. Raises DatasetError where only some of the data's names are among them.
+    """
+    own = dataset.class_names
+    if own is None or dataset.y is None or not set(own) & set(names):
+        return dataset
+    unknown = [name for name in own if name not in names]
+    if unknown:
+        raise DatasetError(
+            f"{dataset.name}: the class '{unknown[0]}' is none of the {len(names)} that the model names "
+            f"({', '.join(list(names)[:8])}{', …' if len(names) > 8 else ''}); rename it, or give labels as numbers."
+        )
+    number = np.array([list(names).index(name) for name in own], dtype=np.int64)
+    return dataclasses.replace(dataset, y=number[dataset.y], class_names=tuple(names))

@@ -15,6 +15,7 @@ from auditor.graph.embedding import Embedding, cut_behind, find_tokens
 from auditor.graph.head import Head, Scores, trace
 from auditor.graph.inputs import FLOATS, LEVELS, Inputs, find_inputs, written
 from auditor.graph.load import STANDARD, all_nodes, damage_told, default_opset, load, to_ir
+from auditor.graph.metadata import class_names
 from auditor.graph.randomness import is_random
 from auditor.graph.refusal import check_abstain, check_detector, lifted
 from auditor.runtime import Session, Tensor
@@ -34,7 +35,8 @@ class Upload:
     "label", a single Sigmoid column is "probabilities" of two classes. opset: of the standard domain, 0 without.
     random: whether a node of it draws at random. abstain: the class that means "refused"; detector: the output that
     rejects. parameters: elements of the stored weights. inputs, outputs: every one, as ONNX Runtime describes them;
-    given: what each input is given. threshold: of a single number per example, above which it means class 1.
+    given: what each input is given. threshold: of a single number per example, above which it means class 1. class_names: of each class, where the file tells
+    them.
     """
 
     data: bytes
@@ -59,6 +61,7 @@ class Upload:
     detector: Detector | None = None
     threshold: float | None = None
     embedding: Embedding | None = None
+    class_names: tuple[str, ...] = ()
     given: Inputs = field(kw_only=True)
 
     @property
@@ -216,6 +219,7 @@ def read_upload(
         detector=detector,
         threshold=threshold,
         embedding=embedding,
+        class_names=class_names(model, classes) or tuple(name for name in head.names if isinstance(name, str)),
         given=given,
     )
 
