@@ -43,11 +43,23 @@ _TEXTS = (
     "on_inconclusive",
     "baseline",
 )
-_NUMBERS = ("examples", "seed", "quantize", "abstain", "draws", "batch_size", "threads", "priority", "margin")
+_NUMBERS = (
+    "examples",
+    "seed",
+    "quantize",
+    "abstain",
+    "draws",
+    "batch_size",
+    "threads",
+    "priority",
+    "margin",
+    "threshold",
+)
 _LONGEST, _BRACKETS = 50_000, 1000
 _FILES = ("constraints", "policy")  # what would be a YAML file on the command line
 _LISTS = ("attack", "also", "fail_under")
-_TICKS = ("allow_chance", "no_examples")
+_WITH_COMMAS = ("eot", "fix")  # one of several may hold commas itself
+_TICKS = ("unbatched", "allow_chance", "no_examples")
 
 
 @router.get("/audits/new")
@@ -73,7 +85,7 @@ def _asked(visitor: Visitor) -> resources.NewAudit:
     words: dict[str, Any] = {name: visitor.said(name) for name in _TEXTS if visitor.said(name)}
     words |= {name: _number(visitor.said(name)) for name in _NUMBERS if visitor.said(name)}
     words |= {name: visitor.said(name).replace(",", " ").split() for name in _LISTS}
-    words["eot"] = visitor.said("eot").split()  # a comma stands between the two numbers of one
+    words |= {name: visitor.said(name).split() for name in _WITH_COMMAS}
     words |= {name: bool(visitor.said(name)) for name in _TICKS}
     words |= {name: _yaml(name, visitor.said(name)) for name in _FILES if visitor.said(name)}
     words["surrogates"] = [_surrogate(one) for one in visitor.said("surrogates").split()]
