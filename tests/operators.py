@@ -14,6 +14,7 @@ import onnx
 
 from auditor.autodiff import rules
 from auditor.autodiff.control import CONTROL
+from auditor.graph.flatten import MOST_NODES, MOST_STEPS
 from auditor.graph.load import WORKING_OPSET
 from auditor.graph.recurrent import RECURRENT
 from auditor.graph.rewriting import rewritten
@@ -28,7 +29,9 @@ the standard on the way (Scatter, Upsample), its successor counts.
 - **rule**: the cotangents of these inputs are written down, each checked against central differences.
 - **body**: written out in the standard's own function body, whose operators have rules.
 - **Scan**: spelt out as a Scan over its cells; forward passes elsewhere run the operator itself.
-- **reversed**: differentiated as it stands, where the input decides its course; else spelt out as a plain row of nodes.
+- **reversed**: a Loop of at most {MOST_STEPS} steps and {MOST_NODES:,} nodes and an If on which no input decides are spelt
+  out as a plain row of nodes; all others are differentiated as they stand. Where the input decides on a branch or on the
+  number of steps, gradients are taken of one example at a time, since a whole batch has the decision in common.
 - **resolved**: lists and optional values become the tensors that they hold, where lengths and positions are known.
 - **none**: no gradient passes, and why. Where other paths lead past it, these are followed.
 - **surrogate**: what may stand in for the slope, in attacks that say so ([defences.md](defences.md)).

@@ -37,6 +37,26 @@ def flatten(model: onnx.ModelProto) -> onnx.ModelProto:
     return model
 
 
+def keep_loop_shapes(model: ir.Model) -> bool:
+    """Give states of Loops whose shapes are not known those that they start with; whether there were any. A state that
+    changes its shape is refused when the Loop is run."""
+    given = False
+    for node in (node for graph in nested(model.graph) for node in graph if node.op_type == "Loop"):
+        (body,) = bodies(node)
+        for own, start in zip(body.inputs[2:], node.inputs[2:], strict=True):
+            if own.shape is None and start is not None and start.shape is not None:
+                own.shape, given = start.shape, True
+    return given
+
+
+def decides_for_all(model: ir.Model) -> bool:
+    """Whether the input decides on a branch or on the number of steps: once, for all rows of a batch."""
+    op = Builder(model.graph)
+    nodes = [node for graph in nested(model.graph) for node in graph]
+    loops = [node for node in nodes if node.op_type == "Loop"]
+    return any(n.op_type == "If" for n in nodes) or any(_number_of_steps(op, n, *bodies(n)) is None for n in loops)
+
+
 def _flattened(op: Builder) -> bool:
     """Whether anything at the top could be replaced. What stays is brought into the form that the gradient expects."""
     replaced = []
@@ -55,19 +75,10 @@ def _flattened(op: Builder) -> bool:
         for node in list(graph):
             for body in bodies(node):
                 make_local(body)
-                if node.op_type == "Loop":
-                    _keep_shapes(node, body)
             if node.op_type == "Scan":
                 straighten(inner, node)
         graph.sort()
     return bool(replaced) or resolved
-
-
-def _keep_shapes(loop: ir.Node, body: ir.Graph) -> None:
-    """A state keeps the shape that it starts with; what does not is refused when the Loop is run."""
-    for own, start in zip(body.inputs[2:], loop.inputs[2:], strict=True):
-        if start is not None and start.shape is not None:
-            own.shape = start.shape
 
 
 def _branch(op: Builder, node: ir.Node) -> list[ir.Value] | None:

@@ -8,7 +8,7 @@ import onnx_ir as ir
 
 from auditor import runtime
 from auditor.errors import ModelError
-from auditor.graph.flatten import flatten
+from auditor.graph.flatten import flatten, keep_loop_shapes
 from auditor.graph.load import nodes_of
 from auditor.graph.rewriting import take_apart
 
@@ -47,17 +47,22 @@ def reshaped(model: onnx.ModelProto, name: str, shape: tuple[int, ...]) -> None:
 def with_shapes(model: onnx.ModelProto, name: str) -> ir.Model:
     """Infer every shape; what inference does not know (operators outside the standard) is measured by running."""
     _spell_out_defaults(model)
-    try:
-        inferred = onnx.shape_inference.infer_shapes(model, check_type=True, strict_mode=True, data_prop=True)
-    except onnx.shape_inference.InferenceError as error:
-        reason = " ".join(str(error).split())[:300]
-        raise ModelError(f"the shapes inside the model do not fit together: {reason}") from error
-    result = ir.from_proto(inferred)
+    result = ir.from_proto(_inferred(model))
+    while keep_loop_shapes(result):
+        result = ir.from_proto(_inferred(ir.to_proto(result)))
     unknown = [y for node in result.graph for y in node.outputs if y.name and not _static(y)]
     if unknown:
         _measure(result, unknown, name)
     take_apart(result)
     return result
+
+
+def _inferred(model: onnx.ModelProto) -> onnx.ModelProto:
+    try:
+        return onnx.shape_inference.infer_shapes(model, check_type=True, strict_mode=True, data_prop=True)
+    except onnx.shape_inference.InferenceError as error:
+        reason = " ".join(str(error).split())[:300]
+        raise ModelError(f"the shapes inside the model do not fit together: {reason}") from error
 
 
 def _spell_out_defaults(model: onnx.ModelProto) -> None:

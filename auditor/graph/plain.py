@@ -18,6 +18,7 @@ from auditor.errors import ModelError
 from auditor.graph.batch import rebatch
 from auditor.graph.build import Builder, shape_of
 from auditor.graph.equal import differences, rows_mix
+from auditor.graph.flatten import decides_for_all
 from auditor.graph.freeze import freeze
 from auditor.graph.head import SQUASHING, trace
 from auditor.graph.load import from_ir, to_ir
@@ -112,6 +113,8 @@ def _first_proven(
 def _proven(upload: Upload, core: ir.Model, normalisation: Normalisation | None) -> ClassifierGraph:
     """Assemble around the frozen core and compare with the upload."""
     graph, squash = _assembled(upload, core, normalisation)
+    if graph.batch > (upload.fixed_batch or 1) and decides_for_all(graph.model):
+        raise ModelError("the input decides on a branch or on the length of a loop, which one batch has in common")
     data, file = serialise(graph.model), onnx.load_from_string(upload.data)
     half, coarse = is_half(file), is_half(file) or is_quantised(file)
     if coarse and rows_mix(data, batch=graph.batch, shape=graph.shape):

@@ -24,6 +24,7 @@ NUMBERS = {
     "thousand": np.array(1000),
     "yes": np.array(True),
     "zero": np.float32(0),
+    "quarter": np.float32(0.25),
     "axis": np.array([1]),
     "front": np.array([0]),
     "sizes": np.array([2, 4]),
@@ -90,7 +91,7 @@ LEFT = {
     "a long loop": (
         """
         h = Loop<body = step (int64 i, bool c, float[B,6] s) => (bool d, float[B,6] t) {
-            d = Identity(c) u = MatMul(s, R) t = Tanh(u) }>(thousand, yes, x)
+            d = Identity(c) u = MatMul(s, R) v = Mul(u, quarter) t = Add(v, x) }>(thousand, yes, x)
         y = MatMul(h, W)""",
         "Loop",
     ),
@@ -106,28 +107,29 @@ LEFT = {
 }
 
 
-def plain(body):
+def plain(body, batch=BATCH):
     constants = NUMBERS | {"limit": np.float32(60), "start": np.float32(0.1)}
     used = {name: value for name, value in constants.items() if name in body}
     return make_plain(
-        read_upload(text(f"f (float[1,6] x) => (float[1,4] y) {{ {body} }}", opset=21, **used)), batch=1
+        read_upload(text(f"f (float[1,6] x) => (float[1,4] y) {{ {body} }}", opset=21, **used)), batch=batch
     )
 
 
 def check_slopes(graph):
-    """Of a random direction, in float32, for one example at a time."""
+    """Of a random direction, in float32."""
     classifier = OnnxClassifier(graph, domain=None)
     for _ in range(3):
-        x, v = (RNG.normal(size=(1, 6)).astype(np.float32) for _ in range(2))
-        y = np.zeros(1, np.int64)
+        x, v = (RNG.normal(size=(graph.batch, 6)).astype(np.float32) for _ in range(2))
+        y = np.zeros(graph.batch, np.int64)
         g = classifier.gradient(x, y, Loss.LOGIT, target=y + 1).g
-        up, down = (classifier.logits((x + s * 1e-2 * v).astype(np.float32))[0, 1] for s in (1, -1))
-        assert float((g * v).sum()) == pytest.approx(float(up - down) / 2e-2, rel=2e-2, abs=2e-3)
+        up, down = (classifier.logits((x + s * 1e-2 * v).astype(np.float32))[:, 1] for s in (1, -1))
+        assert (g * v).sum(axis=1) == pytest.approx((up - down) / 2e-2, rel=2e-2, abs=5e-3)
 
 
 @pytest.mark.parametrize("name", GONE)
 def test_what_no_input_decides_is_spelled_out(name):
     graph = plain(GONE[name])
+    assert graph.batch == BATCH
     operators = {node.op_type for node in graph.model.graph}
     assert not {o for o in operators if o in ("If", "Loop", "Scan") or "Sequence" in o or "Optional" in o}
     assert obstacles(graph) == []
@@ -139,6 +141,7 @@ def test_what_the_input_decides_is_differentiated_as_it_is(name):
     body, operator = LEFT[name]
     graph = plain(body)
     assert operator in {node.op_type for node in graph.model.graph}
+    assert graph.batch == (1 if name in ("a condition on the values", "a loop until it is large") else BATCH)
     assert obstacles(graph) == []
     check_slopes(graph)
 
