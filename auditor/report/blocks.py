@@ -4,7 +4,7 @@ HTML and PDF are made from the same blocks. Text is plain text: whoever renders 
 chose can become markup.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -64,12 +64,18 @@ class Table:
 
 @dataclass(frozen=True)
 class Figure:
-    """chart: a Vega-Lite specification with its data inside; alt: what it shows, for those who cannot see it."""
+    """define: makes its chart, which costs more than all other blocks and is not wanted by everybody; alt: what it shows,
+    for those who cannot see it."""
 
     name: str
-    chart: Mapping[str, Any]
+    define: Callable[[], Mapping[str, Any]]
     alt: str
     caption: str = ""
+
+    @property
+    def chart(self) -> Mapping[str, Any]:
+        """A Vega-Lite specification with its data inside."""
+        return self.define()
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,9 @@
 """From a report to the document that HTML and PDF are made of."""
 
+from collections.abc import Callable, Collection
+
 from auditor.report import exhibits as pictures
-from auditor.report.blocks import Document
+from auditor.report.blocks import Document, Section
 from auditor.report.exhibits import Exhibits
 from auditor.report.focus import headline
 from auditor.report.legible import legible
@@ -19,30 +21,34 @@ from auditor.report.sections import (
     summary,
 )
 
+_SECTIONS: dict[str, Callable[[Report], Section | None]] = {
+    "summary": summary.section,
+    "curves": curves.section,
+    "classes": classes.section,
+    "distances": distances.section,
+    "others": others.section,
+    "diagnosis": diagnosis.section,
+    "attacks": attacks.section,
+    "remedies": remedies.section,
+    "mapping": mapping.section,
+    "reproduce": reproduce.section,
+}
+_BEFORE_EXHIBITS = 4  # sections
 
-def compose(report: Report, exhibits: Exhibits | None = None) -> Document:
-    """The whole document. exhibits: examples that may be shown; None leaves the users' data out."""
+
+def compose(report: Report, exhibits: Exhibits | None = None, *, only: Collection[str] = _SECTIONS) -> Document:
+    """The document. exhibits: examples that may be shown, None leaves the users' data out; only: names of sections."""
     said, tone, reason = headline(report)
-    sections = (
-        summary.section(report),
-        curves.section(report),
-        classes.section(report),
-        distances.section(report),
-        None if exhibits is None else pictures.section(exhibits),
-        others.section(report),
-        diagnosis.section(report),
-        attacks.section(report),
-        remedies.section(report),
-        mapping.section(report),
-        reproduce.section(report),
-    )
+    made = [make(report) for name, make in _SECTIONS.items() if name in only]
+    if exhibits is not None:
+        made.insert(_BEFORE_EXHIBITS, pictures.section(exhibits))
     document = Document(
         title=f"Robustness of {report.model.name}",
         subtitle=f"audited on {report.dataset.name}, {report.audit.finished_at[:10]}",
         headline=said,
         tone=tone,
         reason=reason,
-        sections=tuple(section for section in sections if section is not None),
+        sections=tuple(section for section in made if section is not None),
         footer=f"auditor {report.audit.versions.get('auditor', '')} · audit {report.audit.id} · results {report.results_sha256[:16]}",
     )
     return legible(document)

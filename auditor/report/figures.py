@@ -75,11 +75,9 @@ def heat_map(
     base = alt.Chart(_data(rows)).encode(
         x=alt.X("column:O", sort=list(columns), title=title, axis=alt.Axis(labelAngle=0)),
         y=alt.Y("row:N", sort=list(order), title=None, axis=alt.Axis(labelLimit=240, labelPadding=4)),
+        tooltip=["row:N", "column:N", alt.Tooltip("accuracy:Q", format=".1%")],
     )
-    colour = alt.Color("accuracy:Q", scale=_SHADES, legend=None, title="left standing")
-    cells = base.mark_rect().encode(
-        color=colour, tooltip=["row:N", "column:N", alt.Tooltip("accuracy:Q", format=".1%")]
-    )
+    cells = base.mark_rect().encode(color=alt.Color("accuracy:Q", scale=_SHADES, legend=None, title="left standing"))
     dark = alt.condition("datum.accuracy > 0.5", alt.value("#ffffff"), alt.value("#1b1f24"))
     texts = base.mark_text(fontSize=10).encode(text=alt.Text("accuracy:Q", format=".0%"), color=dark)
     return _sized(cells + texts, height=22 * len(order))
@@ -129,9 +127,9 @@ def confusion(rows: Sequence[Mapping[str, Any]], classes: Sequence[str]) -> dict
     base = alt.Chart(_data(rows)).encode(
         x=alt.X("predicted:N", sort=list(classes), title="class under attack", axis=alt.Axis(labelAngle=0)),
         y=alt.Y("label:N", sort=list(classes), title="label"),
+        tooltip=["label:N", "predicted:N", "examples:Q"],
     )
-    colour = alt.Color("share:Q", scale=_SHADES, legend=None)
-    cells = base.mark_rect().encode(color=colour, tooltip=["label:N", "predicted:N", "examples:Q"])
+    cells = base.mark_rect().encode(color=alt.Color("share:Q", scale=_SHADES, legend=None))
     dark = alt.condition("datum.share > 0.5", alt.value("#ffffff"), alt.value("#1b1f24"))
     texts = base.mark_text(fontSize=10).encode(text="examples:Q", color=dark)
     side = 24 * len(classes)

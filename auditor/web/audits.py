@@ -14,7 +14,8 @@ from auditor.api.watch import WatchDep
 from auditor.operations import audits, create, deletion, results
 from auditor.operations.audits import Known
 from auditor.operations.errors import Gone, NotDone
-from auditor.web import reading
+from auditor.report.blocks import figures_of
+from auditor.web import charts, reading
 from auditor.web.command import command
 from auditor.web.pages import go, pages, render
 from auditor.web.session import Visitor, needs
@@ -57,7 +58,14 @@ def show(request: Request, visitor: ReportReader, audit_id: str) -> Response:
     except (Gone, NotDone):
         curves = results.curves(service, project_id, audit_id)
         return render(request, visitor, "audit_past.html", files=stored, curves=curves, **values)
-    return render(request, visitor, "audit_done.html", files=stored, read=read, **values)
+    address = charts.address(f"/audits/{audit_id}")
+    return render(request, visitor, "audit_done.html", files=stored, read=read, address=address, **values)
+
+
+@router.get("/audits/{audit_id}/figures/{file}")
+def figure(visitor: ReportReader, audit_id: str, file: str) -> Response:
+    read = reading.of(visitor.service, visitor.project_id, audit_id)
+    return charts.answer(figures_of(read.document), file)
 
 
 @router.get("/audits/{audit_id}/live")

@@ -1,30 +1,24 @@
 """Figures that only the page has, drawn as the report's are."""
 
 import json
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from functools import lru_cache
+from collections.abc import Callable, Iterable
+from functools import lru_cache, partial
 from typing import Any
 
-from markupsafe import Markup, escape
+from fastapi import Response
 
+from auditor.operations.errors import NotFound
 from auditor.operations.trend import Step, shared
 from auditor.report.blocks import Figure
 from auditor.report.drawing import compiled, recoloured, svg
 from auditor.report.figures import version_trend
 from auditor.report.html import FAMILY
 from auditor.report.numbers import percent
+from auditor.web.pages import part
 
 _LINES = 4
-
-
-@dataclass(frozen=True)
-class Drawn:
-    """Figures as the template of blocks takes them, by their names: drawings in SVG, and in Vega's JSON the charts that
-    take their places where there are scripts."""
-
-    drawings: Mapping[str, str]
-    charts: Mapping[str, Markup]  # escaped
+_TYPES = {"json": "application/json", "svg": "image/svg+xml", "dark.svg": "image/svg+xml"}
+_INKS = {"svg": "#1b1f24", "dark.svg": "#e8ebee"}  # the style's --ink
 
 
 def trend(steps: list[Step]) -> Figure | None:
@@ -40,22 +34,26 @@ def trend(steps: list[Step]) -> Figure | None:
                 found = {"robust": point.robust_accuracy, "lower": point.lower, "upper": point.upper}
                 rows.append({"version": step.version, "point": f"{norm} {eps}", **found})
     said = "; ".join(f"version {row['version']}, {row['point']}: {percent(row['robust'])}" for row in rows)
-    return Figure("trend", version_trend(rows, order), f"Robust accuracy over versions. {said}.")
+    return Figure("trend", partial(version_trend, rows, order), f"Robust accuracy over versions. {said}.")
 
 
-def drawn(figures: Iterable[Figure]) -> Drawn:
-    pairs = [(figure.name, json.dumps(figure.chart)) for figure in figures]
-    return Drawn(
-        {name: recoloured(_svg(chart), family=FAMILY) for name, chart in pairs},
-        {name: escape(_vega(chart)) for name, chart in pairs},
-    )
+def address(folder: str, query: str = "") -> Callable[[str, str], str]:
+    """Where a page's figures are, by name and format, as the template of blocks asks for it."""
+    return lambda name, kind: f"{folder}/figures/{part(name)}.{kind}{query and '?'}{query}"
+
+
+def answer(figures: Iterable[Figure], file: str) -> Response:
+    """One of a page's figures. file: its name and, behind a dot, its format: json for a chart (Vega), svg or dark.svg for a
+    drawing on a ground of that kind. Raises NotFound."""
+    name, _, kind = file.partition(".")
+    found = next((figure for figure in figures if figure.name == name), None)
+    if found is None or kind not in _TYPES:
+        raise NotFound(f"there is no figure {file} here")
+    return Response(_made(json.dumps(found.chart), kind), media_type=_TYPES[kind])
 
 
 @lru_cache(maxsize=256)
-def _svg(chart: str) -> str:
-    return svg(json.loads(chart))
-
-
-@lru_cache(maxsize=256)
-def _vega(chart: str) -> str:
-    return compiled(json.loads(chart), FAMILY)
+def _made(chart: str, kind: str) -> str:
+    if kind == "json":
+        return compiled(json.loads(chart), FAMILY)
+    return recoloured(svg(json.loads(chart)), ink=_INKS[kind], family=FAMILY)

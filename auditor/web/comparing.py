@@ -19,6 +19,7 @@ from auditor.web.session import Visitor, needs
 router = pages()
 Reader = Annotated[Visitor, needs("reports:read")]
 Ids = Annotated[list[Annotated[str, Query(max_length=64)]], Query(max_length=MOST)]
+Margin = Annotated[float, Query(ge=0, lt=1)]
 
 _OFFERED = 200
 
@@ -28,7 +29,7 @@ def show(
     request: Request,
     visitor: Reader,
     audit: Ids = [],  # noqa: B006 - FastAPI copies it
-    margin: Annotated[float, Query(ge=0, lt=1)] = 0.02,
+    margin: Margin = 0.02,
 ) -> Response:
     """A form; with two or more audits, what each lost against the first."""
     service, project_id = visitor.service, visitor.project_id
@@ -42,5 +43,11 @@ def show(
     except (Refused, InputError) as error:
         status = error.status if isinstance(error, Refused) else 422
         return render(request, visitor, "compare.html", status, document=None, wrong=str(error), **values)
-    drawn = charts.drawn(figures_of(document))
-    return render(request, visitor, "compare.html", document=document, drawn=drawn, wrong="", **values)
+    address = charts.address("/compare", request.url.query)
+    return render(request, visitor, "compare.html", document=document, address=address, wrong="", **values)
+
+
+@router.get("/compare/figures/{file}")
+def figure(visitor: Reader, file: str, audit: Ids, margin: Margin = 0.02) -> Response:
+    document = compose(compare(visitor.service, visitor.project_id, list(filter(None, audit)), margin))
+    return charts.answer(figures_of(document), file)

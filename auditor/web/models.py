@@ -63,10 +63,17 @@ def show(request: Request, visitor: Reader, model: str, cursor: str | None = Non
         versions=versions,
         audits=[shown(known) for known in done],
         trend=figure,
-        drawn=charts.drawn([figure] if figure else []),
+        address=charts.address(f"/models/{part(model)}"),
         compared=urlencode([("audit", step.audit_id) for step in steps[-MOST:]]),
         checking=any(version.state == "checking" for version in versions.items),
     )
+
+
+@router.get("/models/{model}/figures/{file}")
+def figure(visitor: Reader, model: str, file: str) -> Response:
+    name = models.show(visitor.service, visitor.project_id, model).name
+    drawn = charts.trend(trend.trend(visitor.service, visitor.project_id, name))
+    return charts.answer([] if drawn is None else [drawn], file)
 
 
 @router.post("/models/{model}/aliases")

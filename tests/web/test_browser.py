@@ -120,7 +120,7 @@ def test_from_signing_in_to_a_comparison(browser, served, walked):
     with signed_in(browser, served) as page:
         page.goto(first)
         assert page.inner_text(".verdict strong") in ("Passed", "Inconclusive", "Do not ship")
-        assert page.locator("figure svg").count() >= 2
+        page.locator("figure svg.marks").nth(1).wait_for()
         assert "auditor submit digits@1 digits" in page.inner_text("pre >> nth=-1")
         with page.expect_download() as download:
             page.click("text=report.json")
@@ -145,8 +145,9 @@ def test_charts_answer_to_the_pointer(browser, served, walked):
     with signed_in(browser, served) as page:
         for path, least, word in ((walked[0], 2, "robust accuracy"), (f"/compare?{ids}", 1, "accuracy")):
             page.goto(path)
-            page.wait_for_function("!document.querySelector('[data-chart]') && document.querySelector('svg.marks')")
-            assert page.locator("figure svg.marks").count() >= least
+            page.locator("figure svg.marks").nth(least - 1).wait_for()
+            page.wait_for_load_state("networkidle")
+            assert page.locator("figure svg.marks").count() == page.locator(".chart").count()
             for box in page.locator("figure svg.marks").all():
                 box.hover()
                 page.wait_for_selector("#vg-tooltip-element.visible")
@@ -178,7 +179,9 @@ def test_everything_works_without_scripts(browser, served, walked):
             page.goto(path)
             assert page.locator("h1").count() == 1
         page.goto(walked[0])
-        assert page.locator("figure svg").count() >= 2
+        page.wait_for_load_state("networkidle")
+        drawn = page.evaluate("[...document.querySelectorAll('figure img')].map(image => image.naturalWidth > 0)")
+        assert drawn == [True] * 2
         upload(page, "model", "digits.onnx", "without-scripts")
         page.click("summary")
         page.click("text=Delete for good")
@@ -203,6 +206,7 @@ def test_no_page_is_wider_than_the_window(browser, served, walked, tmp_path):
         for path in (*pages, walked[0], f"{walked[0]}/examples", compared):
             page.goto(path)
             name = path.removeprefix(served.url).strip("/").replace("/", "-") or "overview"
+            page.wait_for_load_state("networkidle")
             for width in WIDTHS:
                 page.set_viewport_size({"width": width, "height": 900})
                 page.screenshot(path=kept / f"{name}-{width}.png", full_page=True)
@@ -218,6 +222,7 @@ def test_nothing_keeps_anyone_out(browser, served, walked):
             for scheme in ("light", "dark"):
                 page.emulate_media(color_scheme=scheme)
                 page.goto(path)
+                page.wait_for_load_state("networkidle")
                 page.evaluate(axe)
                 for one in page.evaluate("axe.run()")["violations"]:
                     if one["impact"] in ("serious", "critical"):

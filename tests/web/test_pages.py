@@ -2,7 +2,6 @@
 
 import hashlib
 import io
-import json
 import re
 import zipfile
 from html import unescape
@@ -114,14 +113,25 @@ def test_scripts_of_others_are_theirs():
     assert f'"{drawn_with}"'.encode() in static.content("vega.min.js")  # else both ways could draw differently
 
 
-def test_a_chart_is_there_twice_to_look_at_and_to_answer(visitor, audit, ran):
-    html = visitor.see(f"/audits/{audit}")
-    charts = [json.loads(unescape(chart)) for chart in re.findall(r'data-chart="([^"]*)"', html)]
-    assert len(charts) == html.count('role="img"') == html.count("<svg")
-    assert {chart["$schema"] for chart in charts} == {"https://vega.github.io/schema/vega/v6.json"}
-    (curve,) = [one for one in ran.report.curves if one.norm == "L2"]
-    values = [row["robust"] for data in charts[1]["data"] for row in data.get("values", []) if "robust" in row]
-    assert values == [ran.report.clean.accuracy, *(point.robust_accuracy for point in curve.points)]
+def test_figures_are_fetched_as_charts_or_drawings(visitor, visit, service, project, inputs, audit, ran):
+    other = finished.put(service, project, inputs, ran)
+    for page, name in ((f"/audits/{audit}", "curve-L2"), (f"/compare?audit={audit}&audit={other}", "compared-L2")):
+        html = visitor.see(page)
+        charts = [unescape(address) for address in re.findall(r'data-chart="([^"]*)"', html)]
+        assert len(charts) == html.count('role="img"') == html.count("<noscript><picture>")
+        (address,) = [one for one in charts if name in one]
+        chart = visitor.browser.get(address).json()
+        assert chart["$schema"] == "https://vega.github.io/schema/vega/v6.json"
+        (curve,) = [one for one in ran.report.curves if one.norm == "L2"]
+        rows = [row for data in chart["data"] for row in data.get("values", []) if "robust" in row]
+        expected = [ran.report.clean.accuracy, *(point.robust_accuracy for point in curve.points)]
+        assert sorted({row["robust"] for row in rows}) == sorted(set(expected))
+        for kind, ink in (("svg", "#1b1f24"), ("dark.svg", "#e8ebee")):
+            drawing = visitor.browser.get(address.replace(".json", f".{kind}"))
+            assert (drawing.headers["content-type"], ink in drawing.text) == ("image/svg+xml", True)
+        for none in (address.replace(".json", ".png"), address.replace(name, "none")):
+            assert visitor.browser.get(none).status_code == 404
+        assert visit(project_name="elsewhere").browser.get(address).status_code == 404
 
 
 def test_files_are_kept_until_they_change(visitor):
@@ -142,7 +152,7 @@ def test_a_refusal_is_a_page(visitor):
 
 def test_a_finished_audit_is_read(visitor, audit, ran):
     html = visitor.see(f"/audits/{audit}")
-    assert html.count("<svg") >= len(ran.report.curves)
+    assert html.count("data-chart=") >= len(ran.report.curves)
     assert headline(ran.report)[0] in html
     assert "auditor submit" in html
     for check in ran.report.diagnosis.checks:
@@ -279,9 +289,9 @@ def test_audits_are_compared_with_the_first(visitor, service, project, inputs, a
     others = [finished.put(service, project, inputs, ran) for _ in range(3)]
     path = "/compare?" + "&".join(f"audit={audit_id}" for audit_id in (audit, *others))
     html = visitor.see(path)
-    assert html.count("<svg") == 3  # two norms, and the audits as steps
+    assert html.count("data-chart=") == 3  # two norms, and the audits as steps
     assert re.search(r"3: digits-\d+@1 nowhere lost more than it gained", html)
-    assert visitor.see(f"/compare?audit={audit}").count("<svg") == 0
+    assert visitor.see(f"/compare?audit={audit}").count("data-chart=") == 0
     assert visitor.browser.get(f"{path}&audit={audit}&audit={audit}").status_code == 422
     refused = visitor.browser.get(f"/compare?audit={audit}&audit={others[0][:-1]}0")
     assert refused.status_code == 404

@@ -1,6 +1,7 @@
 """From a comparison to the document that HTML, PDF and the page show."""
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 
 from auditor.audits.gates import verdict
 from auditor.report.blocks import Block, Document, Figure, Items, Notice, Paragraph, Section, Table, Tone
@@ -126,7 +127,7 @@ def _overlaid(comparison: ComparisonReport, norm: Norm) -> Figure:
         for point in points
     ]
     alt = f"Robust accuracy of {len(names)} audits in {norm}; the table below has its numbers."
-    return Figure(f"compared-{norm}", compared_curves(rows, names, norm), alt, norm)
+    return Figure(f"compared-{norm}", partial(compared_curves, rows, names, norm), alt, norm)
 
 
 def _table(comparison: ComparisonReport, norm: Norm, *, judged: bool) -> Table:
@@ -177,7 +178,8 @@ def _trend(comparison: ComparisonReport) -> Section | None:
     ]
     order = list(dict.fromkeys(str(row["point"]) for row in rows))
     said = "; ".join(f"{row['audit']}, {row['point']}: {percent(float(str(row['robust'])))}" for row in rows)
-    figure = Figure("trend", audit_trend(rows, order, names, "in the order given"), f"Robust accuracy. {said}.")
+    chart = partial(audit_trend, rows, order, names, "in the order given")
+    figure = Figure("trend", chart, f"Robust accuracy. {said}.")
     return Section("trend", "From one to the next", (figure,))
 
 

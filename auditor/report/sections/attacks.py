@@ -1,6 +1,7 @@
 """Attacks against each other: what each alone leaves standing, and what it cost."""
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from auditor.report.blocks import Block, Figure, Paragraph, Section, Table
@@ -36,7 +37,9 @@ def _heat_map(norm: str, alone: Sequence[Mapping[str, Any]]) -> Figure:
     order = [row["attack"] for row in alone]
     eps = list(alone[0]["eps"])
     alt = f"Heat map of {len(order)} attacks by {len(eps)} eps in {norm}: the accuracy that each attack alone leaves."
-    return Figure(f"attacks-{norm}", heat_map(rows, order, eps, "eps"), alt, f"{norm}: left standing by each alone")
+    return Figure(
+        f"attacks-{norm}", partial(heat_map, rows, order, eps, "eps"), alt, f"{norm}: left standing by each alone"
+    )
 
 
 def _costs(report: Report) -> Table:

@@ -1,6 +1,7 @@
 """Class by class: who pays for the accuracy, and what is taken for what."""
 
 from collections import Counter
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -34,7 +35,7 @@ def _bars(report: Report, focus: Focus) -> Figure:
     of = f" The {_DRAWN} worst of {len(rows)} classes." if len(rows) > _DRAWN else ""
     return Figure(
         f"classes-{focus.curve.norm}",
-        class_bars(shown, [row["class"] for row in shown]),
+        partial(class_bars, shown, [row["class"] for row in shown]),
         f"Accuracy per class at {focus.name}; {said}.",
         f"Clean (light) and robust accuracy (dark, with its 95 % interval) at {focus.name}; {said}.{of}",
     )
@@ -68,5 +69,5 @@ def _confused(report: Report, focus: Focus) -> list[Block]:
     ]
     (most, into), times = pairs.most_common(1)[0]
     alt = f"Confusion under attack; most often {most} is taken for {into}, {times} times."
-    chart = confusion(cells, [str(name) for name in classes])
+    chart = partial(confusion, cells, [str(name) for name in classes])
     return [Figure(f"confusion-{focus.curve.norm}", chart, alt, title)]

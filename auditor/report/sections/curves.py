@@ -1,5 +1,7 @@
 """Robust accuracy over eps, norm by norm."""
 
+from functools import partial
+
 from auditor.audits.summary import Curve
 from auditor.report.blocks import Block, Figure, Items, Paragraph, Section, Table
 from auditor.report.figures import robustness_curve
@@ -30,7 +32,8 @@ def _curve(curve: Curve, clean: float, constant: float) -> list[Block]:
         f"eps {first.eps} and {percent(last.robust_accuracy)} at eps {last.eps}."
     )
     caption = curve.norm if median is None else f"{curve.norm}: half of all examples are wrong within {size(median)}"
-    figure = Figure(f"curve-{curve.norm}", robustness_curve(curve, clean=clean, constant=constant), alt, caption)
+    chart = partial(robustness_curve, curve, clean=clean, constant=constant)
+    figure = Figure(f"curve-{curve.norm}", chart, alt, caption)
     certified = any(point.certified_accuracy is not None for point in curve.points)
     rows = tuple(
         (

@@ -1,5 +1,7 @@
 """How far the nearest adversarial examples are, and how sure the model is of its wrong answers."""
 
+from functools import partial
+
 import numpy as np
 
 from auditor.audits.summary import Curve
@@ -30,7 +32,7 @@ def _histogram(curve: Curve, distances: list[float]) -> Figure:
     low, high = median.interval
     said = f"median over all examples {size(median.value)} (95 %: {size(low)} to {size(high)})"
     caption = f"{curve.norm}: smallest distances of {len(distances)} broken examples; {said}"
-    chart = distance_histogram(distances, median.value, curve.norm)
+    chart = partial(distance_histogram, distances, median.value, curve.norm)
     return Figure(f"distances-{curve.norm}", chart, f"Histogram of distances in {curve.norm}; {said}.", caption)
 
 
@@ -52,7 +54,7 @@ def _confidence(report: Report, curve: Curve) -> list[Block]:
         f"{percent(float(np.median(wrong)))}"
     )
     name, alt = f"confidence-{curve.norm}", f"Histograms of confidence: {said}."
-    return [Figure(name, confidence_histogram(rows), alt, f"Confidence: {said}"), Paragraph(_NEAREST)]
+    return [Figure(name, partial(confidence_histogram, rows), alt, f"Confidence: {said}"), Paragraph(_NEAREST)]
 
 
 def _binned(values: np.ndarray) -> list[tuple[int, float, float]]:

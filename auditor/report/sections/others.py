@@ -1,6 +1,7 @@
 """Threats that have no curve, and how the transfer attacks' surrogates came about."""
 
 from collections.abc import Sequence
+from functools import partial
 
 from auditor.audits.other_sections import OtherFigures
 from auditor.report.blocks import Block, Figure, Section, Table
@@ -58,5 +59,5 @@ def _severities(threats: Sequence[OtherFigures]) -> list[Block]:
         return []
     names, columns = (list(dict.fromkeys(row[key] for row in rows)) for key in ("row", "column"))
     alt = f"Heat map of {len(names)} corruptions by severity: accuracy of all examples."
-    chart = heat_map(rows, names, columns, "severity")
+    chart = partial(heat_map, rows, names, columns, "severity")
     return [Figure("corruptions", chart, alt, "Accuracy under each corruption by severity")]

@@ -1,23 +1,29 @@
-// Puts a chart that answers to the pointer in the place of each drawing; without it, or where it fails, the drawing stays.
+// Puts a chart that answers to the pointer in the place of each figure; where that fails, the drawing for who has no scripts.
 "use strict";
 
 const OPTIONS = {
   mode: "vega", ast: true, renderer: "svg", actions: false, defaultStyle: false, tooltip: { disableDefaultStyle: true },
 };
 
-async function enliven(drawing) {
-  const chart = JSON.parse(drawing.dataset.chart);
-  drawing.removeAttribute("data-chart");
+async function show(figure) {
+  const address = figure.dataset.chart;
+  figure.removeAttribute("data-chart");
   const place = document.createElement("div");
-  await vegaEmbed(place, chart, OPTIONS);
-  const svg = place.querySelector("svg");
-  svg.setAttribute("aria-hidden", "true"); // the figure's own label says what it shows
-  drawing.replaceChildren(place);
+  try {
+    const answer = await fetch(address);
+    if (!answer.ok) throw new Error(`${address}: ${answer.status}`);
+    await vegaEmbed(place, await answer.json(), OPTIONS);
+    place.querySelector("svg").setAttribute("aria-hidden", "true"); // the figure's own label says what it shows
+    figure.replaceChildren(place);
+  } catch (error) {
+    console.error(error);
+    figure.innerHTML = figure.querySelector("noscript").textContent;
+  }
 }
 
-function enlivenAll() {
-  document.querySelectorAll("[data-chart]").forEach(enliven);
+function showAll() {
+  document.querySelectorAll("[data-chart]").forEach(show);
 }
 
-enlivenAll();
-document.addEventListener("htmx:afterSettle", enlivenAll);
+showAll();
+document.addEventListener("htmx:afterSettle", showAll);
