@@ -197,3 +197,14 @@ def test_a_model_that_uses_its_tokens_elsewhere_is_not_cut():
     body = body.replace("Add(e, u)", "Add(e, q)")
     with pytest.raises(ModelError, match=r"Unsqueeze .* uses them as well"):
         read_upload(of_words(body), input="ids", fix=[Held.parse("mask=1")])
+
+
+@pytest.mark.parametrize("tail", ["Sigmoid(z)", "Softmax<axis=1>(z)"])
+def test_a_sigmoid_per_class_is_remarked_on(tail, audited, tmp_path):
+    weight = np.random.default_rng(0).normal(size=(6, 3)).astype(np.float32)
+    model = text(f"f (float[N,6] x) => (float[N,3] y) {{ z = MatMul(x, W) y = {tail} }}", W=weight)
+    x = np.random.default_rng(1).random((4, 6), np.float32)
+    answer = audited(model, "--domain", "0,1", "--eps", "0.1", "--attack", "fgsm", x=x)
+    assert answer.code == 0, answer.err
+    report, _ = results(tmp_path)
+    assert any("each label by itself" in said for said in report.not_tested) == ("Sigmoid" in tail)

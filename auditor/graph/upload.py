@@ -36,7 +36,7 @@ class Upload:
     random: whether a node of it draws at random. abstain: the class that means "refused"; detector: the output that
     rejects. parameters: elements of the stored weights. inputs, outputs: every one, as ONNX Runtime describes them;
     given: what each input is given. threshold: of a single number per example, above which it means class 1. class_names: of each class, where the file tells
-    them.
+    them. independent: whether each class has a Sigmoid of its own, as where labels do not exclude each other.
     """
 
     data: bytes
@@ -62,6 +62,7 @@ class Upload:
     threshold: float | None = None
     embedding: Embedding | None = None
     class_names: tuple[str, ...] = ()
+    independent: bool = False
     given: Inputs = field(kw_only=True)
 
     @property
@@ -219,6 +220,7 @@ def read_upload(
         detector=detector,
         threshold=threshold,
         embedding=embedding,
+        independent=width > 1 and head.operator == "Sigmoid",
         class_names=class_names(model, classes) or tuple(name for name in head.names if isinstance(name, str)),
         given=given,
     )

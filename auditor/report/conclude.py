@@ -330,6 +330,10 @@ def _not_tested(
         said.append("transfer attacks, which follow another model (--surrogate, --attack transfer)")
     if subject.spec.quantize is None and subject.dataset.implied_domain is not None:
         said.append("inputs in whole grey levels: points found may lie between them (--quantize 8)")
+    if subject.upload.independent:
+        said.append(
+            "each label by itself: every class has a Sigmoid of its own, and the largest was taken for the answer"
+        )
     if subject.upload.embedding is not None:
         said.append(
             f"the tokens themselves: the embedding output '{subject.upload.input}' was attacked and points judged by the model cut "
