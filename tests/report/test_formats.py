@@ -4,12 +4,14 @@ import csv
 import io
 import json
 import re
+import unicodedata
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
 import httpx
 import jsonschema
 import pyarrow.parquet as pq
+import pypdf
 import pytest
 import xmlschema
 import yaml
@@ -25,6 +27,7 @@ from auditor.cli import export as command_module
 from auditor.errors import SpecError
 from auditor.report.formats import FORMATS, format_named
 from auditor.report.numbers import percent
+from auditor.report.schema import Surrogate
 from auditor.spec import Waiver
 from auditor.terminal import exit_code
 from auditor.tracking import TrackingError, log_run
@@ -151,6 +154,53 @@ def test_the_page_and_the_paper_are_made_anew_without_pictures(ran):
     assert ran.report.results_sha256 in page
     assert "<img" not in page
     assert written("pdf", ran.report).startswith(b"%PDF")
+
+
+def texts(name, data):
+    """Every piece of text that a reader of the format is given."""
+    if name == "junit":
+        for element in ET.fromstring(data).iter():
+            yield from (element.text or "", *element.attrib.values())
+    elif name == "parquet":
+        for column in pq.read_table(io.BytesIO(data)).to_pydict().values():
+            yield from (value for value in column if isinstance(value, str))
+    elif name in ("csv", "markdown"):
+        yield data.decode()
+    else:
+        yield from pieces(yaml.safe_load(data) if name == "model-index" else json.loads(data))
+
+
+def pieces(value):
+    if isinstance(value, str):
+        yield value
+    for part in value.items() if isinstance(value, dict) else value if isinstance(value, list | tuple) else ():
+        yield from pieces(part)
+
+
+def hostile_everywhere(report):
+    """Every text that a user can put into a report."""
+    report = renamed(judged(report, "failed", "passed", "inconclusive"), *HOSTILE)
+    waiver = Waiver(rule=report.gates[0].rule, approver=HOSTILE[3][:200], until="2999-01-01", reason=HOSTILE[0])
+    surrogate = Surrogate(name=HOSTILE[3], sha256="0" * 64)
+    gates = [report.gates[0].model_copy(update={"waiver": waiver}), *report.gates[1:]]
+    return report.model_copy(update={"gates": gates, "surrogates": [surrogate]})
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_no_text_of_users_hides_or_reorders_what_stands_beside_it(ran, name):
+    data = written(name, hostile_everywhere(ran.report))
+    if name == "pdf":
+        shown = [page.extract_text() for page in pypdf.PdfReader(io.BytesIO(data)).pages]
+    else:
+        shown = [data.decode()] if name == "html" else list(texts(name, data))
+    hidden = {c for text in shown for c in text if unicodedata.category(c) in ("Cc", "Cf", "Co", "Cs", "Zl", "Zp")}
+    # in a paper typst breaks lines at U+200B, and a character that the fonts lack is extracted as U+0000
+    assert hidden <= ({"\n", "\u200b", "\x00"} if name == "pdf" else {"\n"})
+
+
+def test_no_cell_of_a_table_begins_a_formula(ran):
+    rows = csv.reader(io.StringIO(written("csv", hostile_everywhere(ran.report)).decode()))
+    assert not [cell for row in rows for cell in row if cell[:1] in "=+@\t\r" and cell]
 
 
 @pytest.mark.parametrize("name", LIGHT)

@@ -2,6 +2,7 @@
 
 import io
 import re
+from html import unescape
 from html.parser import HTMLParser
 
 import numpy as np
@@ -114,6 +115,13 @@ def test_hostile_names_stay_text(ran, tmp_path):
     reader = pypdf.PdfReader(io.BytesIO((tmp_path / "report.pdf").read_bytes()))
     assert "/JavaScript" not in str(reader.trailer["/Root"])
     assert "root:" not in text_of(reader)
+
+
+def test_sentences_in_tables_keep_a_width_on_a_phone(page):
+    cells = re.findall(r"<td([^>]*)>([^<]*)</td>", page)
+    long = [text for how, text in cells if "long" in how]
+    assert long == [text for how, text in cells if len(unescape(text)) > 30 and "n" not in how.split('"')]
+    assert re.search(r"\.long \{ min-width", page)
 
 
 def test_a_name_of_a_megabyte_is_shown_in_part(ran, tmp_path):
