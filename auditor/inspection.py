@@ -15,6 +15,7 @@ from auditor.audits.plan import default_batch, default_threads
 from auditor.autodiff.coverage import Obstacle, Substitute, obstacles, substitutes
 from auditor.classifier import OnnxClassifier
 from auditor.errors import ModelError
+from auditor.graph.located import find_trees
 from auditor.graph.plain import ClassifierGraph, make_plain
 from auditor.graph.upload import Upload
 from auditor.runtime import Device
@@ -48,7 +49,8 @@ class Cost:
 @dataclass(frozen=True)
 class Inspection:
     """The facts. obstacles: every node that no gradient passes; empty when the gradient is covered. substitutes: the nodes
-    whose slope a surrogate can stand in for, where that covers the gradient."""
+    whose slope a surrogate can stand in for, where that covers the gradient. trees: how many trees and leaves the model is the
+    sum of, where it is one that attacks can search."""
 
     inputs: list[str]
     outputs: list[str]
@@ -64,6 +66,7 @@ class Inspection:
     substitutes: list[Substitute]
     cost: Cost | None
     remark: str | None
+    trees: dict[str, int] | None = None
 
     def as_json(self) -> dict[str, Any]:
         """The facts in JSON's types; gradient: whether it is covered, and what is in its way or was not looked at."""
@@ -93,6 +96,11 @@ class Inspection:
         if self.cost is None:
             yield "gradient", self.remark or "not measured"
             return
+        if self.trees is not None:
+            yield (
+                "trees",
+                f"a sum of {self.trees['trees']} with {self.trees['leaves']:,} leaves, which attacks search",
+            )
         if self.obstacles:
             yield "gradient", self._stand_ins() + "\n".join(map(str, self.obstacles))
         else:
@@ -120,7 +128,7 @@ def inspect(upload: Upload, *, shape: tuple[int, ...] | None = None, batch: int 
     """Look at an upload. shape: of one example, where the file leaves axes open; batch: rows per pass."""
     found: list[Obstacle] = []
     stand_ins: list[Substitute] = []
-    cost, remark = None, None
+    cost, remark, trees = None, None, None
     wanted = shape or upload.input_shape[1:]
     if None in wanted:
         remark = "not measured: the model leaves its input's shape open; give one example's with --shape"
@@ -129,6 +137,7 @@ def inspect(upload: Upload, *, shape: tuple[int, ...] | None = None, batch: int 
             example = tuple(int(d) for d in wanted)  # type: ignore[arg-type]
             found, cost = measure(upload, example, batch)
             stand_ins = _covering(make_plain(upload, batch=1, shape=example)) if found else []
+            trees = _trees(make_plain(upload, batch=1, shape=example)) if upload.has_trees else None
         except ModelError as error:
             remark = f"not covered: {error}"
     return Inspection(
@@ -146,6 +155,7 @@ def inspect(upload: Upload, *, shape: tuple[int, ...] | None = None, batch: int 
         substitutes=stand_ins,
         cost=cost,
         remark=remark,
+        trees=trees,
     )
 
 
@@ -170,6 +180,11 @@ def measure(
 def _covering(graph: ClassifierGraph) -> list[Substitute]:
     """What the surrogates of steps replace; nothing where they do not cover the gradient."""
     return [] if obstacles(graph, "straight-through") else substitutes(graph, "straight-through")
+
+
+def _trees(graph: ClassifierGraph) -> dict[str, int] | None:
+    found = find_trees(graph)
+    return None if found is None else {"trees": found.count, "leaves": len(found.tree)}
 
 
 def _timed(run: Callable[[], Any], repeats: int = 5) -> tuple[float, int]:

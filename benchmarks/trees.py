@@ -23,6 +23,7 @@ from auditor.graph.upload import read_upload
 from auditor.spec import Threat
 
 SPACE = Space((0.0, 1.0))
+GRID = tuple(f"{i}/1000" for i in range(1, 5000))  # so dense that every distance matters
 DECISIONS = {"Linf": "rays", "L2": "hop-skip-jump", "L1": "hop-skip-jump", "L0": "pointwise"}
 
 
@@ -62,7 +63,7 @@ def main() -> None:
                     progress,
                     classifier=classifier,
                     verifier=Verifier(read_upload(model), domain=(0, 1)),
-                    grid=Grid(Threat(norm=norm, eps=("1/1000000",) if norm != "L0" else ("0.5",)), SPACE),
+                    grid=Grid(Threat(norm=norm, eps=GRID), SPACE),
                     space=SPACE,
                     seed=0,
                     forest=Forest.of(trees, SPACE),

@@ -1,5 +1,7 @@
 """A forest and a boosted model of a table, through the command line: curves that are exact from both sides."""
 
+import json
+
 import numpy as np
 import pytest
 
@@ -26,6 +28,13 @@ def audited(command, tmp_path, model, data, *options):
     answer = command("audit", FOLDER / model, data, "--out", tmp_path / "out", *little, *options)
     assert answer.code == 0, answer.err
     return Report.model_validate_json((tmp_path / "out" / "report.json").read_text())
+
+
+def test_inspect_says_that_the_trees_can_be_searched(command):
+    answer = command("inspect", FOLDER / "forest.wine.onnx", "--json")
+    assert answer.code == 0, answer.err
+    assert json.loads(answer.out)["trees"] == {"trees": 10, "leaves": 98}
+    assert "a sum of 10 with 98 leaves" in " ".join(command("inspect", FOLDER / "forest.wine.onnx").out.split())
 
 
 EVERY_NORM = [

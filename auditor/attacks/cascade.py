@@ -111,6 +111,11 @@ class Best:
             radius=np.zeros(n),
         )
 
+    def exact(self, norm: Norm) -> np.ndarray:
+        """Where nothing is nearer than what is known, by proof. (n,) bool"""
+        nearest = self.distance - 1 if norm == "L0" else self.distance * (1 - 1e-5)
+        return (self.radius > 0) & (self.radius >= nearest)
+
     def copy(self) -> "Best":
         return Best(*(array.copy() for array in vars(self).values()))
 
@@ -208,13 +213,14 @@ def run_stage(
 ) -> Progress:
     """Attack a slice with one stage. `passes`: an example that has cost as many or more is skipped, and marked so;
     `surrogate`: what a transfer attack follows; `space`: which inputs there are; `served`: what is done to them before the
-    model; `forest`: the classifier as a sum of trees, for attacks that know it. Where a proof settles what is left of
-    the curve, nothing is tried."""
+    model; `forest`: the classifier as a sum of trees, for attacks that know it. Where a proof settles what a stage
+    could change, it is not tried."""
     entry = CATALOGUE[stage.attack]
     spent = progress.forwards + progress.backwards
     in_budget = np.ones_like(examples.right) if passes is None else spent < passes
     known = progress.best[stage.norm]
-    can_change = examples.right & grid.open(known.distance) & ~grid.proved(known.distance, known.radius)
+    settled = known.exact(stage.norm) if entry.budget == "minimal" else grid.proved(known.distance, known.radius)
+    can_change = examples.right & grid.open(known.distance) & ~settled
     run = _StageRun(
         stage, examples, progress, classifier, verifier, space, seed, surrogate, served or Served(), forest
     )

@@ -14,6 +14,7 @@ import numpy as np
 _MODES = ("BRANCH_LEQ", "BRANCH_LT", "BRANCH_GTE", "BRANCH_GT", "BRANCH_EQ", "BRANCH_NEQ", "BRANCH_MEMBER")
 _TRANSFORMS = ("NONE", "SOFTMAX", "LOGISTIC", "SOFTMAX_ZERO", "PROBIT")
 _AGGREGATES = ("AVERAGE", "SUM", "MIN", "MAX")
+_ELEMENTS = 4_000_000
 MOST_LEAVES = 1_000_000  # boxes, above which nothing is read: a search would not end
 
 Box = dict[int, tuple[float, float]]  # per feature the ends of lower < x <= upper, float32 values
@@ -53,11 +54,20 @@ class Trees:
         return float((self.count + 8) * 2.0**-23 * (largest.sum() + np.abs(self.offset).max()))
 
     def scores(self, x: np.ndarray) -> np.ndarray:
-        """(n, features) float32 -> (n, outputs) float64"""
+        """(n, features) float32 -> (n, outputs) float64, a few at a time"""
         starts = np.searchsorted(self.leaf, np.arange(len(self.tree)))
-        seen = x[:, self.feature]
-        inside = np.logical_and.reduceat((seen > self.lower) & (seen <= self.upper), starts, axis=1)
-        return self.offset + inside @ self.value
+        scores = np.empty((len(x), self.value.shape[1]))
+        for rows in chunks(len(x), len(self.leaf)):
+            seen = x[rows][:, self.feature]
+            inside = np.logical_and.reduceat((seen > self.lower) & (seen <= self.upper), starts, axis=1)
+            scores[rows] = self.offset + inside @ self.value
+        return scores
+
+
+def chunks(rows: int, columns: int) -> Iterator[slice]:
+    """Rows of a table so many at a time that it stays small."""
+    size = max(1, _ELEMENTS // columns)
+    return (slice(start, start + size) for start in range(0, rows, size))
 
 
 @dataclass(frozen=True)

@@ -7,11 +7,10 @@ in L2 that of their squares, in L0 how many differ, in Linf the largest.
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
-from auditor.graph.trees import Trees
+from auditor.graph.trees import Trees, chunks
 from auditor.spec import Norm
 
 # (feature, lower, upper), all (cells,): the values nearest to x with lower < value <= upper that an input may have, and how
@@ -146,8 +145,10 @@ class Goal:
         )
 
     def reached(self, grid: Grid, cells: np.ndarray) -> np.ndarray:
-        """The least margin at points. (n, u) -> (n,)"""
-        seen = cells[:, grid.of]
-        held = np.logical_and.reduceat((seen >= grid.low) & (seen <= grid.high), grid.starts, axis=1)
-        margins: Any = self.base + held @ self.margin
-        return margins.min(axis=1)
+        """The least margin at points, a few at a time. (n, u) -> (n,)"""
+        least = np.empty(len(cells))
+        for rows in chunks(len(cells), len(grid.of)):
+            seen = cells[rows][:, grid.of]
+            held = np.logical_and.reduceat((seen >= grid.low) & (seen <= grid.high), grid.starts, axis=1)
+            least[rows] = (self.base + held @ self.margin).min(axis=1)
+        return least
