@@ -43,6 +43,12 @@ def test_a_quantised_resnet_breaks_at_least_as_often_as_by_scores(form, audited)
     assert {stage.access for stage in report.stages} == {"surrogate-gradient", "score"}
 
 
+def test_few_examples_are_enough_where_the_true_gradient_passes_through_scales_alone(audited):
+    x = np.random.default_rng(0).random((3, 3, 32, 32), np.float32)
+    report = audited(OWN / "resnet.dynamic.onnx", {"x": x}, "--eps", "0.04", "--attack", "fgsm")
+    assert report.model.gradient["access"] == "surrogate-gradient"
+
+
 def test_a_network_in_whole_numbers_is_broken_as_far_as_scores_reach(audited):
     model = DATA / "zoo" / "mnist_integer.onnx"
     if not model.exists():
