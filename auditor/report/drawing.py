@@ -26,9 +26,13 @@ def svg(chart: Mapping[str, Any]) -> str:
 
 def compiled(chart: Mapping[str, Any], family: str) -> str:
     """The chart as a Vega specification, in JSON: for a browser to draw, with its own fonts."""
-    return json.dumps(
-        _converter().vegalite_to_vega(dict(chart), config=on_ground(INK, family)), separators=(",", ":")
-    )
+    made = _converter().vegalite_to_vega(dict(chart), config=on_ground(INK, family))
+    for mark in made["marks"]:
+        if mark.get("name", "").endswith("_voronoi"):
+            tooltip = mark["encode"]["update"]["tooltip"]
+            # The cell's datum holds the point's, which Vega-Lite forgets for what is no number (seen in 6.4).
+            tooltip["signal"] = re.sub(r"(?<!datum\.)datum\[", "datum.datum[", tooltip["signal"])
+    return json.dumps(made, separators=(",", ":"))
 
 
 def recoloured(drawing: str, *, ink: str = INK, family: str = FONT) -> str:

@@ -75,9 +75,13 @@ def heat_map(
     base = alt.Chart(_data(rows)).encode(
         x=alt.X("column:O", sort=list(columns), title=title, axis=alt.Axis(labelAngle=0)),
         y=alt.Y("row:N", sort=list(order), title=None, axis=alt.Axis(labelLimit=240, labelPadding=4)),
-        tooltip=["row:N", "column:N", alt.Tooltip("accuracy:Q", format=".1%")],
+        tooltip=[
+            alt.Tooltip("row:N", title="under"),
+            alt.Tooltip("column:O", title=title),
+            alt.Tooltip("accuracy:Q", title="left standing", format=".1%"),
+        ],
     )
-    cells = base.mark_rect().encode(color=alt.Color("accuracy:Q", scale=_SHADES, legend=None, title="left standing"))
+    cells = base.mark_rect().encode(color=alt.Color("accuracy:Q", scale=_SHADES, legend=None))
     dark = alt.condition("datum.accuracy > 0.5", alt.value("#ffffff"), alt.value("#1b1f24"))
     texts = base.mark_text(fontSize=10).encode(text=alt.Text("accuracy:Q", format=".0%"), color=dark)
     return _sized(cells + texts, height=22 * len(order))

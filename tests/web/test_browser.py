@@ -151,6 +151,7 @@ def test_charts_answer_to_the_pointer(browser, served, walked):
             for box in page.locator("figure svg.marks").all():
                 box.hover()
                 page.wait_for_selector("#vg-tooltip-element.visible")
+                assert "undefined" not in page.inner_text("#vg-tooltip-element")
             page.locator("figure svg.marks").first.hover()
             page.wait_for_selector(f"#vg-tooltip-element.visible:has-text('{word}')")
             for width in WIDTHS:
