@@ -53,16 +53,28 @@ def images_in_a_folder(folder):
     return Audited(NHWC, finished.run(folder / "out", model=NHWC, data=folder / "images", **words))
 
 
+def of_a_table(folder, body, weight, decide, **words):
+    """A table without limits, labelled by what decides on its products with the weights."""
+    x = np.random.default_rng(0).normal(size=(12, 6)).astype(np.float32)
+    model, data = folder / "table.onnx", folder / "data.npz"
+    model.write_bytes(text(body, W=weight.astype(np.float32)))
+    np.savez(data, x=x, y=decide(x @ weight))
+    words |= {"domain": "none", "attack": ["minimal-apgd"], "norm": ["L2"], "eps": ["3"], "examples": 12}
+    return Audited(model, finished.run(folder / "out", model=model, data=data, **words))
+
+
 def labels_alone(folder):
-    """A table, without limits, and a model that gives the class alone."""
-    rng = np.random.default_rng(0)
-    weight, x = rng.normal(size=(6, 3)).astype(np.float32), rng.normal(size=(12, 6)).astype(np.float32)
+    """A model that gives the class alone."""
     body = "f (float[N,6] x) => (int64[N] y) { z = MatMul(x, W) y = ArgMax<axis=1,keepdims=0>(z) }"
-    (folder / "labels.onnx").write_bytes(text(body, W=weight))
-    np.savez(folder / "data.npz", x=x, y=np.argmax(x @ weight, axis=1))
-    words = {"domain": "none", "attack": ["minimal-apgd"], "norm": ["L2"], "eps": ["3"], "examples": 12}
-    model = folder / "labels.onnx"
-    return Audited(model, finished.run(folder / "out", model=model, data=folder / "data.npz", **words))
+    weight = np.random.default_rng(1).normal(size=(6, 3))
+    return of_a_table(folder, body, weight, lambda scores: np.argmax(scores, axis=1))
+
+
+def one_number_and_a_threshold(folder):
+    """In float64."""
+    body = "f (float[N,6] x) => (double[N,1] y) { z = MatMul(x, W) y = Cast<to=11>(z) }"
+    weight = np.random.default_rng(1).normal(size=(6, 1))
+    return of_a_table(folder, body, weight, lambda numbers: (numbers[:, 0] > 0.25).astype(int), threshold=0.25)
 
 
 @pytest.fixture
@@ -81,7 +93,9 @@ def checked(script, monkeypatch, capsys):
     return run
 
 
-@pytest.mark.parametrize("audited", [towards_a_class, in_grey_levels, images_in_a_folder, labels_alone])
+@pytest.mark.parametrize(
+    "audited", [towards_a_class, in_grey_levels, images_in_a_folder, labels_alone, one_number_and_a_threshold]
+)
 def test_every_row_of_an_audit_is_confirmed(checked, tmp_path, audited):
     one = audited(tmp_path)
     rows = len(one.ran.adversarial["index"])
@@ -139,6 +153,16 @@ def test_a_report_whose_figures_do_not_follow_from_its_rows_is_refused(checked, 
     changed = curve.model_copy(update={"points": [better, *curve.points[1:]]})
     path.write_text(ran.report.model_copy(update={"curves": [changed, *others]}).model_dump_json())
     assert "the examples give" in checked(ran.folder, report=path)
+
+
+@pytest.mark.parametrize(
+    "changes", [{"randomness": {"draws": 2}}, {"refusal": {"abstain": 3}}, {"input": {"held": {"a": 1}}}]
+)
+def test_what_it_does_not_check_is_said(checked, ran, tmp_path, changes):
+    path = tmp_path / "report.json"
+    model = ran.report.model.model_copy(update=changes)
+    path.write_text(ran.report.model_copy(update={"model": model}).model_dump_json())
+    assert "more than this script checks" in checked(ran.folder, report=path)
 
 
 def test_another_model_is_refused(checked, ran, tmp_path):

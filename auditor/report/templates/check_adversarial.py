@@ -33,19 +33,24 @@ def scores(run, x):
         channels = (-1, *[1] * (x.ndim - 1)) if about["input"]["layout"] == "NCHW" else -1
         mean, std = (np.float32(spec["normalisation"][name]).reshape(channels) for name in ("mean", "std"))
         x = (x - mean) / std
-    dtype = {"tensor(float16)": np.float16, "tensor(double)": np.float64}.get(entry.type, np.float32)
+    kind = entry.type[len("tensor(") : -1]
+    dtype = {"float": "float32", "double": "float64"}.get(kind, kind)
     batch = np.stack([x] * (entry.shape[0] if isinstance(entry.shape[0], int) else 1)).astype(dtype)
     outputs = run.run([spec["output"]] if spec["output"] else None, {entry.name: batch})
     found = [np.reshape(output, (len(batch), -1))[0] for output in outputs]
     if about["input"]["scores"] == "label":
         return np.eye(about["classes"])[found[0][0]]
     row = next(row for row in found if row.dtype.kind == "f" and row.size in (1, about["classes"]))
-    return row if row.size > 1 else np.append(1 - row, row)
+    threshold = spec.get("threshold")
+    return row if row.size > 1 else np.append(1 - row if threshold is None else row.dtype.type(threshold), row)
 
 
 require(hashlib.sha256(model).hexdigest() == about["sha256"], "this is not the model of the report")
-beyond = spec.get("constraints") or about.get("randomness") or about.get("refusal")
-require(not beyond, "constraints, and votes or refusals of a model, are more than this script checks")
+beyond = [spec.get("constraints"), spec.get("unbatched"), about.get("randomness"), about.get("refusal")]
+beyond += [about["input"].get(name) for name in ("columns", "held", "tokens")]
+require(
+    not any(beyond), "constraints, votes, refusals, and inputs other than one batch are more than this script checks"
+)
 told = {}
 for curve in report["curves"]:
     columns = (curve["examples"][name] for name in ("id", "status", "distance", "attack", "adversarial"))
