@@ -155,6 +155,15 @@ def test_models_need_data_and_a_folder(command, tmp_path):
         assert (answer.code, said in answer.err) == (64, True), answer
 
 
+def test_a_margin_in_a_file_is_judged_too_and_nothing_is_attacked_anew(command, compared, tmp_path):
+    (tmp_path / "audit.yaml").write_text("margin: 0.9\n")
+    kept = {path: path.stat().st_mtime_ns for path in compared.rglob("slice-*.frame")}
+    words = (*WORDS, "--to", "int8", "--out", compared, "--spec", tmp_path / "audit.yaml")
+    answer = command("compare", DEMO / "digits.onnx", DEMO / "digits.npz", *words)
+    assert (answer.code, "passed at Linf 0.05, Linf 0.1" in answer.out) == (0, True), answer
+    assert kept == {path: path.stat().st_mtime_ns for path in compared.rglob("slice-*.frame")} != {}
+
+
 def test_finished_audits_take_no_options_of_an_audit(command, compared):
     answer = command("compare", compared / "digits", compared / "digits.int8", "--norm", "L2")
     assert (answer.code, "--norm is for comparing models" in answer.err) == (64, True), answer

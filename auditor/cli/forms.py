@@ -37,7 +37,7 @@ def compare(
     said = {**words, "model": models[0], "data": data, "out": folder}
     request = options.request(said, spec)
     request.refuse_expired()
-    margin = None if words["margin"] is None else request.margin
+    margin = request.margin if "margin" in options.words_of(said, spec) else None
     try:
         comparison = audit.audit_all(audit.forms(request, models, to), margin=margin, say=_say, bar=terminal.bar)
     except KeyboardInterrupt:
