@@ -15,7 +15,7 @@ from auditor.store.queries import audits as queries
 from auditor.store.queries import results
 from auditor.store.queries.audits import Listed
 from auditor.store.queries.results import Count
-from auditor.store.tables import Event
+from auditor.store.tables import Event, Model
 
 
 @dataclass(frozen=True)
@@ -50,6 +50,17 @@ def show(service: Service, project_id: str, audit_id: str) -> Known:
     with service.database.reading() as session:
         listed = find(session, project_id, audit_id)
         return Known(listed, tuple(_bounds(session, listed)))
+
+
+def stand_ins(service: Service, project_id: str, audit_id: str) -> list[str]:
+    """The surrogates that an audit names, as `--surrogate` takes them. Raises NotFound."""
+    with service.database.reading() as session:
+        find(session, project_id, audit_id)
+        named = [
+            (f"{session.get_one(Model, version.model_id).name}@{version.number}", row.normalisation)
+            for row, version in queries.surrogates(session, audit_id)
+        ]
+    return [":".join([name, *(f"{word}={value}" for word, value in said.items())]) for name, said in named]
 
 
 def page(

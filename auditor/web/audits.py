@@ -49,7 +49,11 @@ def index(
 def show(request: Request, visitor: ReportReader, audit_id: str) -> Response:
     service, project_id = visitor.service, visitor.project_id
     known = audits.show(service, project_id, audit_id)
-    values: dict[str, Any] = {"audit": shown(known), "command": command(known), "seen": _sign(known)}
+    values: dict[str, Any] = {
+        "audit": shown(known),
+        "command": command(known, audits.stand_ins(service, project_id, audit_id)),
+        "seen": _sign(known),
+    }
     if known.listed.audit.state != "done":
         return render(request, visitor, "audit_live.html", **values)
     stored = results.files(service, project_id, audit_id)

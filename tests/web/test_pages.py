@@ -411,7 +411,9 @@ def test_words_of_every_kind_reach_the_audit(visitor, service, project, inputs):
     }  # fmt: skip
     named = sorted(rows(service, Surrogate), key=lambda row: row.position)
     assert [row.normalisation for row in named] == [{"mean": "0.5", "std": "0.25"}, {}]
-    assert "--policy policy.yaml" in visitor.see(path)
+    html = visitor.see(path)
+    assert "--policy policy.yaml" in html
+    assert f"--surrogate {model.name}@1:mean=0.5:std=0.25 --surrogate {model.name}@1<" in html
 
 
 @pytest.mark.parametrize(
