@@ -1,6 +1,6 @@
 """Files as users bring them, through the command line's own path: does each load, with gradient, and does an audit end?
 
-    python benchmarks/zoo.py [FOLDER …] [--only TEXT] [--examples 8] [--seconds 20] [--attack NAME …] [--problems]
+    python benchmarks/zoo.py [FOLDER …] [--only TEXT] [--examples 8] [--seconds 20] [--prepare] [--problems]
 
 FOLDER: every .onnx file in it and below; without one, tests/models and the models of AUDITOR_TESTDATA. Per file: its
 opset, the batch that was asked for and the one reached, the access (white-box when the compiled gradient stood the
@@ -22,6 +22,7 @@ import numpy as np
 
 from auditor import local, options
 from auditor.audits.plan import default_batch
+from auditor.audits.prepare import prepare
 from auditor.errors import AuditorError
 from auditor.graph.upload import Upload
 from auditor.request import read_model, settle
@@ -58,12 +59,12 @@ def main() -> int:
     parser.add_argument("--examples", type=int, default=8)
     parser.add_argument("--seconds", type=int, default=20, help="each audit's budget")
     parser.add_argument("--problems", action="store_true", help="leave out the lines of files without any")
-    parser.add_argument("--attack", nargs="*", help="instead of the preset's, to be quicker")
+    parser.add_argument("--prepare", action="store_true", help="stop where attacks would begin")
     asked = parser.parse_args()
     print(f"{'file':44} opset  batch  access     self-check  seconds")
     counts: dict[str, int] = {}
     for path in files(asked.folder, asked.only):
-        row = judged(path, asked.examples, asked.seconds, asked.attack)
+        row = judged(path, asked.examples, asked.seconds, asked.prepare)
         counts[row.access] = counts.get(row.access, 0) + 1
         if not (asked.problems and row.access == "white-box" and row.batch == row.wanted):
             print(line(path, row), flush=True)
@@ -76,7 +77,7 @@ def files(folders: list[Path], part: str) -> Iterator[Path]:
         yield from (path for path in sorted(folder.rglob("*.onnx")) if part in path.name)
 
 
-def judged(path: Path, examples: int, seconds: int, attacks: list[str] | None) -> Row:
+def judged(path: Path, examples: int, seconds: int, only_prepare: bool) -> Row:
     """Load and audit one file."""
     started = time.perf_counter()
     try:
@@ -93,7 +94,6 @@ def judged(path: Path, examples: int, seconds: int, attacks: list[str] | None) -
             "out": Path(folder) / "out",
             "domain": None if upload.levels else "0,1",
             "preset": "quick",
-            "attack": attacks,
             "batch_size": wanted,
             "threads": 1,
             "examples": examples,
@@ -102,11 +102,15 @@ def judged(path: Path, examples: int, seconds: int, attacks: list[str] | None) -
         }
         try:
             request = options.request(words)
-            report = local.audit(request, settle(request), lambda _: None).report
+            asked = settle(request)
+            if only_prepare:
+                prepared = prepare(asked.subject)
+                gradient, batch = prepared.gradient.as_json(), prepared.plan.batch
+            else:
+                report = local.audit(request, asked, lambda _: None).report
+                gradient, batch = report.model.gradient, report.audit.plan["batch"]
         except Exception as error:
             return Row("failed", f"{type(error).__name__}: {error}", upload.opset, wanted)
-    gradient = report.model.gradient
-    batch = report.audit.plan["batch"]
     why = "" if gradient["access"] == "white-box" else gradient["why"]
     took = time.perf_counter() - started
     return Row(gradient["access"], why, upload.opset, wanted, batch, gradient["error"], took)
