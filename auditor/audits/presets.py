@@ -53,7 +53,7 @@ PRESETS: dict[Preset, tuple[Step, ...]] = {
         Step("apgd-ce-warm", "apgd", parameters={"steps": 50}, warm=True),
         Step("square", "square", parameters={"queries": 500}, warm=True),
         Step("sparse-pgd", "sparse-pgd", ("L0",), {"steps": 60, "loss": Loss.MARGIN}),
-        Step("sparse-rs", "sparse-rs", ("L0",), {"queries": 1500}, warm=True),
+        Step("sparse-rs", "sparse-rs", ("L0",), {"queries": 2500}, warm=True),
     ),
     "thorough": (
         Step("ddn", "ddn", ("L2",), {"steps": 200}),
