@@ -1,4 +1,4 @@
-"""Minimal-norm attacks of two libraries, as contenders (see peers.py): run as a script with one of ATTACKS' names.
+"""Minimal-norm attacks of three libraries, as contenders (see peers.py): run as a script with one of ATTACKS' names.
 
 They attack what onnx2torch makes of an ONNX file, the normalisation before it, and may take `steps` forwards and as many
 backwards per example. As in AttackBench (Cinà et al. 2025) an attack is credited with the nearest broken point that it
@@ -18,6 +18,7 @@ from peers import serve
 
 ORDER = {"Linf": float("inf"), "L2": 2.0, "L1": 1.0, "L0": 0.0}
 SEARCHES, TARGETS = 10, 5  # AttackBench's, of adv_lib's APGD
+RUNS = 9  # AutoAttack's, of FAB
 _PREPARED: dict[str, Any] = {}
 
 
@@ -36,7 +37,7 @@ class Task:
 class Watched:
     """A module that counts what it is asked, and notes each example's nearest broken point in [0, 1].
 
-    Only batches of all examples tell whose rows they are. Refers to torch, and is called like a module by both libraries.
+    Only batches of all examples tell whose rows they are. Refers to torch, and is called like a module by the libraries.
     """
 
     def __init__(self, module: Any, x: Any, y: Any, norm: str) -> None:
@@ -106,7 +107,7 @@ def prepared(model: str, examples: str, mean: list[float], std: list[float]) -> 
 
 
 def as_module(watched: Watched) -> Any:
-    """What both libraries take."""
+    """What the libraries take."""
     import torch
 
     class Module(torch.nn.Module):
@@ -159,6 +160,16 @@ def adv_lib_apgd(task: Task, targets: int | None = None) -> Any:
     )
 
 
+def autoattack_fab(task: Task) -> Any:
+    """AutoAttack's FAB towards nine classes, each from x, which draws nothing at random. An eps of zero keeps it from ending
+    at a find."""
+    from autoattack.fab_pt import FABAttack_PT
+
+    each = 2 * task.steps // (3 * RUNS)  # a step takes two forwards and a backward
+    fab = FABAttack_PT(task.module, norm=task.norm, n_iter=each, eps=0.0, targeted=True, n_target_classes=RUNS)
+    return fab.perturb(task.x, task.y)
+
+
 def foolbox_attack(make: Callable[[Any, Task], Any]) -> Callable[[Task], Any]:
     def run(task: Task) -> Any:
         import foolbox
@@ -191,6 +202,9 @@ ATTACKS: dict[str, dict[str, Attack]] = {
         "ddn": Attack(adv_lib_attack("ddn", "steps", levels=None), ("L2",)),
         "fmn": Attack(adv_lib_in_norm("fmn", "steps"), tuple(ORDER)),
         "sigma-zero": Attack(adv_lib_attack("sigma_zero", "num_steps"), ("L0",)),
+    },
+    "autoattack": {
+        "fab-t": Attack(autoattack_fab, _BY_GRADIENT),
     },
     "foolbox": {
         "fmn": Attack(foolbox_attack(foolbox_fmn), tuple(ORDER)),

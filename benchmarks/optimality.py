@@ -76,7 +76,7 @@ Runs = dict[tuple[str, str, tuple[str, str, int]], Run]
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--run", nargs="*", default=[], choices=[*PRESETS, "auditor", *ATTACKS])
-    parser.add_argument("--peers", help="a Python with torch, onnx2torch, foolbox and adv_lib")
+    parser.add_argument("--peers", help="a Python with torch, onnx2torch, foolbox, adv_lib and autoattack")
     parser.add_argument("--steps", type=int, default=1000)
     parser.add_argument("--only", default="", help="MODEL:NORM, a part of it")
     parser.add_argument("--attack", help="this one of a tool's")
