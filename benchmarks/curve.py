@@ -1,13 +1,15 @@
 """The whole curve against AutoAttack's answers: robust accuracy and passes, row by row.
 
     python benchmarks/curve.py [--preset standard] [--only mnist_fastadv_fgsm:Linf] [--stages] [--rows-only] [--examples 100]
+    python benchmarks/curve.py --preset thorough --broken
 
 Per model and norm one audit over a grid of ten epsilons. Each row of reference.csv is then compared at its eps:
 robust accuracy (aim: at most one point above AutoAttack's), and the passes of the *whole curve* against those that
 AutoAttack spent on that *one* eps (aim: at most half). `only AA`, `only ours`: examples that one of the two broke
 alone; the last line adds up all rows. With --rows-only the grid holds the rows' own epsilons alone, and passes are
 compared with what AutoAttack spent on all of them: for `--preset autoattack`, which attacks every eps of the grid. Of
-fewer examples than the rows have, AutoAttack's passes are those of all in proportion.
+fewer examples than the rows have, AutoAttack's passes are those of all in proportion. With --broken each row is attacked by
+itself, and only on the examples that AutoAttack does not leave right: what ours leaves of them, `only AA`, should be none.
 """
 
 import argparse
@@ -28,6 +30,7 @@ def main() -> None:
     parser.add_argument("--only", default="", help="MODEL:NORM, part of a row's name")
     parser.add_argument("--examples", type=int, help="no more than this many of a row's, for a quick look")
     parser.add_argument("--rows-only", action="store_true", help="attack no eps but the rows' own")
+    parser.add_argument("--broken", action="store_true", help="attack only what AutoAttack breaks, row by row")
     parser.add_argument("--stages", action="store_true", help="print what each stage did")
     parser.add_argument("--threads", type=int)
     options = parser.parse_args()
@@ -38,7 +41,8 @@ def main() -> None:
     print(f"{'model':38} norm  eps     AA      ours   points  only AA  only ours  passes AA         ours  ratio")
     total = Tally()
     for (model, norm), group in groupby(rows, key=lambda row: (row["model"], row["norm"])):
-        total.add(compare(model, norm, list(group), masks, options))
+        for part in [[row] for row in group] if options.broken else [list(group)]:
+            total.add(compare(model, norm, part, masks, options))
     print(total.line())
 
 
@@ -69,20 +73,33 @@ def compare(
     """One audit, and a line for each of its rows."""
     dataset = "mnist" if "mnist" in model else "cifar10"
     images = np.load(ROOT / "images" / f"{dataset}_test_1000.npz")
-    n = min(int(rows[0]["examples"]), options.examples or len(images["y"]))
+    chosen = np.arange(min(int(rows[0]["examples"]), options.examples or len(images["y"])))
+    if options.broken:
+        chosen = chosen[~masks[f"{model}|{norm}|{rows[0]['eps']}"][chosen]]
+    n = len(chosen)
     share = n / int(rows[0]["examples"])
     wanted = [row["eps"] for row in rows]
-    eps = wanted if options.rows_only else grid("mnist" if dataset == "mnist" else "image-8bit", norm, wanted)
+    eps = (
+        wanted
+        if options.rows_only or options.broken
+        else grid("mnist" if dataset == "mnist" else "image-8bit", norm, wanted)
+    )
     started = time.perf_counter()
     outcomes, finished = attack(
-        ROOT / "models" / model, images["x"][:n], images["y"][:n], norm, eps, options.preset, threads=options.threads
+        ROOT / "models" / model,
+        images["x"][chosen],
+        images["y"][chosen],
+        norm,
+        eps,
+        options.preset,
+        threads=options.threads,
     )
     seconds = time.perf_counter() - started
     passes, tally = sum(cost(finished)), Tally()
     spent = [round(share * (int(row["forwards"]) + int(row["backwards"]))) for row in rows]
     for row, one_eps in zip(rows, spent, strict=True):
         standing = outcomes.standing(row["eps"])
-        theirs = masks[f"{model}|{norm}|{row['eps']}"][:n]
+        theirs = masks[f"{model}|{norm}|{row['eps']}"][chosen]
         reference = sum(spent) if options.rows_only else one_eps
         counts = Tally(n, int(np.sum(~standing & theirs)), int(np.sum(standing & ~theirs)))
         tally.add(counts)
