@@ -224,6 +224,17 @@ def transfers(attack: str, norm: str, eps: str, fooled: int, both: int, *, alone
     return Check("transfer-failure", "info", finding, evidence)
 
 
+def contested(position: np.ndarray, white: np.ndarray, levels: int) -> tuple[int, np.ndarray]:
+    """The level of the grid at which an attack breaks most that no white-box attack does, and what it is: (n,) bool.
+
+    position, white: (n,) position in the grid of the largest eps that each example stands, under this attack alone
+    and under all white-box attacks together; -1 where it stands none.
+    """
+    only = [(position < level) & (white >= level) for level in range(levels)]
+    most = int(np.argmax([np.sum(rows) for rows in only]))
+    return most, only[most]
+
+
 def beats_gradients(
     attack: str,
     norm: str,
@@ -231,23 +242,34 @@ def beats_gradients(
     position: np.ndarray,
     white: np.ndarray,
     *,
+    cascade: np.ndarray | None = None,
+    pursued: np.ndarray | None = None,
     check: str = "black-box-beats-white-box",
 ) -> Check:
     """Whether an attack that sees only scores or decisions breaks what no gradient attack does (Carlini et al. 2019).
 
-    position, white: (n,) position in the grid of the largest eps that each example stands, under this attack alone
-    and under all white-box attacks together; -1 where it stands none.
+    position, white: see `contested`; cascade: the same under all attacks. pursued: (n,) bool, what a longer gradient attack
+    breaks at that level of what no other did, None where there was none: a few steps that lacked are no sign of gradients
+    that mislead, unless it breaks many more than the whole cascade.
     """
     n = len(position)
-    only = [int(np.sum((position < level) & (white >= level))) for level in range(len(eps))]
-    most = int(np.argmax(only))
-    evidence = {"attack": attack, "norm": norm, "examples": n, "eps": eps[most], "only_it": only[most]}
-    if not only[most]:
+    most, only = contested(position, white, len(eps))
+    evidence = {"attack": attack, "norm": norm, "examples": n, "eps": eps[most], "only_it": int(np.sum(only))}
+    if not only.any():
         finding = f"whatever {attack} ({norm}) alone breaks, white-box attacks alone break too"
         return Check(check, "info", finding, evidence)
-    finding = f"{attack} ({norm}) breaks {only[most]} of {n} examples at {eps[most]} that no white-box attack breaks"
+    finding = (
+        f"{attack} ({norm}) breaks {np.sum(only)} of {n} examples at {eps[most]} that no white-box attack breaks"
+    )
+    left = int(np.sum(only if pursued is None else only & ~pursued))
     advice = "gradients mislead here; read the figures as upper bounds that a better attack may lower much"
-    return _judged(check, surely_above(only[most], n, RARE, looks=len(eps)), finding, advice, evidence)
+    doubtful = surely_above(left, n, RARE, looks=len(eps))
+    if pursued is not None and cascade is not None:
+        more = int(np.sum(pursued & (cascade >= most)))
+        evidence |= {"left_by_longer": left, "more_by_longer": more}
+        finding += f"; a longer one leaves {left} of these, and breaks {more} that all attacks left"
+        doubtful = doubtful or surely_above(more, n, CHANGED)
+    return _judged(check, doubtful, finding, advice, evidence)
 
 
 def stands_at_half_domain(broken: np.ndarray, labels: np.ndarray) -> Check:

@@ -22,6 +22,7 @@ from auditor.audits.planted import PlantedItem, left_out, planted
 from auditor.audits.prepare import Prepared
 from auditor.audits.probes import (
     HALF_DOMAIN,
+    PURSUIT,
     RESTART_STEPS,
     RESTARTS,
     Probed,
@@ -29,10 +30,11 @@ from auditor.audits.probes import (
     load_slopes,
     nearest_by_gradients,
     probes,
+    pursuits,
 )
 from auditor.audits.run import WorkItem, alone, subsample
 from auditor.audits.subject import Subject
-from auditor.spec import AuditSpec, Loss, Threat
+from auditor.spec import AuditSpec, Loss, Norm, Threat
 
 
 def diagnose(
@@ -67,6 +69,7 @@ class _Diagnosis:
         self.planted = planted(prepared, self.spec)
         self.apart = {item.name: finished[item.name] for item in self.items if item.name in finished}
         self.todo = probes(prepared, self.spec, self.apart)
+        self.pursuits = pursuits(prepared, self.spec, self.apart) if self.todo else {}
         measured = load_slopes(checkpoints)
         self.slopes: Slopes | None = measured and measured[0]
         self.jumps: np.ndarray | None = measured and measured[1]
@@ -76,7 +79,7 @@ class _Diagnosis:
         return {
             "subsample": self.prepared.index[self.rows].tolist(),
             "attacks": [self._alone(i.stages[0], self.apart[i.name]) for i in self.items if i.name in self.apart],
-            "probes": [self._probe(probed) for probed in self.probed.values()],
+            "probes": [self._probe(p) for p in self.probed.values() if not p.stage.name.startswith(PURSUIT)],
             "checks": [check.as_json() for check in self.checks()],
         }
 
@@ -262,17 +265,29 @@ class _Diagnosis:
         ]
         white = [(stage.name, position) for stage, position in stood if stage.access == "white-box"]
         blind = [(stage.name, position) for stage, position in stood if stage.access != "white-box"]
+        cascade = grid.critical(outcomes.distance[self.rows])
         if not (white and blind):
             lacking = "attack that needs no gradient" if white else "white-box attack"
             yield checks.not_made("black-box-beats-white-box", f"no {lacking} ran alone in {threat.norm}")
         else:
-            together = np.min([position for _, position in white], axis=0)
+            nearest = nearest_by_gradients(self.prepared, self.spec, self.apart, threat.norm)
+            assert nearest is not None, "a white-box attack ran alone"
+            together = grid.critical(nearest)
             for name, position in blind:
-                yield checks.beats_gradients(name, threat.norm, threat.eps, position, together)
+                pursued, at = self._pursued(threat.norm, name), (name, threat.norm, threat.eps)
+                yield checks.beats_gradients(*at, position, together, cascade=cascade, pursued=pursued)
         complete = outcomes.complete[self.rows]
-        cascade = grid.critical(outcomes.distance[self.rows])
         for name, position in white:
             yield checks.beats_cascade(name, threat.norm, threat.eps, position[complete], cascade[complete])
+
+    def _pursued(self, norm: Norm, name: str) -> np.ndarray | None:
+        """What a longer gradient attack breaks of what white-box attacks left; (n,) bool, None where it was not needed."""
+        probe = self.pursuits.get((norm, name))
+        if probe is None or probe.stage.name not in self.probed:
+            return None
+        found = np.zeros(len(self.rows), dtype=bool)
+        found[np.searchsorted(self.rows, probe.item.rows)] = self.probed[probe.stage.name].broken
+        return found
 
     def _alone(self, stage: Stage, progress: Progress) -> dict[str, Any]:
         """The accuracy that one attack alone leaves on the subsample, per eps of its norm."""

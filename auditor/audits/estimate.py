@@ -11,7 +11,7 @@ from auditor.audits.plan import DIAGNOSIS_EXAMPLES, can_run
 from auditor.audits.planted import EXAMPLES as PLANTED_EXAMPLES
 from auditor.audits.planted import passes_at_most as planted_at_most
 from auditor.audits.presets import chosen_stages
-from auditor.audits.probes import passes_at_most
+from auditor.audits.probes import passes_at_most, pursuits_at_most
 from auditor.spec import AuditSpec
 from auditor.threats.threat import OtherThreat
 
@@ -54,7 +54,9 @@ def estimate(
     if spec.target is not None:
         classes = Targeted.classes
     stages = [stage for stage in chosen if can_run(stage, gradient, trees)]
-    apart = _all(spec, stages, classes) + (passes_at_most(spec, classes) if gradient else Passes())
+    apart = _all(spec, stages, classes) + (
+        passes_at_most(spec, classes) + pursuits_at_most(stages, classes) if gradient else Passes()
+    )
     passes = _cascade(spec, stages, classes) * examples + apart * min(examples, DIAGNOSIS_EXAMPLES)
     beside = [threat.at_most for threat in others if gradient or threat.access != "white-box"]
     passes += sum(beside, start=Passes()) * examples

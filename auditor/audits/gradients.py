@@ -29,7 +29,7 @@ from auditor.graph.plain import ClassifierGraph
 from auditor.spec import Loss, exact
 from auditor.threats.threat import OtherThreat
 
-_POLICIES: tuple[Policy, ...] = ("straight-through", "unsaturated")
+_POLICIES: tuple[Policy, ...] = ("straight-through", "choices", "unsaturated")
 _USUAL = "0.1"  # Linf, where no norm with gradient steps was asked for
 
 
@@ -120,6 +120,8 @@ class _Trial:
         """Whether the policy replaces what no policy before it does, and covers the graph."""
         replaced = substitutes(self.graph, policy)
         if policy == "unsaturated" and not any(s.operator in SATURATING for s in replaced):
+            return False
+        if policy == "choices" and len(replaced) == len(substitutes(self.graph, "straight-through")):
             return False
         return bool(replaced) and not obstacles(self.graph, policy)
 

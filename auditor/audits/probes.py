@@ -8,7 +8,7 @@ as the cross-entropy does. `quick` tries less noise and leaves the many starts o
 
 import dataclasses
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,6 +20,7 @@ from auditor.attacks.diagnosis import PASSES as SLOPES
 from auditor.attacks.evading import evading
 from auditor.attacks.random import Random
 from auditor.audits.checkpoints import Checkpoints
+from auditor.audits.checks import contested
 from auditor.audits.prepare import Prepared
 from auditor.audits.run import Engine, Step, WorkItem, alone, subsample
 from auditor.classifier import Classifier
@@ -29,6 +30,8 @@ HALF_DOMAIN = "pgd-half-domain"
 RESTARTS, RESTART_STEPS = 10, 10
 NOISE, NOISE_QUICK = 1000, 100  # random points per example
 _SLOPES = "probe-gradients"
+PURSUIT = "pursuit"
+_LONGER = {"steps": 100, "restarts": 2}
 
 
 @dataclass(frozen=True)
@@ -72,7 +75,38 @@ def probes(prepared: Prepared, spec: AuditSpec, apart: Mapping[str, Progress]) -
         return []
     threat = _threat(spec)
     found = _at(threat and _only(threat, steepest_eps(threat, spec, prepared, apart)), rows, spec)
+    found += pursuits(prepared, spec, apart).values()
     return [probe.averaged(prepared.plan.stages[0].draws) for probe in found]
+
+
+def pursuits(prepared: Prepared, spec: AuditSpec, apart: Mapping[str, Progress]) -> dict[tuple[Norm, str], Probe]:
+    """By norm and name of an attack without gradients that alone breaks something: a longer gradient attack there, on all
+    that white-box attacks left."""
+    found = {}
+    rows = subsample(prepared, spec.seed)
+    for threat in spec.threats:
+        nearest = nearest_by_gradients(prepared, spec, apart, threat.norm)
+        if nearest is None or threat.norm not in CATALOGUE["apgd"].norms:
+            continue
+        eps = [exact(text) for text in threat.eps]
+        white = critical(eps, nearest)
+        for item in _without_gradients(prepared, spec, apart, threat.norm):
+            name = item.stages[0].name
+            level, only = contested(critical(eps, apart[item.name].best[threat.norm].distance), white, len(eps))
+            if only.any():
+                after = _probe(
+                    rows[only], _only(threat, threat.eps[level]), f"{PURSUIT}-{threat.norm}-{name}", "apgd", **_LONGER
+                )
+                found[threat.norm, name] = after
+    return found
+
+
+def _without_gradients(
+    prepared: Prepared, spec: AuditSpec, apart: Mapping[str, Progress], norm: Norm
+) -> list[WorkItem]:
+    """The stages of one norm that ran alone and follow no gradient of the model."""
+    ran = (item for item in alone(prepared, spec.seed) if item.name in apart)
+    return [item for item in ran if item.stages[0].norm == norm and item.stages[0].access != "white-box"]
 
 
 def passes_at_most(spec: AuditSpec, classes: int) -> Passes:
@@ -81,6 +115,12 @@ def passes_at_most(spec: AuditSpec, classes: int) -> Passes:
     stages = [p.stage for p in _at(threat and _only(threat, threat.eps[0]), np.zeros(0, np.int64), spec)]
     costs = (CATALOGUE[stage.attack].at_most(stage.parameters, classes) for stage in stages)
     return sum(costs, start=Passes(SLOPES + DRAWS + 1, SLOPES))
+
+
+def pursuits_at_most(stages: Sequence[Stage], classes: int) -> Passes:
+    """What longer attacks may cost per example of the subsample, one after each of the stages that follow no gradient."""
+    followed = [s for s in stages if s.access != "white-box" and s.norm in CATALOGUE["apgd"].norms]
+    return CATALOGUE["apgd"].at_most(_LONGER, classes) * len(followed)
 
 
 def _threat(spec: AuditSpec) -> Threat | None:

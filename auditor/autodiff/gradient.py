@@ -82,7 +82,7 @@ def passes(node: ir.Node, index: int, policy: Policy) -> bool:
 def rule_of(node: ir.Node, index: int, policy: Policy) -> rules.Rule | None:
     """The rule for one input of a node, or None."""
     met = rules.CONDITIONS.get((node.op_type, index))
-    if node.domain not in ("", "ai.onnx") or not (met is None or met(node)):
+    if node.domain not in ("", "ai.onnx") or not (met is None or met(node, policy)):
         return None
     return rules.rule_for(node.op_type, index, policy)
 

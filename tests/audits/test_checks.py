@@ -102,6 +102,23 @@ def test_a_black_box_attack_that_is_a_little_luckier_is_no_finding():
     assert found.evidence["only_it"] == 2
 
 
+def pursued(n, left):
+    """Square breaks 55 that no white-box attack does, a longer one n of these; the cascade leaves `left`."""
+    found = {"cascade": standing(left, 3), "pursued": rows(n)}
+    return checks.beats_gradients("square", "Linf", EPS, standing(50, 1), standing(55, 3), **found)
+
+
+def test_what_a_longer_gradient_attack_breaks_too_is_no_sign_of_gradients_that_mislead():
+    found = [pursued(n, left=0) for n in (0, 52, 55)]
+    assert [check.severity for check in found] == ["warning", "warning", "info"]
+    assert [check.evidence["left_by_longer"] for check in found] == [55, 3, 0]
+
+
+def test_a_longer_gradient_attack_must_not_break_many_more_than_the_cascade():
+    assert [pursued(55, left).severity for left in (0, 2, 20)] == ["info", "info", "warning"]
+    assert pursued(55, 20).evidence["more_by_longer"] == 20
+
+
 def test_a_black_box_attack_that_is_weaker_everywhere_is_no_finding():
     found = checks.beats_gradients("square", "Linf", EPS, standing(80, 3), standing(20, 0))
     assert found.severity == "info"

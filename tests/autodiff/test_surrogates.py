@@ -215,6 +215,14 @@ def test_a_choice_between_live_values_keeps_its_own_slope():
     assert substitutes(graph, "straight-through") == []
 
 
+def test_a_choice_among_activations_is_a_step_where_it_is_asked_for():
+    """Of h those above a tenth go on: beside the slope of these, a step as high as h lies at a tenth."""
+    graph = plain("h = MatMul(x, W) g = Greater(h, tenth) a = Where(g, h, zero) y = MatMul(a, V)")
+    assert {s.operator for s in substitutes(graph, "choices")} == {"Greater", "Where"}
+    expected = through((H > 0.1) + H * gentle(H - 0.1) / 2)
+    np.testing.assert_allclose(gradient(graph, "choices"), expected, rtol=1e-4, atol=1e-5)
+
+
 def test_saturated_activations_keep_a_slope_only_where_it_is_asked_for():
     graph = plain("h = MatMul(x, W) k = Mul(h, bytes) s = Sigmoid(k) t = Tanh(k) a = Add(s, t) y = MatMul(a, V)")
     assert substitutes(graph, "straight-through") == []

@@ -15,8 +15,8 @@ An operator in STOPS has derivative zero almost everywhere or no derivative at a
 
 Where the true slope leads nowhere, a surrogate may stand in for it in the backward pass alone (Bengio et al. 2013; as
 an attack, "backward pass differentiable approximation", Athalye et al. 2018). A policy says which surrogates are taken:
-"true" none; "straight-through" those of steps, which have no slope; "unsaturated" also those of activations whose
-slope dies out. Under a surrogate, whole numbers and truth values carry cotangents as well, as float32 numbers.
+"true" none; "straight-through" those of steps, which have no slope; "choices" also those of steps that choose between values
+which have slopes of their own; "unsaturated" beside those of steps those of activations whose slope dies out. Under a surrogate, whole numbers and truth values carry cotangents as well, as float32 numbers.
 """
 
 import importlib
@@ -25,14 +25,14 @@ from functools import cache
 from typing import Any, Literal
 
 Rule = Callable[..., Any]
-Policy = Literal["true", "straight-through", "unsaturated"]
+Policy = Literal["true", "straight-through", "choices", "unsaturated"]
 
 RULES: dict[tuple[str, int | None], Rule] = {}
 STOPS: dict[str, str] = {}
 SURROGATES: dict[tuple[str, int | None], Rule] = {}
 STEPS: dict[str, str] = {}  # operator: what stands in for its slope
 SATURATING: dict[str, str] = {}
-CONDITIONS: dict[tuple[str, int | None], Callable[[Any], bool]] = {}
+CONDITIONS: dict[tuple[str, int | None], Callable[[Any, Policy], bool]] = {}
 
 FAMILIES = (
     "elementwise",
@@ -73,11 +73,11 @@ def surrogate(
     instead: str,
     *operators: str,
     wrt: int | None = 0,
-    where: Callable[[Any], bool] | None = None,
+    where: Callable[[Any, Policy], bool] | None = None,
     table: dict[str, str] = STEPS,
 ) -> Callable[[Rule], Rule]:
-    """Register what stands in for the slope of `operators`; `instead` says it in words, for the report. where: tells the
-    nodes for which it does; the others have no gradient for that input."""
+    """Register what stands in for the slope of `operators`; `instead` says it in words, for the report. where: tells
+    for which nodes it does, under which policy; the others have no gradient for that input."""
 
     def register(rule: Rule) -> Rule:
         for operator in operators:
@@ -93,7 +93,7 @@ def surrogate(
 def instead_of(operator: str, policy: Policy) -> str | None:
     """What stands in for the operator's slope under the policy, in words; None where the slope is its own."""
     load()
-    chosen = {"true": {}, "straight-through": STEPS, "unsaturated": STEPS | SATURATING}
+    chosen = {"true": {}, "straight-through": STEPS, "choices": STEPS, "unsaturated": STEPS | SATURATING}
     return chosen[policy].get(operator)
 
 

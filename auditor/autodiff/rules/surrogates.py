@@ -80,12 +80,17 @@ def exclusion(op, g, y, a, b, *, index):
 
 
 def _constant(*inputs):
-    return lambda node: all(constant_of(node.inputs[i]) is not None for i in inputs)
+    return lambda node, policy: all(constant_of(node.inputs[i]) is not None for i in inputs)
 
 
-@surrogate("the difference of the two constants", "Where", where=_constant(1, 2))
+@surrogate(
+    "the difference of the two values",
+    "Where",
+    where=lambda node, policy: policy == "choices" or _constant(1, 2)(node, policy),
+)
 def choice(op, g, y, condition, a, b):
-    """A choice between values that have slopes of their own is followed through these alone."""
+    """A choice between values that have slopes of their own is followed through these alone, but where it is asked for: a
+    leaky ReLU written so is no step, one of the largest activations is."""
     return op.Mul(g, op.Cast(op.Sub(a, b), to=g.dtype))
 
 
