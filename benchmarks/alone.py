@@ -15,9 +15,12 @@ import numpy as np
 from audits import ROOT
 
 from auditor import load_classifier
-from auditor.attacks.cascade import Examples, Grid, Progress, Stage, run_stage
+from auditor.attacks.cascade import run_stage
 from auditor.attacks.catalogue import CATALOGUE
+from auditor.attacks.grid import Grid
+from auditor.attacks.progress import Examples, Progress
 from auditor.attacks.space import Space
+from auditor.attacks.stage import Stage
 from auditor.attacks.verify import Verifier
 from auditor.graph.upload import read_upload
 from auditor.spec import Loss, Norm, Threat

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from auditor.attacks.cascade import Progress
+from auditor.attacks.progress import Progress
 from auditor.audits import finish
 from auditor.audits.checkpoints import Checkpoints, Folder
 from auditor.audits.outcomes import Outcomes

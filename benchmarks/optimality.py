@@ -30,8 +30,11 @@ from nearest_point import ATTACKS
 from peers import Contender, Refused
 
 from auditor import load_classifier
-from auditor.attacks.cascade import Examples, Grid, Progress, Stage, run_stage
+from auditor.attacks.cascade import run_stage
+from auditor.attacks.grid import Grid
+from auditor.attacks.progress import Examples, Progress
 from auditor.attacks.space import Space
+from auditor.attacks.stage import Stage
 from auditor.attacks.verify import Verifier
 from auditor.graph.file import read_file
 from auditor.graph.upload import read_upload

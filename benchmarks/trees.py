@@ -14,8 +14,11 @@ from pathlib import Path
 import numpy as np
 
 from auditor import load_classifier
-from auditor.attacks.cascade import Examples, Grid, Progress, Stage, run_stage
+from auditor.attacks.cascade import run_stage
+from auditor.attacks.grid import Grid
+from auditor.attacks.progress import Examples, Progress
 from auditor.attacks.space import Space
+from auditor.attacks.stage import Stage
 from auditor.attacks.trees import Forest
 from auditor.attacks.verify import Verifier
 from auditor.graph.located import find_trees

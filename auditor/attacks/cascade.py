@@ -8,22 +8,22 @@ one pass gives the whole curve. What any stage finds is scored under every norm 
 Everything here is a function of values; a stage can be repeated, and gives the same bits.
 """
 
-from bisect import bisect_left
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from fractions import Fraction
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
 from auditor import runtime
 from auditor.attacks.attempt import Attempt
-from auditor.attacks.catalogue import CATALOGUE, Access
+from auditor.attacks.catalogue import CATALOGUE
 from auditor.attacks.evading import evading
 from auditor.attacks.expectation import Averaged
+from auditor.attacks.grid import Grid
 from auditor.attacks.norms import per_row
+from auditor.attacks.progress import Examples, Progress, StageRow
 from auditor.attacks.random import Random
 from auditor.attacks.space import Space, View
+from auditor.attacks.stage import Stage
 from auditor.attacks.targeted import Targeted
 from auditor.attacks.transfer import Crossing, Surrogate
 from auditor.attacks.transformations import Served
@@ -31,169 +31,8 @@ from auditor.attacks.trees import Forest, Proof
 from auditor.attacks.verify import Judge
 from auditor.classifier import Array, Classifier, Counted, Layer
 from auditor.data.domain import bounds
-from auditor.spec import Norm, Threat, exact
 
 FARTHER = (1.05, 1.1, 1.2, 1.4, 1.7)  # times a refuted point's distance, see `_StageRun._farther`
-
-
-@dataclass(frozen=True)
-class Stage:
-    """One attack in an audit. `name` keys its random numbers and its stored results; `attack` is in CATALOGUE.
-
-    warm: the attack begins at each example's nearest known point, a fixed-budget one at its projection, where there
-    is one: where gradients mislead near x, what an earlier stage found outside the ball is the best lead.
-    each_eps: a fixed-budget attack is made at every eps of the grid, the smallest first, on what is not known to be
-    broken there, and not at the critical eps alone: with what it finds at one eps nothing depends on the others.
-    draws: how many passes each pass of the attack averages, where the model or what is before it draws at random.
-    """
-
-    name: str
-    attack: str
-    norm: Norm
-    parameters: Mapping[str, Any] = field(default_factory=dict)
-    warm: bool = False
-    each_eps: bool = False
-    draws: int = 1
-
-    @property
-    def access(self) -> Access:
-        return CATALOGUE[self.attack].access
-
-    def as_json(self) -> dict[str, Any]:
-        facts = {**vars(self), "parameters": dict(self.parameters)}
-        if self.draws == 1:
-            del facts["draws"]  # so that the digests of stored audits stay
-        return facts
-
-
-@dataclass(frozen=True)
-class Examples:
-    """A slice. index: (n,) positions in the dataset; x: (n, *shape) float32; y: (n,); right: (n,) right when clean.
-
-    target: (n,) the class that has to be reached, beside the label, None where any other will do; refused: answers that
-    are no better than the label, see `Evading`, none where there is a target; start: (n, *shape)
-    points that are of that class, x itself where none is known, for attacks that begin at such a point.
-    """
-
-    index: np.ndarray
-    x: np.ndarray
-    y: np.ndarray
-    right: np.ndarray
-    target: np.ndarray | None = None
-    start: np.ndarray | None = None
-    refused: tuple[int, ...] = ()
-
-
-@dataclass(frozen=True)
-class Best:
-    """One norm: each example's nearest counted adversarial example. distance: (n,) float64 in widths, inf if none;
-    predicted and confidence: the class that the upload gives there, and how sure of it it is; radius: the distance within
-    which a stage proved that there is none, 0 where nothing is proved."""
-
-    distance: np.ndarray
-    x_adv: np.ndarray
-    attack: np.ndarray
-    margin: np.ndarray
-    predicted: np.ndarray
-    confidence: np.ndarray
-    radius: np.ndarray
-
-    @classmethod
-    def none(cls, examples: Examples) -> "Best":
-        n = len(examples.index)
-        return cls(
-            distance=np.full(n, np.inf),
-            x_adv=examples.x.copy(),
-            attack=np.full(n, "", dtype="U40"),
-            margin=np.full(n, -np.inf),
-            predicted=np.full(n, -1, dtype=np.int64),
-            confidence=np.full(n, -np.inf),
-            radius=np.zeros(n),
-        )
-
-    def exact(self, norm: Norm) -> np.ndarray:
-        """Where nothing is nearer than what is known, by proof. (n,) bool"""
-        nearest = self.distance - 1 if norm == "L0" else self.distance * (1 - 1e-5)
-        return (self.radius > 0) & (self.radius >= nearest)
-
-    def copy(self) -> "Best":
-        return Best(*(array.copy() for array in vars(self).values()))
-
-
-@dataclass(frozen=True)
-class StageRow:
-    """What a stage did on a slice: examples tried and newly broken or brought nearer, what it cost.
-
-    halvings: how often the plan's batch was halved to fit into memory. Of a transfer attack, forwards and backwards are
-    the upload's and the surrogate's together, queries the upload's alone, and crossings say per eps of the grid on how
-    many examples it was tried, on how many the surrogate was fooled, the upload broken, and both.
-    """
-
-    stage: str
-    tried: int
-    broken: int
-    claims: int
-    refuted: int
-    forwards: int
-    backwards: int
-    halvings: int = 0
-    queries: int = 0
-    crossings: list[list[int]] = field(default_factory=list)
-
-
-@dataclass(frozen=True)
-class Progress:
-    """Where a slice stands. forwards, backwards: (n,) int64; skipped: per norm (n,) bool, the rows that a budget kept
-    one of the norm's stages from."""
-
-    best: Mapping[Norm, Best]
-    forwards: np.ndarray
-    backwards: np.ndarray
-    skipped: Mapping[Norm, np.ndarray]
-    rows: tuple[StageRow, ...] = ()
-
-    @property
-    def cut(self) -> bool:
-        """Whether a budget kept a stage from any row."""
-        return any(skipped.any() for skipped in self.skipped.values())
-
-    @classmethod
-    def start(cls, examples: Examples, norms: Sequence[Norm]) -> "Progress":
-        n = len(examples.index)
-        zeros, nobody = np.zeros(n, dtype=np.int64), np.zeros(n, dtype=bool)
-        return cls({norm: Best.none(examples) for norm in norms}, zeros, zeros, dict.fromkeys(norms, nobody))
-
-
-class Grid:
-    """A threat's epsilons, compared exactly with float64 distances."""
-
-    def __init__(self, threat: Threat, space: Space) -> None:
-        self.eps = [exact(text) for text in threat.eps]
-        self._units = np.array([space.reach(eps, threat.norm) for eps in self.eps])
-
-    def critical(self, distance: np.ndarray) -> np.ndarray:
-        """Position of the largest eps below each distance (n,), -1 where no eps is."""
-        return critical(self.eps, distance)
-
-    def units(self, position: np.ndarray) -> np.ndarray:
-        """(n,) eps in input units, rounded down, so that a point at that distance counts as within eps; 0 for -1."""
-        return np.where(position >= 0, self._units[np.maximum(position, 0)], 0.0)
-
-    def open(self, distance: np.ndarray) -> np.ndarray:
-        """Whether a nearer point could still change the curve. (n,) -> (n,) bool"""
-        return self.units(self.critical(distance)) > 0
-
-    def proved(self, distance: np.ndarray, radius: np.ndarray) -> np.ndarray:
-        """Whether the radius, within which nothing is, covers every eps below the distance. (n,), (n,) -> (n,) bool"""
-        rows = zip(self.critical(distance).tolist(), radius.tolist(), strict=True)
-        return np.array(
-            [at >= 0 and r > 0 and (r == np.inf or self.eps[at] <= Fraction(r)) for at, r in rows], dtype=bool
-        )
-
-
-def critical(eps: Sequence[Fraction], distance: np.ndarray) -> np.ndarray:
-    """Position of the largest of ascending eps below each distance (n,), -1 where no eps is."""
-    return np.array([len(eps) if d == np.inf else bisect_left(eps, Fraction(d)) for d in distance.tolist()]) - 1
 
 
 def run_stage(

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from auditor.attacks.cascade import Best, Progress, StageRow
+from auditor.attacks.progress import Best, Progress, StageRow
 from auditor.audits.atomic import replacing
 from auditor.audits.frames import decode, encode
 from auditor.errors import Damaged

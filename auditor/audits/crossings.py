@@ -5,7 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from auditor.attacks.cascade import Stage, StageRow
+from auditor.attacks.progress import StageRow
+from auditor.attacks.stage import Stage
 from auditor.spec import AuditSpec
 
 _COLUMNS = ("tried", "fooled", "broken", "both")

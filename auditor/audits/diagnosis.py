@@ -10,9 +10,11 @@ from typing import Any
 
 import numpy as np
 
-from auditor.attacks.cascade import Grid, Progress, Stage, StageRow
 from auditor.attacks.catalogue import CATALOGUE
 from auditor.attacks.diagnosis import Slopes
+from auditor.attacks.grid import Grid
+from auditor.attacks.progress import Progress, StageRow
+from auditor.attacks.stage import Stage
 from auditor.audits import checks
 from auditor.audits.checkpoints import Checkpoints
 from auditor.audits.checks import Check

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from auditor.attacks.cascade import Stage
 from auditor.attacks.catalogue import CATALOGUE, Passes
+from auditor.attacks.stage import Stage
 from auditor.attacks.targeted import Targeted
 from auditor.audits.plan import DIAGNOSIS_EXAMPLES, can_run
 from auditor.audits.planted import EXAMPLES as PLANTED_EXAMPLES

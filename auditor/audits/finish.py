@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from auditor.attacks.cascade import Progress
 from auditor.attacks.catalogue import CATALOGUE
+from auditor.attacks.progress import Progress
 from auditor.audits.outcomes import Outcomes, at_least
 from auditor.audits.prepare import Prepared
 from auditor.audits.run import WorkItem

@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 
 from auditor import runtime
-from auditor.attacks.cascade import Stage
 from auditor.attacks.catalogue import CATALOGUE, Access
 from auditor.attacks.evading import evading
 from auditor.attacks.probe import GradientCheck, check_gradient
+from auditor.attacks.stage import Stage
 from auditor.attacks.trial import by_chance, climbed
 from auditor.audits.plan import default_threads
 from auditor.audits.statistics import ALPHA, sign_test

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from auditor.attacks.cascade import Grid
+from auditor.attacks.grid import Grid
 from auditor.attacks.space import Space
 from auditor.audits.checks import Check, beats_cascade
 from auditor.audits.other_sections import ClassRow, OtherFigures, OtherSetting

@@ -8,7 +8,7 @@ from math import prod
 from typing import Any
 
 from auditor import runtime
-from auditor.attacks.cascade import Stage
+from auditor.attacks.stage import Stage
 from auditor.audits.presets import chosen_stages
 from auditor.errors import SpecError
 from auditor.spec import AuditSpec

@@ -10,10 +10,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from auditor import runtime
-from auditor.attacks.cascade import Examples, Grid, Stage
 from auditor.attacks.catalogue import CATALOGUE, Passes
+from auditor.attacks.grid import Grid
 from auditor.attacks.planted import INNER, Planted, Readouts, Unquestioned, plant
+from auditor.attacks.progress import Examples
 from auditor.attacks.random import Random
+from auditor.attacks.stage import Stage
 from auditor.audits.checkpoints import Checkpoints
 from auditor.audits.prepare import Prepared
 from auditor.audits.run import Engine, Step, WorkItem, run_stages, subsample

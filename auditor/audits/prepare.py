@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from auditor.attacks.cascade import Examples
+from auditor.attacks.progress import Examples
 from auditor.attacks.transfer.train import Trained
 from auditor.attacks.verify import Verifier
 from auditor.audits.checkpoints import Checkpoints

@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from auditor.attacks.cascade import Stage
 from auditor.attacks.catalogue import CATALOGUE
+from auditor.attacks.stage import Stage
 from auditor.errors import SpecError
 from auditor.spec import NORMS, AuditSpec, Loss, Norm, Preset
 

@@ -13,12 +13,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from auditor.attacks.cascade import Grid, Progress, Stage, critical, run_stage
+from auditor.attacks.cascade import run_stage
 from auditor.attacks.catalogue import CATALOGUE, Passes
 from auditor.attacks.diagnosis import DRAWS, Slopes, Traced, jumps, slopes
 from auditor.attacks.diagnosis import PASSES as SLOPES
 from auditor.attacks.evading import evading
+from auditor.attacks.grid import Grid, critical
+from auditor.attacks.progress import Progress
 from auditor.attacks.random import Random
+from auditor.attacks.stage import Stage
 from auditor.audits.checkpoints import Checkpoints
 from auditor.audits.checks import contested
 from auditor.audits.prepare import Prepared

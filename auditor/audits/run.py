@@ -13,9 +13,12 @@ from typing import TypeVar
 
 import numpy as np
 
-from auditor.attacks.cascade import Examples, Grid, Progress, Stage, run_stage
+from auditor.attacks.cascade import run_stage
 from auditor.attacks.catalogue import Passes
+from auditor.attacks.grid import Grid
+from auditor.attacks.progress import Examples, Progress
 from auditor.attacks.random import Random
+from auditor.attacks.stage import Stage
 from auditor.attacks.transfer import Surrogate
 from auditor.attacks.trees import Forest
 from auditor.attacks.verify import Judge

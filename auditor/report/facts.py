@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from auditor import __version__, runtime
-from auditor.attacks.cascade import Progress
+from auditor.attacks.progress import Progress
 from auditor.attacks.transfer.train import Trained
 from auditor.attacks.votes import DRAWS, NEEDED
 from auditor.audits.crossings import crossed

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from auditor.attacks.cascade import Progress
+from auditor.attacks.progress import Progress
 from auditor.audits.goal import goal_of
 from auditor.audits.other_sections import OtherFigures
 from auditor.audits.outcomes import Outcomes

@@ -8,8 +8,8 @@ from fractions import Fraction
 import numpy as np
 
 from auditor import runtime
-from auditor.attacks.cascade import Examples
 from auditor.attacks.evading import evading
+from auditor.attacks.progress import Examples
 from auditor.attacks.space import Space
 from auditor.attacks.verify import Judge
 from auditor.classifier import Array, Classifier, Counted

@@ -6,8 +6,8 @@ All inside the domain and the ball, by the rounding of `norms.Ball`.
 
 import numpy as np
 
-from auditor.attacks.cascade import Grid
 from auditor.attacks.catalogue import Passes
+from auditor.attacks.grid import Grid
 from auditor.attacks.norms import Ball
 from auditor.attacks.space import Space
 from auditor.errors import SpecError

@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from auditor.attacks.cascade import Grid
 from auditor.attacks.catalogue import Passes
+from auditor.attacks.grid import Grid
 from auditor.attacks.norms import Ball, per_row, steepest
 from auditor.attacks.random import Random
 from auditor.attacks.space import Space

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from auditor import __version__, inspection, options, runtime
-from auditor.attacks.cascade import Progress
+from auditor.attacks.progress import Progress
 from auditor.audits import finish
 from auditor.audits.checkpoints import Checkpoints, Place
 from auditor.audits.estimate import estimate

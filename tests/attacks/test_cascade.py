@@ -8,8 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from auditor.attacks.cascade import Examples, Grid, Progress, Stage, run_stage
+from auditor.attacks.cascade import run_stage
+from auditor.attacks.grid import Grid
+from auditor.attacks.progress import Examples, Progress
 from auditor.attacks.space import Space, in_widths
+from auditor.attacks.stage import Stage
 from auditor.attacks.verify import Verdict
 from auditor.spec import Threat, exact
 from tests.zoo import Affine, Masked, Zoo

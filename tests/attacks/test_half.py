@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from auditor.attacks.cascade import Stage
 from auditor.attacks.half import Half, in_half
+from auditor.attacks.stage import Stage
 from tests.attacks.test_cascade import run, slice_of
 from tests.zoo import Affine
 

@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from auditor.attacks.cascade import Grid, Stage
+from auditor.attacks.grid import Grid
 from auditor.attacks.levels import Levels
+from auditor.attacks.stage import Stage
 from auditor.data.domain import level_values
 from auditor.spec import Threat, exact
 from tests.attacks.test_cascade import Judge, rows_of, run, same, slice_of

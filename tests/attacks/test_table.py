@@ -9,8 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from auditor.attacks.cascade import Examples, Stage
 from auditor.attacks.norms import distance
+from auditor.attacks.progress import Examples
+from auditor.attacks.stage import Stage
 from auditor.attacks.table import Table
 from auditor.constraints import Constraints
 from auditor.data.rules import Rules

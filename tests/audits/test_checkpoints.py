@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from auditor.attacks.cascade import Examples, Progress, StageRow
+from auditor.attacks.progress import Examples, Progress, StageRow
 from auditor.audits.checkpoints import Checkpoints, Folder
 from auditor.errors import AuditorError
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from auditor import local
-from auditor.attacks.cascade import Progress
+from auditor.attacks.progress import Progress
 from auditor.audits.checkpoints import Checkpoints, Folder
 from auditor.audits.plan import DIAGNOSIS_EXAMPLES
 from auditor.audits.prepare import prepare

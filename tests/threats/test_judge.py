@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from auditor.attacks.cascade import Examples
 from auditor.attacks.levels import Levels
+from auditor.attacks.progress import Examples
 from auditor.attacks.space import Space
 from auditor.attacks.verify import Verdict
 from auditor.threats.judge import judge

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from auditor.attacks.cascade import Examples
+from auditor.attacks.progress import Examples
 from auditor.attacks.space import Space
 from auditor.attacks.verify import Verdict
 from auditor.threats.judge import judge
