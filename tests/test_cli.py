@@ -115,7 +115,7 @@ def test_the_three_files_are_written_and_json_prints_the_report_alone(audit, tmp
     assert report == json.loads((tmp_path / "out" / "report.json").read_text())
     assert "chosen" in answer.err
     with np.load(tmp_path / "out" / "adversarial.npz") as found:
-        assert set(found.files) == {"index", "norm", "x_adv", "distance", "label", "predicted", "attack"}
+        assert set(found.files) == {"index", "norm", "x", "x_adv", "distance", "label", "predicted", "attack"}
     assert (tmp_path / "out" / "outcomes.parquet").exists()
 
 
