@@ -104,33 +104,7 @@ def settle(request: Request) -> Asked:
         raise SpecError(
             "--draws averages over what is drawn, and here nothing is: the model has no random node, and no --eot was given"
         )
-    if upload.levels is not None:
-        request = on_grid(request, upload.levels)
-        settings = request.settings
-    if upload.embedding is not None:
-        request = among_embeddings(request)
-    dataset = read_dataset(
-        request.data,
-        labels=request.labels,
-        shape=upload.input_shape[1:] if upload.embedding is None else upload.input_shape[1:2],
-        layout=upload.layout,
-        domain=request.domain,
-        preprocessing=request.preprocessing,
-        label_column=request.label_column,
-        columns=upload.given.names,
-    )
-    dataset = in_order_of(dataset, upload.class_names)
-    if upload.embedding is not None:
-        dataset = embedded(dataset, upload.embedding.table)
-    if upload.given.whole:
-        request = in_whole_columns(request, upload.given, dataset)
-        settings = request.settings
-    if settings.get("constraints") is not None:
-        dataset = constrained(dataset, rules_of(dataset, settings["constraints"]))
-    if settings.get("quantize") is not None:
-        dataset = on_levels(dataset, settings["quantize"])
-    elif settings.get("constraints") is None and takes_half(upload, dataset.normalisation):
-        dataset = cast_to_half(dataset)
+    request, dataset = _suited(request, upload)
     preset = request.threat or choices.threat_preset(dataset.shape, dataset.domain)
     surrogates = tuple(read_model(choice.path) for choice in request.surrogates)
     spec = specify(
@@ -155,6 +129,37 @@ def settle(request: Request) -> Asked:
     check_surrogates(subject)
     _ = subject.others, subject.served  # SpecError for what does not apply to such examples
     return Asked(subject, _said(request, subject, preset), baseline)
+
+
+def _suited(request: Request, upload: Upload) -> tuple[Request, Dataset]:
+    """The data as the model takes them, and the request with what follows from the kind of its input."""
+    if upload.levels is not None:
+        request = on_grid(request, upload.levels)
+    if upload.embedding is not None:
+        request = among_embeddings(request)
+    dataset = read_dataset(
+        request.data,
+        labels=request.labels,
+        shape=upload.input_shape[1:] if upload.embedding is None else upload.input_shape[1:2],
+        layout=upload.layout,
+        domain=request.domain,
+        preprocessing=request.preprocessing,
+        label_column=request.label_column,
+        columns=upload.given.names,
+    )
+    dataset = in_order_of(dataset, upload.class_names)
+    if upload.embedding is not None:
+        dataset = embedded(dataset, upload.embedding.table)
+    if upload.given.whole:
+        request = in_whole_columns(request, upload.given, dataset)
+    settings = request.settings
+    if settings.get("constraints") is not None:
+        dataset = constrained(dataset, rules_of(dataset, settings["constraints"]))
+    if settings.get("quantize") is not None:
+        dataset = on_levels(dataset, settings["quantize"])
+    elif settings.get("constraints") is None and takes_half(upload, dataset.normalisation):
+        dataset = cast_to_half(dataset)
+    return request, dataset
 
 
 def on_grid(request: Request, levels: tuple[int, int]) -> Request:
