@@ -28,6 +28,7 @@ the standard on the way (Scatter, Upsample), its successor counts.
 
 - **rule**: the cotangents of these inputs are written down, each checked against central differences.
 - **body**: written out in the standard's own function body, whose operators have rules.
+- **parts**: taken apart into other operators of the standard, which have rules.
 - **Scan**: spelt out as a Scan over its cells; forward passes elsewhere run the operator itself.
 - **reversed**: a Loop of at most {MOST_STEPS} steps and {MOST_NODES:,} nodes and an If on which no input decides are spelt
   out as a plain row of nodes; all others are differentiated as they stand. Where the input decides on a branch or on the
@@ -84,6 +85,8 @@ def _gradient(schema: onnx.defs.OpSchema) -> str:
         return f"none: {rules.STOPS[name]}"
     if schema.has_function or schema.has_context_dependent_function:
         return "body"
+    if ("", name) in rewritten():
+        return "parts"
     return "surrogate alone" if rules.instead_of(name, "unsaturated") else "no rule"
 
 

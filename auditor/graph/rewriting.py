@@ -1,5 +1,5 @@
-"""One table of how operators outside the standard are taken apart into standard ones, so that the gradient rules need not
-know them. Those without an entry stay, and coverage names them."""
+"""One table of how operators outside the standard, and a few of its own, are taken apart into others of it, so that the
+gradient rules need not know them. Those without an entry stay, and coverage names them."""
 
 import importlib
 from collections.abc import Callable, Sequence
@@ -13,7 +13,7 @@ from auditor.graph.build import Builder
 # (op, *inputs, **attributes) -> the one output in use, or a tuple of all, None where it gives none; or None to leave the node
 Rewrite = Callable[..., Any]
 
-FAMILIES = ("attention", "classical", "contrib", "quantised")
+FAMILIES = ("attention", "classical", "contrib", "quantised", "regions")
 _REWRITES: dict[tuple[str, str, int | None], Rewrite] = {}  # domain, operator, which output
 
 

@@ -142,7 +142,27 @@ class Loop(OpRun):
         return (*state, *(np.stack(column) for column in zip(*rows, strict=True)))
 
 
+class MaxRoiPool(OpRun):
+    """The reference has none."""
+
+    op_domain = ""
+
+    def _run(self, x, rois, pooled_shape=None, spatial_scale=1.0):
+        y = np.zeros((len(rois), x.shape[1], *pooled_shape), x.dtype)
+        for r, (number, *corners) in enumerate(rois):
+            scaled = np.multiply(corners, spatial_scale)
+            first, last = np.split(np.trunc(scaled + np.copysign(0.5, scaled))[[1, 0, 3, 2]], 2)
+            width = np.maximum(last - first + 1, 1) / pooled_shape
+            for at in np.ndindex(*pooled_shape):
+                low = np.clip(np.floor(at * width) + first, 0, x.shape[2:]).astype(int)
+                high = np.clip(np.ceil((np.add(at, 1)) * width) + first, 0, x.shape[2:]).astype(int)
+                if (low < high).all():
+                    y[(r, slice(None), *at)] = x[int(number), :, low[0] : high[0], low[1] : high[1]].max(axis=(1, 2))
+        return (y,)
+
+
 CORRECTED = [
+    MaxRoiPool,
     ConvTranspose,
     Erf,
     Mean,

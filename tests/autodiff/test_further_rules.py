@@ -122,3 +122,26 @@ ATTENTION += ["3d_diff_heads_sizes_scaled", "23_boolmask_fullymasked_row_nan_rob
 @pytest.mark.parametrize("case", [p for p in cases("Attention") if p.id.removeprefix("test_attention_") in ATTENTION])
 def test_attention_agrees_with_differences(case: Case) -> None:
     check(case)
+
+
+IMAGES = draw(2, 3, 6, 7)
+# One inside, one across the border, one turned inside out, a small one, one that is much larger than the image.
+REGIONS = np.array(
+    [[1.3, 1.1, 5.2, 6.4], [-3, -2.2, 9, 8], [5.1, 4, 2, 1.7], [2.1, 2, 2.6, 2.9], [-19.7, -15.4, 26.1, 30.8]],
+    np.float32,
+)
+OF_IMAGE = np.array([0, 1, 1, 0, 1])
+
+
+@pytest.mark.parametrize("mode", ["avg", "max"])
+@pytest.mark.parametrize("sampling_ratio", [0, 2])
+@pytest.mark.parametrize("shift", ["half_pixel", "output_half_pixel"])
+def test_aligned_regions_agree_with_differences(mode: str, sampling_ratio: int, shift: str) -> None:
+    """In the image and in the regions; a ratio of 0 takes as many samples as a region is large."""
+    sizes = {"output_height": 2, "output_width": 3, "spatial_scale": 0.8, "sampling_ratio": sampling_ratio}
+    check(case("RoiAlign", IMAGES, REGIONS, OF_IMAGE, mode=mode, coordinate_transformation_mode=shift, **sizes))
+
+
+def test_regions_of_largest_entries_agree_with_differences() -> None:
+    rois = np.concatenate([OF_IMAGE[:, None], REGIONS], axis=1, dtype=np.float32)
+    check(case("MaxRoiPool", IMAGES, rois, wrt=[0], pooled_shape=[2, 3], spatial_scale=0.8))
