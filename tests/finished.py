@@ -8,6 +8,7 @@ import onnx
 
 from auditor import local, options
 from auditor.operations.work.finishing import KINDS
+from auditor.report.focus import summary
 from auditor.report.schema import Report
 from auditor.request import settle
 from auditor.store.database import now
@@ -73,7 +74,11 @@ def put(service, project, inputs, ran: Ran, **columns) -> str:
         "subject_sha256": "0" * 64,
         "chosen": ["preset 'standard'"],
         "estimate": {"passes_at_most": 1000},
-        "facts": {"plan": report.audit.plan, "clean": report.clean.model_dump(mode="json")},
+        "facts": {
+            "plan": report.audit.plan,
+            "clean": report.clean.model_dump(mode="json"),
+            "summary": summary(report),
+        },
         "verdict": report.verdict,
         "results_sha256": report.results_sha256,
         "events": 1,

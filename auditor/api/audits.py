@@ -130,6 +130,7 @@ def shown(known: Known) -> resources.Audit:
         problem=audit.problem,
         stopped=audit.stopped,
         verdict=audit.verdict,
+        summary=(audit.facts or {}).get("summary"),
         results_sha256=audit.results_sha256,
         extends=audit.extends_id,
         seconds=audit.seconds,

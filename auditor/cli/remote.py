@@ -1,13 +1,17 @@
 """Commands that talk to a service: submit, wait, report, cancel, audits."""
 
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Unpack
+from typing import TYPE_CHECKING, Annotated, Unpack
 
 import typer
 from typer import Option
 
 from auditor.cli.local import Json, Spec
 from auditor.cli.options import AuditOptions, spread
+
+if TYPE_CHECKING:
+    from auditor.resources import Audit
 
 Url = Annotated[str | None, Option(help="The service (default AUDITOR_URL, else http://127.0.0.1:8000).")]
 ApiKey = Annotated[str | None, Option(help="An API key (default AUDITOR_API_KEY, which other users cannot see).")]
@@ -91,13 +95,19 @@ def audits(
     url: Url = None,
     api_key: ApiKey = None,
 ) -> None:
-    """List audits, newest first: id, state, model and version, dataset, verdict."""
+    """List audits, newest first: id, state, model and version, dataset, verdict, clean and robust accuracy."""
     from itertools import islice
 
     from auditor.client import Client
 
     with Client(url, api_key) as client:
         for audit in islice(client.audits(state=state, model=model), limit):
-            print(
-                audit.id, audit.state, f"{audit.model}@{audit.version}", audit.dataset, audit.verdict or "-", sep="\t"
-            )
+            named = (audit.id, audit.state, f"{audit.model}@{audit.version}", audit.dataset, audit.verdict or "-")
+            print(*named, *_found(audit), sep="\t")
+
+
+def _found(audit: "Audit") -> Iterator[str]:
+    if audit.summary is not None:
+        yield f"clean={audit.summary.clean_accuracy:.3f}"
+        for point in audit.summary.points:
+            yield f"{point.norm}:{point.eps}={point.robust_accuracy:.3f}"

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from auditor.audits.outcomes import Outcomes
 from auditor.audits.summary import Curve, Point, outcomes_of
@@ -43,6 +44,16 @@ def focuses(report: Report) -> tuple[Focus, ...]:
         if curve.norm not in {focus.curve.norm for focus in found}
     ]
     return (*found, *usual)
+
+
+def summary(report: Report) -> dict[str, Any]:
+    """What a list of audits says of this one; see resources.Summary."""
+    looked_at = {"eps", "robust_accuracy", "interval"}
+    points = [
+        {"norm": focus.curve.norm, **focus.point.model_dump(mode="json", include=looked_at)}
+        for focus in focuses(report)
+    ]
+    return {"clean_accuracy": report.clean.accuracy, "points": points}
 
 
 def constant_accuracy(labels: Sequence[int]) -> float:

@@ -219,7 +219,7 @@ class Audit(Table):
     subject_sha256: Mapped[str | None] = _digest(nullable=True, index=True)  # Subject.sha256: what results depend on
     chosen: Mapped[list[str] | None]  # sentences about what was chosen where the request said nothing
     estimate: Mapped[dict[str, Any] | None]
-    facts: Mapped[dict[str, Any] | None]  # once prepared: plan, gradient, clean counts
+    facts: Mapped[dict[str, Any] | None]  # once prepared: plan, gradient, clean counts; once done: a summary
     problem: Mapped[dict[str, Any] | None]  # why it failed: {"type": …, "detail": …}
     stopped: Mapped[str | None]  # why it ended early: a budget
     seconds: Mapped[float] = mapped_column(default=0.0)  # of compute, by all workers together

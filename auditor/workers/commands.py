@@ -23,6 +23,7 @@ from auditor.audits.summary import clean
 from auditor.data.look import look
 from auditor.errors import AuditorError, OutOfTime
 from auditor.report.conclude import Circumstances, conclude
+from auditor.report.focus import summary
 from auditor.report.schema import Report
 from auditor.request import Asked, Request, read_model, settle
 
@@ -164,6 +165,7 @@ class Commands:
             "verdict": report.verdict,
             "results_sha256": report.results_sha256,
             "points": list(_points(report)),
+            "summary": summary(report),
             "files": sorted(path.name for path in Path(out).iterdir()),
         }
 

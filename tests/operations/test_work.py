@@ -54,6 +54,7 @@ STAGE = {
     "backwards": 2,
     "halvings": 0,
 }
+SUMMARY = {"clean_accuracy": 0.9, "points": []}
 POINT = {
     "norm": "Linf",
     "position": 0,
@@ -125,7 +126,7 @@ def files(folder):
     folder.mkdir()
     for name in finishing.KINDS:
         (folder / name).write_bytes(name.encode())
-    return {"verdict": "none", "results_sha256": "7" * 64, "points": [POINT], "files": []}
+    return {"verdict": "none", "results_sha256": "7" * 64, "points": [POINT], "summary": SUMMARY, "files": []}
 
 
 def test_a_settled_audit_waits_to_be_prepared(service, audit_id, take):
@@ -208,6 +209,7 @@ def test_a_finished_audit_has_its_files_and_points_once(service, prepared, take,
     finishing.finished(service, claim, tmp_path / "out", answer, 1.0)
     audit = audit_of(service, prepared)
     assert (audit.state, audit.verdict, audit.results_sha256) == ("done", "none", "7" * 64)
+    assert audit.facts["summary"] == SUMMARY
     assert {row.kind for row in rows(service, Artifact)} == {kind for kind, _ in finishing.KINDS.values()}
     (report,) = rows(service, Artifact, kind="report")
     assert service.artifacts.read(blob_key(report.sha256)) == b"report.json"

@@ -15,7 +15,7 @@ from sqlalchemy import update
 from auditor import resources
 from auditor.operations import models
 from auditor.operations.results import files
-from auditor.report.focus import headline
+from auditor.report.focus import focuses, headline
 from auditor.store.tables import Artifact, Audit, Dataset, Key, Model, Project, Surrogate, Version, Webhook
 from auditor.web import static
 from tests import finished
@@ -140,6 +140,19 @@ def test_files_are_kept_until_they_change(visitor):
     assert answer.headers["content-type"].startswith("text/css")
     assert "immutable" in answer.headers["cache-control"]
     assert visitor.browser.get("/static/other.css").status_code == 404
+
+
+def test_lists_of_audits_say_what_was_found(visitor, service, audit, ran):
+    points = [focus.point for focus in focuses(ran.report)]
+    assert len(points) == 2
+    for path in ("/", "/audits"):
+        html = visitor.see(path)
+        for accuracy in (ran.report.clean.accuracy, *(point.robust_accuracy for point in points)):
+            assert f"{100 * accuracy:.1f} %" in html
+        assert all(f"at {focus.name}" in html for focus in focuses(ran.report))
+    with service.database.transaction() as session:
+        session.execute(update(Audit).values(facts=None))  # of an audit that failed before its plan
+    assert "at Linf" not in visitor.see("/audits")
 
 
 def test_a_refusal_is_a_page(visitor):
@@ -293,7 +306,7 @@ def test_audits_are_compared_with_the_first(visitor, service, project, inputs, a
     assert re.search(r"3: digits-\d+@1 nowhere lost more than it gained", html)
     assert visitor.see(f"/compare?audit={audit}").count("data-chart=") == 0
     assert visitor.browser.get(f"{path}&audit={audit}&audit={audit}").status_code == 422
-    refused = visitor.browser.get(f"/compare?audit={audit}&audit={others[0][:-1]}0")
+    refused = visitor.browser.get(f"/compare?audit={audit}&audit=00000000-0000-7000-8000-000000000000")
     assert refused.status_code == 404
     with service.database.transaction() as session:
         session.execute(update(Artifact).where(Artifact.audit_id == others[0]).values(removed_at=1.0))

@@ -14,6 +14,7 @@ from auditor import local, options, sandbox
 from auditor.audits.checkpoints import Folder
 from auditor.errors import OutOfTime
 from auditor.report.document import read_report
+from auditor.report.focus import summary
 from auditor.request import settle
 from auditor.workers.child_process import Child, ChildDied, ChildRefused
 from tests.conftest import DEMO
@@ -107,6 +108,7 @@ def test_two_children_in_reverse_order_give_the_command_lines_bits(worker, whole
         *("report.html", "report.json", "report.pdf"),
     ]
     assert opened["spec"] == report.audit.spec
+    assert answer["summary"] == summary(report)
     assert [point["robust_accuracy"] for point in answer["points"]] == [
         point.robust_accuracy for curve in report.curves for point in curve.points
     ]

@@ -33,7 +33,7 @@ class FileMissing(AuditorError):
 
 
 def finished(service: Service, claim: Claim, folder: Path, answer: Mapping[str, Any], seconds: float) -> None:
-    """The audit is done. folder: where its files are; answer: verdict, results_sha256 and points.
+    """The audit is done. folder: where its files are; answer: verdict, results_sha256, points and summary.
 
     The files are stored before the transaction; when the claim was lost they are nobody's, and are collected later.
     Raises FileMissing.
@@ -48,6 +48,7 @@ def finished(service: Service, claim: Claim, folder: Path, answer: Mapping[str, 
             session.add(_artifact(audit.id, name, sha256, size))
         queries.replace_points(session, audit.id, answer["points"])
         audit.verdict, audit.results_sha256 = answer["verdict"], answer["results_sha256"]
+        audit.facts = {**(audit.facts or {}), "summary": answer["summary"]}
         audit.state, audit.finished_at = "done", now()
         tell(session, audit.id, "audit.done", verdict=audit.verdict, results_sha256=audit.results_sha256)
 
