@@ -4,31 +4,39 @@ Charts name no colour for text, axes and grid: whoever draws them says on what g
 """
 
 from collections.abc import Mapping, Sequence
+from functools import cache
 from typing import Any
 
-import altair as alt
 import numpy as np
-from altair.utils import schemapi
 
 from auditor.audits.summary import Curve
 
-# The charts are fixed and drawn by the tests; that altair checks each against its schema took a fifth of a report's time.
-schemapi.DEBUG_MODE = False
-
 BLUE, ORANGE, GREEN, GREY, PURPLE = "#3b7dd8", "#d9822b", "#2e9e6b", "#8a8f98", "#9a5bc0"
 WIDTH, HEIGHT = 560, 230
-_SHARE = alt.Axis(format="%")
+_SHARE = {"format": "%"}
 _DASHES = [[1, 0], [7, 3], [2, 2], [9, 3, 2, 3], [1, 4]]  # so that lines are not told apart by colour alone
-_SHADES = alt.Scale(domain=[0, 1], range=["#eef3fa", "#2f5f9e"], interpolate="rgb")
+_SHADES = {"domain": [0, 1], "range": ["#eef3fa", "#2f5f9e"], "interpolate": "rgb"}
 
 
-def _data(rows: Sequence[Mapping[str, Any]]) -> alt.InlineData:
-    return alt.Data(values=list(rows))
+@cache
+def _altair() -> Any:
+    """altair, imported with the first chart: that takes longer than the start of a worker, which may never draw one."""
+    import altair
+    from altair.utils import schemapi
+
+    # The charts are fixed and drawn by the tests; that altair checks each against its schema took a fifth of a report's time.
+    schemapi.DEBUG_MODE = False
+    return altair
+
+
+def _data(rows: Sequence[Mapping[str, Any]]) -> Any:
+    return _altair().Data(values=list(rows))
 
 
 def robustness_curve(curve: Curve, *, clean: float, constant: float) -> dict[str, Any]:
     """Robust accuracy over eps with its interval, the simultaneous band, certified accuracy where there is one, and the
     accuracy of the best constant answer, which no eps takes away."""
+    alt = _altair()
     start = {"eps": "0", "value": 0.0, "robust": clean, "lower": None, "upper": None, "low": None, "high": None}
     rows = [start]
     for point in curve.points:
@@ -72,6 +80,7 @@ def heat_map(
     rows: Sequence[Mapping[str, Any]], order: Sequence[str], columns: Sequence[str], title: str
 ) -> dict[str, Any]:
     """Accuracies in a grid, such as what each attack leaves at each eps. rows: row, column, accuracy; title: of columns."""
+    alt = _altair()
     base = alt.Chart(_data(rows)).encode(
         x=alt.X("column:O", sort=list(columns), title=title, axis=alt.Axis(labelAngle=0)),
         y=alt.Y("row:N", sort=list(order), title=None, axis=alt.Axis(labelLimit=240, labelPadding=4)),
@@ -89,6 +98,7 @@ def heat_map(
 
 def class_bars(rows: Sequence[Mapping[str, Any]], order: Sequence[str]) -> dict[str, Any]:
     """Clean and robust accuracy of each class. rows: class, clean, robust, lower, upper."""
+    alt = _altair()
     base = alt.Chart(_data(rows)).encode(y=alt.Y("class:N", sort=list(order), title="class"))
     share = alt.Scale(domain=[0, 1])
     tips = ["class:N", *(alt.Tooltip(f"{name}:Q", format=".1%") for name in ("clean", "robust", "lower", "upper"))]
@@ -104,6 +114,7 @@ def class_bars(rows: Sequence[Mapping[str, Any]], order: Sequence[str]) -> dict[
 
 def distance_histogram(distances: Sequence[float], median: float | None, norm: str) -> dict[str, Any]:
     """How the smallest distances that were found are spread; a line at the median over all examples."""
+    alt = _altair()
     values = np.asarray(distances, dtype=np.float64)
     counts, edges = np.histogram(values, bins=min(30, max(5, len(values) // 8)))
     rows = [
@@ -128,6 +139,7 @@ def distance_histogram(distances: Sequence[float], median: float | None, norm: s
 
 def confusion(rows: Sequence[Mapping[str, Any]], classes: Sequence[str]) -> dict[str, Any]:
     """Which class the examples of each class end in. rows: label, predicted, examples."""
+    alt = _altair()
     base = alt.Chart(_data(rows)).encode(
         x=alt.X("predicted:N", sort=list(classes), title="class under attack", axis=alt.Axis(labelAngle=0)),
         y=alt.Y("label:N", sort=list(classes), title="label"),
@@ -142,6 +154,7 @@ def confusion(rows: Sequence[Mapping[str, Any]], classes: Sequence[str]) -> dict
 
 def confidence_histogram(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """How sure the model is: when clean and right, and at its nearest adversarial examples. rows: kind, from, to, share."""
+    alt = _altair()
     chart = (
         alt.Chart(_data(rows))
         .mark_bar(opacity=0.75)
@@ -158,6 +171,7 @@ def confidence_histogram(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 
 def compared_curves(rows: Sequence[Mapping[str, Any]], order: Sequence[str], norm: str) -> dict[str, Any]:
     """Robust accuracy of several audits over eps, in one norm. rows: audit, eps, value, robust."""
+    alt = _altair()
     colour, dash = _apart("audit:N", order)
     x = alt.X("value:Q", title=f"eps, {norm}", scale=alt.Scale(nice=False))
     y = alt.Y("robust:Q", title="accuracy", axis=_SHARE, scale=alt.Scale(domain=[0, 1]))
@@ -170,6 +184,7 @@ def compared_curves(rows: Sequence[Mapping[str, Any]], order: Sequence[str], nor
 def version_trend(rows: Sequence[Mapping[str, Any]], order: Sequence[str]) -> dict[str, Any]:
     """Robust accuracy of a model's versions with its interval, at the same points. rows: version, point, robust, lower,
     upper; order: of the points."""
+    alt = _altair()
     return _trend(alt.X("version:O", title="version", axis=alt.Axis(labelAngle=0)), rows, order)
 
 
@@ -177,11 +192,13 @@ def audit_trend(
     rows: Sequence[Mapping[str, Any]], order: Sequence[str], audits: Sequence[str], title: str
 ) -> dict[str, Any]:
     """The same of audits in a given order. rows: audit, point, robust, lower, upper; title: of the axis of audits."""
+    alt = _altair()
     axis = alt.Axis(labelAngle=0, labelLimit=WIDTH // len(audits))
     return _trend(alt.X("audit:O", title=title, sort=list(audits), axis=axis), rows, order)
 
 
-def _trend(x: alt.X, rows: Sequence[Mapping[str, Any]], order: Sequence[str]) -> dict[str, Any]:
+def _trend(x: Any, rows: Sequence[Mapping[str, Any]], order: Sequence[str]) -> dict[str, Any]:
+    alt = _altair()
     colour, dash = _apart("point:N", order)
     base = alt.Chart(_data(rows)).encode(x=x, color=colour)
     y = alt.Y("robust:Q", title="robust accuracy", axis=_SHARE, scale=alt.Scale(domain=[0, 1]))
@@ -195,13 +212,15 @@ def _trend(x: alt.X, rows: Sequence[Mapping[str, Any]], order: Sequence[str]) ->
     return _sized(base.mark_rule(opacity=0.5).encode(y="lower:Q", y2="upper:Q") + lines + points)
 
 
-def _nearest(points: alt.Chart) -> alt.Chart:
+def _nearest(points: Any) -> Any:
     """Points of which the one nearest to the pointer grows, where there is a pointer; its tooltip needs no aiming."""
+    alt = _altair()
     nearest = alt.selection_point(name="nearest", on="pointerover", clear="pointerout", nearest=True, empty=False)
     return points.encode(size=alt.condition(nearest, alt.value(140), alt.value(36))).add_params(nearest)
 
 
-def _apart(field: str, order: Sequence[str]) -> tuple[alt.Color, alt.StrokeDash]:
+def _apart(field: str, order: Sequence[str]) -> tuple[Any, Any]:
+    alt = _altair()
     legend = alt.Legend(title=None, orient="top", labelLimit=400, symbolType="stroke", symbolSize=400)
     colours = alt.Scale(domain=list(order), range=[BLUE, ORANGE, GREEN, GREY, PURPLE][: len(order)])
     dashes = alt.Scale(domain=list(order), range=_DASHES[: len(order)])
