@@ -1,6 +1,11 @@
 """What many tests share: the demo's model and data, and the command line inside and outside this process."""
 
 import os
+
+os.environ.setdefault(
+    "OPENBLAS_NUM_THREADS", "1"
+)  # before NumPy is imported, here and in every process that is started
+
 import subprocess
 import sys
 from pathlib import Path

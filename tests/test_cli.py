@@ -40,6 +40,22 @@ def test_the_exit_code_follows_the_gates_and_gates_cost_no_new_attack(audit, tmp
     assert kept == {path: path.stat().st_mtime_ns for path in tmp_path.rglob("slice-*.frame")}
 
 
+def test_linear_algebra_takes_one_thread(python, monkeypatch):
+    monkeypatch.delenv("OPENBLAS_NUM_THREADS")
+    code = """
+import sys
+from contextlib import suppress
+from auditor.cli import main
+sys.argv = ["auditor", "--version"]
+with suppress(SystemExit):
+    main()
+import numpy
+from threadpoolctl import threadpool_info
+print({pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"})
+"""
+    assert python(code).splitlines()[-1] == "{1}"
+
+
 def test_one_failed_gate_decides(audit):
     assert audit(*SMALL, "--fail-under", "Linf:0.02=0.5", "--fail-under", "Linf:0.2=0.5").code == 2
 

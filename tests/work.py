@@ -23,6 +23,7 @@ WORDS = {
     "eps": ["0.1", "0.5"],
     "attack": ["fgsm", "pgd"],
     "batch_size": 4,
+    "threads": 1,
 }
 
 

@@ -139,7 +139,8 @@ class Process:
 def _environment(folder: Path) -> dict[str, str]:
     passed = {name: value for name, value in os.environ.items() if _PASSED.fullmatch(name)}
     paths = [str(Path(auditor.__file__).parents[1]), *filter(None, [passed.get("PYTHONPATH")])]
-    return {**passed, "PYTHONPATH": os.pathsep.join(paths), "TMPDIR": str(folder)}
+    # One thread for linear algebra: see `auditor.cli.main`.
+    return {**passed, "OPENBLAS_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(paths), "TMPDIR": str(folder)}
 
 
 def _ending(code: int) -> str:

@@ -36,7 +36,7 @@ def test_an_audit_is_done_answered_again_and_extended(asked, client, tmp_path):
     audit = ended(client, made.json()["id"])
     assert (audit["state"], audit["problem"]) == ("done", None)
     assert audit["progress"]["done"] == audit["progress"]["all"] > 0
-    here = finished.run(tmp_path / "here", **WORDS, threads=None)
+    here = finished.run(tmp_path / "here", **WORDS)
     assert audit["results_sha256"] == here.report.results_sha256
     path = f"{AUDITS}/{audit['id']}"
     report = Report.model_validate_json(client.get(f"{path}/report.json").content)
@@ -58,7 +58,7 @@ def test_an_audit_is_done_answered_again_and_extended(asked, client, tmp_path):
     more = client.post(f"{path}/extend", json={"examples": WORDS["examples"] + 16})
     assert (more.status_code, more.json()["extends"]) == (201, audit["id"])
     extended = ended(client, more.json()["id"])
-    fresh = finished.run(tmp_path / "more", **WORDS | {"examples": WORDS["examples"] + 16}, threads=None)
+    fresh = finished.run(tmp_path / "more", **WORDS | {"examples": WORDS["examples"] + 16})
     assert extended["results_sha256"] == fresh.report.results_sha256
 
 

@@ -126,7 +126,7 @@ def test_an_audit_follows_what_it_names_as_on_the_command_line(client, service, 
         while audit["state"] not in ("done", "failed"):
             audit = client.get(f"{AUDITS}/{audit['id']}?wait=30").json()
     assert (audit["state"], audit["problem"]) == ("done", None)
-    words |= {"threads": None, "surrogate": [f"{other_path}:mean=0.1:std=0.9"]}  # as many threads as a service takes
+    words |= {"surrogate": [f"{other_path}:mean=0.1:std=0.9"]}
     assert audit["results_sha256"] == finished.run(tmp_path / "here", **words).report.results_sha256
     found = report(service, audit["id"])
     assert [(s["name"], s["sha256"]) for s in found["surrogates"]] == [("other.onnx", other.sha256)]

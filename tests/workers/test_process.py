@@ -122,6 +122,7 @@ def test_it_sees_no_secrets_and_keeps_its_files_in_its_folder(run, monkeypatch, 
     facts, _ = process.pipe.receive()
     assert "secret" not in facts["environment"].values()
     assert facts["environment"]["CUDA_VISIBLE_DEVICES"] == "3"
+    assert facts["environment"]["OPENBLAS_NUM_THREADS"] == "1"
     assert facts["folder"] == facts["temporary"] == str(tmp_path)
 
 
