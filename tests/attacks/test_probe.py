@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from auditor.attacks.probe import check_gradient
-from tests.zoo import Affine, Cross, Masked, Undefined
+from tests.zoo import Affine, Cross, Masked, Undefined, Zoo
 
 X = np.random.default_rng(0).random((8, 6), dtype=np.float32)
 
@@ -85,3 +85,29 @@ def test_where_nothing_can_be_compared_it_is_told():
     check = checked(Masked((6,), 4))
     assert check.compared == 0
     assert check.error is None
+
+
+class Bump(Zoo):
+    """exp(-|x - c|^2 / width^2) against 0: beyond a small part of the domain both scores are alike."""
+
+    def __init__(self, centre, width, factor=1.0):
+        super().__init__(centre.shape, 2, None)
+        self.centre, self.width, self.factor = centre, width, factor
+
+    def scores(self, flat):
+        away = (flat - self.centre) / np.float32(self.width)
+        return np.stack([np.exp(-np.sum(away**2, axis=1)), np.zeros(len(flat))], axis=1).astype(np.float32)
+
+    def pull(self, flat, g):
+        away = (flat - self.centre) / np.float32(self.width)
+        slope = -2 * away / self.width * self.scores(flat)[:, :1]
+        return (self.factor * g[:, :1] * slope).astype(np.float32)
+
+
+@pytest.mark.parametrize("width", [0.1, 1e-3, 1e-4])
+def test_a_small_part_of_the_domain_is_looked_at_closely(width):
+    x = X[:1] + np.float32(width / 4) * np.random.default_rng(1).standard_normal((8, 6), dtype=np.float32)
+    check = checked(Bump(X[0], width), x)
+    assert check.agrees
+    assert check.error is not None
+    assert not checked(Bump(X[0], width, factor=2.0), x).agrees
