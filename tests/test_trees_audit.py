@@ -47,8 +47,12 @@ EVERY_NORM = [
 
 @pytest.mark.parametrize(
     ("model", "data", "exact"),
-    [("xgboost.wine.onnx", "wine", 1.0), ("forest.wine.onnx", "wine", 0.6)],
-    ids=["boosted", "forest"],
+    [
+        ("xgboost.wine.onnx", "wine", 1.0),
+        ("forest.wine.onnx", "wine", 0.6),
+        ("ada_boost_two.cancer.onnx", "cancer", 1.0),
+    ],
+    ids=["boosted", "forest", "votes"],
 )
 def test_the_curve_is_found_and_proved(model, data, exact, command, tmp_path, tables):
     report = audited(command, tmp_path, model, tables[data], "--domain", "none", *EVERY_NORM)

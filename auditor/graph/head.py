@@ -18,12 +18,16 @@ PASSING = {"Identity", "Cast", "Squeeze", "Unsqueeze", "Reshape", "Flatten", "Dr
 # Each keeps the order of one example's scores, so that what goes in decides as what comes out.
 SQUASHING = {"Softmax", "LogSoftmax", "Sigmoid"}
 
+# What may stand between the sum of exponentials and the division by it.
+_GUARDS = {"Add", "Cast", "Clip", "Equal", "Expand", "Identity", "Max", "Reshape", "Unsqueeze", "Where"}
+
 
 @dataclass(frozen=True)
 class Head:
     """How class scores leave the graph.
 
-    node: the Softmax, LogSoftmax, Sigmoid or ArgMax that was met, None when the output itself is logits.
+    node: the Softmax, LogSoftmax, Sigmoid or ArgMax that was met, or the Div that a Softmax in single steps ends in; None
+    when the output itself is logits.
     names: the class labels that a ZipMap writes as keys, in column order.
     """
 
@@ -40,7 +44,19 @@ class Head:
 
     @property
     def operator(self) -> str | None:
-        return None if self.node is None else self.node.op_type
+        """What it is, a Softmax in single steps by that name."""
+        if self.node is None:
+            return None
+        return "Softmax" if self.node.op_type == "Div" else self.node.op_type
+
+    @property
+    def read(self) -> ir.Value:
+        """What goes into the node: of those that squash, the logits."""
+        assert self.node is not None
+        steps = softmax_in_steps(self.node)
+        value = self.node.inputs[0] if steps is None else steps[0]
+        assert value is not None
+        return value
 
 
 def trace(value: ir.Value) -> Head:
@@ -50,6 +66,8 @@ def trace(value: ir.Value) -> Head:
     while (node := value.producer()) is not None:
         if node.op_type in SQUASHING and node.domain == "":
             return Head("logits" if node.op_type == "LogSoftmax" else "probabilities", node, names, tuple(passed))
+        if softmax_in_steps(node) is not None:
+            return Head("probabilities", node, names, tuple(passed))
         if node.op_type == "ArgMax":
             return Head("label", node, names, tuple(passed))
         if node.op_type == "ZipMap":
@@ -61,6 +79,29 @@ def trace(value: ir.Value) -> Head:
         value = node.inputs[0]
     gives_probabilities = node is not None and node.domain == "ai.onnx.ml" and _gives_probabilities(node)
     return Head("probabilities" if gives_probabilities else "logits", None, names, tuple(passed))
+
+
+def softmax_in_steps(node: ir.Node) -> tuple[ir.Value, ir.Value] | None:
+    """z and the sum, where the node is exp(z) over what is computed of the sum of exp(z) alone, as converters write it that
+    guard against a sum of 0; else None."""
+    if node.op_type != "Div" or node.inputs[0] is None or node.inputs[1] is None:
+        return None
+    powers = node.inputs[0].producer()
+    if powers is None or powers.op_type != "Exp" or powers.inputs[0] is None:
+        return None
+    total, stack = None, [node.inputs[1]]
+    while stack:
+        value = stack.pop()
+        made = value.producer()
+        if constant_of(value) is not None or (made is not None and made.op_type == "Constant"):
+            continue
+        if made is not None and made.op_type == "ReduceSum" and made.inputs[0] is node.inputs[0]:
+            total = made.outputs[0]
+        elif made is not None and made.op_type in _GUARDS:
+            stack += [v for v in made.inputs if v is not None]
+        else:
+            return None
+    return None if total is None else (powers.inputs[0], total)
 
 
 def _passes(node: ir.Node) -> bool:

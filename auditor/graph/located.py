@@ -1,7 +1,8 @@
 """The tree ensembles inside a plain graph, brought to the input's own units and to the scores: one sum of trees.
 
 It is found where everything before the ensembles moves or scales single features, whatever scaler or normalisation that
-is, and everything behind them is linear (a softmax at the end is gone from a plain graph). A threshold on what a scaler gives is moved
+is, and everything behind them is linear, or computed of one tree alone (a softmax at the end is gone from a plain graph).
+A threshold on what a scaler gives is moved
 in front of it by bisection over all float32 numbers, with the scaler run in ONNX Runtime: so it is exact whatever the
 scaler rounds. What was found counts only when it gives the graph's scores on random inputs between the thresholds.
 """
@@ -12,28 +13,15 @@ from math import prod
 
 import numpy as np
 import onnx_ir as ir
-from onnx_ir.passes.common import RemoveUnusedNodesPass
 
-from auditor.graph.build import Builder, constant_of, shape_of
+from auditor.graph.build import constant_of, shape_of
+from auditor.graph.members import Member, read_members, weigh
+from auditor.graph.parts import MOVING, between, cut
 from auditor.graph.plain import ClassifierGraph, serialise
-from auditor.graph.trees import Ensemble, Trees, arrays, read_ensemble
+from auditor.graph.trees import Trees, arrays
 from auditor.runtime import Session
 
-ENSEMBLES = ("TreeEnsembleClassifier", "TreeEnsembleRegressor", "TreeEnsemble")
-_MOVING = {
-    "Identity",
-    "Reshape",
-    "Flatten",
-    "Squeeze",
-    "Unsqueeze",
-    "Transpose",
-    "Gather",
-    "Slice",
-    "Split",
-    "Concat",
-}
 _SCALING = {"Add", "Sub", "Mul", "Div", "Cast", "Relu", "Clip", "Sigmoid", "Tanh", "Neg", "Greater", "Max", "Min"}
-_LINEAR = {"Add", "Sub", "Mul", "Div", "Cast", "Neg", "Sum", "Mean", "Gemm", "MatMul", "ReduceSum", "ReduceMean"}
 _SPAN = (
     2**-21
 )  # of a threshold: four roundings either way, by which another order of a scaler's arithmetic may differ
@@ -42,106 +30,27 @@ _PROBES = 64
 
 def find_trees(graph: ClassifierGraph) -> Trees | None:
     """The graph as one sum of trees on its input, the scores `classes` many; None where it is no such thing."""
-    nodes = [node for node in graph.model.graph if node.op_type in ENSEMBLES]
-    read = [read_ensemble(node.op_type, {a.name: a.value for a in node.attributes.values()}) for node in nodes]
-    if not nodes or any(one is None for one in read):
+    members = read_members(graph)
+    if members is None:
         return None
-    ensembles = [one for one in read if one is not None]
-    sums = [node.outputs[-1] for node in nodes]
-    before = _between([graph.x], [node.inputs[0] for node in nodes], _MOVING | _SCALING)
-    behind = _between(sums, [graph.logits], _MOVING | _LINEAR)
-    if before is None or behind is None or not all(map(_is_linear, behind)):
+    before = between([graph.x], [member.node.inputs[0] for member in members], MOVING | _SCALING)
+    if before is None:
         return None
-    weights, offset = _behind(graph, sums, [ensemble.outputs for ensemble in ensembles])
-    d = prod(graph.shape)
+    weights, offset = weigh(graph, members)
     trees: Trees | None
     if not before:
-        trees = arrays([(_one_sum(e), w) for e, w in zip(ensembles, weights, strict=True)], d, offset)
+        summed = [(member.ensemble, weight) for member, weight in zip(members, weights, strict=True)]
+        trees = arrays(summed, prod(graph.shape), offset)
     else:
-        trees = _through(graph, nodes, before, list(zip(ensembles, weights, strict=True)), offset)
+        trees = _through(graph, members, before, weights, offset)
     return trees if trees is not None and _agrees(graph, trees) else None
-
-
-def _one_sum(ensemble: Ensemble) -> Ensemble:
-    """A classifier of two classes that sums for one writes the sum into the second column."""
-    written = {output for leaf in ensemble.leaves.values() for output in leaf}
-    if ensemble.outputs != 2 or written - {0}:
-        return ensemble
-    leaves = {key: {1: leaf[0]} for key, leaf in ensemble.leaves.items() if leaf}
-    return replace(ensemble, leaves=leaves, base=ensemble.base[::-1])
-
-
-def _between(sources: Iterable[ir.Value], ends: Iterable[ir.Value | None], allowed: set[str]) -> list[ir.Node] | None:
-    """The nodes on the ways back from `ends` to `sources`, in no order; None where another one than allowed is there."""
-    found: dict[ir.Node, None] = {}
-    reached, stack = set(sources), list(ends)
-    while stack:
-        value = stack.pop()
-        if value is None or value in reached or constant_of(value) is not None:
-            continue
-        reached.add(value)
-        node = value.producer()
-        if node is None or node.domain not in ("", "ai.onnx") or node.op_type not in allowed:
-            return None
-        found[node] = None
-        stack += node.inputs
-    return list(found)
-
-
-def _is_linear(node: ir.Node) -> bool:
-    """Products are linear where all but one factor is constant, and what is divided by."""
-    moving = [i for i, value in enumerate(node.inputs) if value is not None and constant_of(value) is None]
-    if node.op_type in ("Mul", "MatMul"):
-        return len(moving) == 1
-    return moving == [0] if node.op_type in ("Div", "Gemm", "Gather") else True
-
-
-def _cut(graph: ClassifierGraph, sources: Iterable[ir.Value], ends: Iterable[ir.Value | None]) -> bytes:
-    """The part of the graph from some values to others, as a model whose inputs and outputs bear their names."""
-    model = graph.model.clone()
-    known = {value.name: value for value in model.graph.inputs}
-    known |= {y.name: y for node in model.graph for y in node.outputs}
-    starts = []
-    for source in sources:
-        start = known[source.name]
-        if start.producer() is not None:
-            start = ir.Value(name=f"{source.name}/cut", shape=source.shape, type=ir.TensorType(ir.DataType.FLOAT))
-            ir.convenience.replace_all_uses_with(known[source.name], start, replace_graph_outputs=True)
-            known[source.name] = start
-        starts.append(start)
-    op = Builder(model.graph)
-    model.graph.inputs[:] = starts
-    model.graph.outputs[:] = [op.Identity(known[end.name]) for end in ends if end is not None]
-    RemoveUnusedNodesPass()(model)
-    return serialise(model)
-
-
-def _behind(graph: ClassifierGraph, sums: list[ir.Value], widths: list[int]) -> tuple[list[np.ndarray], np.ndarray]:
-    """What every output of the ensembles adds to every score, (outputs, classes) each, and the scores at 0."""
-    session = Session(_cut(graph, sums, [graph.logits]), optimise="none")
-    names = [f"{value.name}/cut" for value in sums]
-    zero = {name: np.zeros(shape_of(value), np.float32) for name, value in zip(names, sums, strict=True)}
-    zero = {name: array for name, array in zero.items() if name in session.inputs}
-    (offset,) = session.run(zero)
-    weights = []
-    for name, width in zip(names, widths, strict=True):
-        rows = []
-        for column in range(width):
-            if name not in zero:
-                rows.append(np.zeros(graph.classes))
-                continue
-            unit = zero[name].copy()
-            unit[:, column] = 1
-            rows.append(session.run({**zero, name: unit})[0][0].astype(np.float64) - offset[0])
-        weights.append(np.array(rows))
-    return weights, offset[0]
 
 
 def _through(
     graph: ClassifierGraph,
-    nodes: list[ir.Node],
+    members: list[Member],
     before: list[ir.Node],
-    ensembles: list[tuple[Ensemble, np.ndarray]],
+    weights: list[np.ndarray],
     offset: np.ndarray,
 ) -> Trees | None:
     """The trees with every threshold moved in front of what is computed before them."""
@@ -150,11 +59,12 @@ def _through(
         return None
     parts = []
     slack = 0.0
-    for node, (ensemble, weight) in zip(nodes, ensembles, strict=True):
-        part = arrays([(_one_sum(ensemble), weight)], shape_of(node.inputs[0])[1], np.zeros_like(offset))
+    for member, weight in zip(members, weights, strict=True):
+        read = member.node.inputs[0]
+        part = arrays([(member.ensemble, weight)], shape_of(read)[1], np.zeros_like(offset))
         if part is None:
             return None
-        moved = _Moved(graph, node.inputs[0], scaling).of(part)
+        moved = _Moved(graph, read, scaling).of(part)
         if moved is None:
             return None
         parts.append(moved)
@@ -188,7 +98,7 @@ class _Moved:
     def __init__(self, graph: ClassifierGraph, value: ir.Value | None, scaling: list[ir.Node]) -> None:
         assert value is not None
         self.d, self._shape = prod(graph.shape), (graph.batch, *graph.shape)
-        self._run = self._rows(_cut(graph, [graph.x], [value]))
+        self._run = self._rows(cut(graph, [graph.x], [value]))
         self._source = self._rows(_passing_on(graph, value, scaling))
 
     def _rows(self, model: bytes) -> Callable[[np.ndarray], np.ndarray]:
@@ -296,7 +206,7 @@ def _passing_on(graph: ClassifierGraph, value: ir.Value, scaling: list[ir.Node])
             ir.convenience.replace_all_uses_with(node.outputs[0], moving, replace_graph_outputs=True)
             if node.outputs[0].name == value.name:
                 value = moving
-    return _cut(bare, [graph.x], [value])
+    return cut(bare, [graph.x], [value])
 
 
 def _agrees(graph: ClassifierGraph, trees: Trees) -> bool:

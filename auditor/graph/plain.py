@@ -20,7 +20,7 @@ from auditor.graph.build import Builder, shape_of
 from auditor.graph.equal import differences, rows_mix
 from auditor.graph.flatten import decides_for_all
 from auditor.graph.freeze import freeze
-from auditor.graph.head import SQUASHING, trace
+from auditor.graph.head import SQUASHING, softmax_in_steps, trace
 from auditor.graph.load import from_ir, to_ir
 from auditor.graph.normalise import append_normalisation
 from auditor.graph.opset import raise_opset
@@ -215,10 +215,10 @@ def _append_logits(op: Builder, output: ir.Value, upload: Upload, batch: int) ->
     if (
         upload.threshold is None
         and head.node is not None
-        and head.node.op_type in SQUASHING
+        and head.operator in SQUASHING
         and within_rows(head.node, upload.classes, batch)
     ):
-        value, squash = head.node.inputs[0], head.squash
+        value, squash = head.read, head.squash
     if value.dtype != ir.DataType.FLOAT:
         value = op.Cast(value, to=ir.DataType.FLOAT)
     wanted = (batch, 1 if upload.binary or upload.threshold is not None else upload.classes)
@@ -236,6 +236,9 @@ def within_rows(node: ir.Node, classes: int, batch: int) -> bool:
     if node.op_type == "Sigmoid":
         return True
     shape = shape_of(node.outputs[0])
+    steps = softmax_in_steps(node)
+    if steps is not None:
+        return int(np.prod(shape)) == batch * classes and int(np.prod(shape_of(steps[1]))) == batch
     axis = node.attributes.get_int("axis", -1)
     before, after = shape[: axis % len(shape)], shape[axis % len(shape) + 1 :]
     return shape[axis] == classes and int(np.prod(before)) == batch and int(np.prod(after)) == 1

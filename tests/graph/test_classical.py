@@ -17,11 +17,16 @@ from auditor.graph.upload import read_upload
 from auditor.runtime import Session, evaluate
 
 FOLDER = Path(__file__).parents[1] / "models" / "classical"
-TREES = {"tree", "forest", "forest_scaled", "forest_two", "extra_trees", "ada_boost"} | {
-    f"{name}{two}"
-    for name in ("xgboost", "lightgbm", "catboost", "gradient_boosting", "hist_boosting")
-    for two in ("", "_two")
-}
+VOTES = {"ada_boost", "ada_boost_two", "bagging", "vote_hard", "vote_soft", "vote_forests"}
+TREES = (
+    {"tree", "forest", "forest_scaled", "forest_two", "extra_trees"}
+    | VOTES
+    | {
+        f"{name}{two}"
+        for name in ("xgboost", "lightgbm", "catboost", "gradient_boosting", "hist_boosting")
+        for two in ("", "_two")
+    }
+)
 SMOOTH = sorted(path for path in FOLDER.glob("*.onnx") if path.name.split(".")[0] not in TREES)
 X = np.array([[0.5, -1.5, 2.0], [0.0, 0.0, 0.0], [3.0, 1.0, 2.0], [-2.0, 2.0, -0.5]], np.float32)
 

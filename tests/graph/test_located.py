@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
@@ -13,7 +14,7 @@ from auditor.runtime import Session
 from auditor.spec import Normalisation
 from tests.graph.test_classical import FOLDER, TREES, table
 
-FILES = sorted(path for path in FOLDER.glob("*.onnx") if path.name.split(".")[0] in TREES - {"ada_boost"})
+FILES = sorted(path for path in FOLDER.glob("*.onnx") if path.name.split(".")[0] in TREES - {"vote_forests"})
 COUNTS = {
     "tree": 1,
     "forest": 10,
@@ -22,6 +23,10 @@ COUNTS = {
     "lightgbm": 18,
     "catboost": 6,
     "hist_boosting_two": 10,
+    "ada_boost": 5,
+    "ada_boost_two": 8,
+    "bagging": 5,
+    "vote_hard": 5,
 }
 
 
@@ -40,8 +45,8 @@ def test_the_sum_of_trees_decides_as_the_upload(path):
     assert (trees.slack > 0) is (path.stem == "forest_scaled.iris")
 
 
-def test_a_vote_of_trees_is_no_sum():
-    upload = read_upload((FOLDER / "ada_boost.iris.onnx").read_bytes())
+def test_a_vote_of_forests_is_no_sum_of_trees():
+    upload = read_upload((FOLDER / "vote_forests.iris.onnx").read_bytes())
     assert find_trees(make_plain(upload, batch=4)) is None
 
 
@@ -153,9 +158,24 @@ def test_a_linear_layer_behind_the_trees_is_in_their_leaves():
     assert np.allclose(trees.scores(x), sums @ constants["w"].T + constants["b"])
 
 
-def test_a_square_behind_the_trees_is_no_sum():
+def test_a_square_of_one_tree_is_one_again():
     tail = [helper.make_node("Mul", ["sums", "sums"], ["y"])]
-    assert find_trees(make_plain(read_upload(stump(tail=tail)), batch=2)) is None
+    trees = find_trees(make_plain(read_upload(stump(tail=tail)), batch=2))
+    assert trees is not None
+    assert sorted(map(tuple, trees.value.tolist())) == [(0.0625, 6.25), (1.5625, 0.25)]
+
+
+def test_a_product_of_two_trees_is_no_sum():
+    model = onnx.load_from_string(stump(tail=[helper.make_node("Mul", ["sums", "others"], ["y"])]))
+    other = model.graph.node.add()
+    other.CopyFrom(model.graph.node[0])
+    other.output[0] = "others"
+    nodes = [model.graph.node[i] for i in (0, 2, 1)]
+    product = onnx.ModelProto()
+    product.CopyFrom(model)
+    del product.graph.node[:]
+    product.graph.node.extend(nodes)
+    assert find_trees(make_plain(read_upload(product.SerializeToString()), batch=2)) is None
 
 
 def test_the_one_operator_of_version_5_is_read():

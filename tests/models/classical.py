@@ -20,10 +20,12 @@ from sklearn.compose import ColumnTransformer
 from sklearn.datasets import load_breast_cancer, load_iris, load_wine
 from sklearn.ensemble import (
     AdaBoostClassifier,
+    BaggingClassifier,
     ExtraTreesClassifier,
     GradientBoostingClassifier,
     HistGradientBoostingClassifier,
     RandomForestClassifier,
+    VotingClassifier,
 )
 from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LogisticRegression, RidgeClassifier, SGDClassifier
@@ -43,6 +45,11 @@ from sklearn.tree import DecisionTreeClassifier
 
 FOLDER = Path(__file__).parent / "classical"
 TABLES = {"wine": load_wine, "cancer": load_breast_cancer, "iris": load_iris}
+
+
+def several_trees(count):
+    return [(f"tree{i}", DecisionTreeClassifier(max_depth=3, max_features=2, random_state=i)) for i in range(count)]
+
 
 SKLEARN = {
     "logistic.iris": make_pipeline(StandardScaler(), LogisticRegression()),
@@ -94,6 +101,17 @@ SKLEARN = {
     "hist_boosting_two.cancer": HistGradientBoostingClassifier(max_iter=10, max_leaf_nodes=6, random_state=0),
     "ada_boost.iris": AdaBoostClassifier(
         DecisionTreeClassifier(max_depth=2, random_state=0), n_estimators=5, random_state=0
+    ),
+    "ada_boost_two.cancer": AdaBoostClassifier(DecisionTreeClassifier(max_depth=1), n_estimators=8, random_state=0),
+    "bagging.wine": BaggingClassifier(DecisionTreeClassifier(max_depth=3), n_estimators=5, random_state=0),
+    "vote_hard.wine": VotingClassifier(several_trees(5), voting="hard", flatten_transform=False),
+    "vote_soft.wine": VotingClassifier(
+        several_trees(4), voting="soft", weights=np.array([1, 2, 1, 3]), flatten_transform=False
+    ),
+    "vote_forests.iris": VotingClassifier(
+        [(f"forest{i}", RandomForestClassifier(2, max_depth=2, random_state=i)) for i in range(2)],
+        voting="hard",
+        flatten_transform=False,
     ),
 }
 ZIPPED = {"logistic.iris", "forest.wine"}  # these keep ZipMap
