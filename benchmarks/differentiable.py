@@ -17,8 +17,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
+from known import DATA, OWN
 from peers import Contender, Refused
-from zoo import DATA, OWN, files
+from zoo import files
 
 from auditor.classifier import OnnxClassifier
 from auditor.errors import AuditorError
