@@ -22,16 +22,15 @@ FORMATS = (
     "in-toto",
     "model-index",
     "markdown",
+    "checker",
     "mlflow",
 )
 _BINARY = ("pdf", "parquet")
 
 
 def export(
-    format: Annotated[str, typer.Argument(metavar="FORMAT", help=f"{', '.join(FORMATS)}; schema or checker.")],
-    report: Annotated[
-        Path | None, typer.Argument(metavar="REPORT", help="A report.json; schema and checker need none.")
-    ] = None,
+    format: Annotated[str, typer.Argument(metavar="FORMAT", help=f"{', '.join(FORMATS)}; schema.")],
+    report: Annotated[Path | None, typer.Argument(metavar="REPORT", help="A report.json; schema needs none.")] = None,
     out: Annotated[Path | None, Option(help="The file to write (default: stdout).")] = None,
     tracking_uri: Annotated[
         str | None, Option(help="mlflow: log a run at this server instead, such as http://127.0.0.1:5000.")
@@ -45,7 +44,7 @@ def export(
 ) -> None:
     """Write a report as FORMAT: a page, a table, test results, a bill of materials, a statement …
 
-    schema is the JSON Schema of report.json; checker a script that re-checks adversarial.npz without this tool.
+    checker is a script for this one audit that re-checks adversarial.npz without this tool; schema the JSON Schema of report.json.
     """
     if tracking_uri is not None:
         _log(format, _named(format, report), tracking_uri, experiment)
@@ -59,10 +58,6 @@ def export(
 def _made(format: str, path: Path | None) -> bytes:
     if format == "schema":
         return _schema()
-    if format == "checker":
-        from auditor.report.checker import checker
-
-        return checker()
     from auditor.report.document import read_report
     from auditor.report.formats import format_named
 

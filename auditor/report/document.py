@@ -15,11 +15,11 @@ from auditor.report.schema import Report
 from auditor.spec import digest
 
 # What may differ between two runs that found the same: times, names, the machine, how the work was cut, and the
-# spec's budget (spec_sha256, which stays, covers all in the spec that can change a result).
+# spec's budget (spec_sha256, which stays, covers all in the spec that can change a result); and what follows from the rest.
 _CIRCUMSTANCES: dict[str, Any] = {
     "results_sha256": True,
     "audit": {"id", "started_at", "finished_at", "device", "versions", "fingerprint", "plan", "spec"},
-    "model": {"name"},
+    "model": {"name", "output"},
     "dataset": {"name"},
     "surrogates": {"__all__": {"name"}},
     "stages": {"__all__": {"seconds"}},

@@ -67,6 +67,11 @@ def model(subject: Subject, prepared: Prepared) -> dict[str, Any]:
             "scores": upload.scores,
             **_beside(upload),
         },
+        "output": {
+            "name": upload.output,
+            "single": upload.binary or upload.threshold is not None,
+            "names": list(upload.names),
+        },
         "gradient": prepared.gradient.as_json(),
         "randomness": _randomness(prepared, subject.spec) if subject.drawn else None,
         "refusal": _refusal(upload, prepared) if upload.refused else None,

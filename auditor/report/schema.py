@@ -54,7 +54,8 @@ class Audit(Section):
 class Model(Section):
     """The upload. operators: how many nodes of each; input: name, type, shape, layout, the columns of a table whose
     inputs they are, what other inputs are held at and the input of tokens whose embedding was attacked, where there are any; gradient: access and why, the policy
-    by which slopes were replaced, and under substitutes each such node and what stands in for its slope.
+    by which slopes were replaced, and under substitutes each such node and what stands in for its slope; output: the name of the
+    one that decides, whether it is a single number per example, and the labels that it gives or whose scores it gives by name.
 
     randomness, where the model draws at random or inputs are transformed before it: the transformations as they were
     declared; how many passes each pass of an attack averaged; of how many fresh draws how many must give another class for a
@@ -73,6 +74,7 @@ class Model(Section):
     parameters: int
     classes: int
     input: PlainObject
+    output: PlainObject | None = None
     gradient: PlainObject
     randomness: PlainObject | None = None
     refusal: PlainObject | None = None

@@ -164,7 +164,7 @@ def texts(name, data):
     elif name == "parquet":
         for column in pq.read_table(io.BytesIO(data)).to_pydict().values():
             yield from (value for value in column if isinstance(value, str))
-    elif name in ("csv", "markdown"):
+    elif name in ("csv", "markdown", "checker"):
         yield data.decode()
     else:
         yield from pieces(yaml.safe_load(data) if name == "model-index" else json.loads(data))

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from auditor.errors import SpecError
+from auditor.report.formats.checker import checker
 from auditor.report.formats.cyclonedx import cyclonedx
 from auditor.report.formats.in_toto import MEDIA_TYPE, in_toto
 from auditor.report.formats.junit import junit
@@ -40,6 +41,7 @@ FORMATS: dict[str, Format] = {
     "in-toto": Format("intoto.json", MEDIA_TYPE, "in-toto test-result statement", in_toto),
     "model-index": Format("model-index.yaml", "application/yaml", "model-index of a model card", model_index),
     "markdown": Format("md", "text/markdown; charset=utf-8", "a summary for a pipeline's run", markdown),
+    "checker": Format("check.py", "text/x-python; charset=utf-8", "a script that re-checks adversarial.npz", checker),
     "mlflow": Format("mlflow.json", "application/json", "params, metrics and tags of an MLflow run", mlflow),
 }
 

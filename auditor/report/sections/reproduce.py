@@ -21,7 +21,7 @@ def section(report: Report) -> Section:
                 "example before its change. A short script that needs NumPy and ONNX Runtime alone checks every row:"
             ),
             Code(
-                "auditor export checker --out check_adversarial.py\n"
+                "auditor export checker report.json --out check_adversarial.py\n"
                 "python check_adversarial.py MODEL.onnx report.json adversarial.npz"
             ),
         ),
