@@ -1,4 +1,4 @@
-"""What an audit found: its report and other files, curves, outcomes, examples, and its comparison with another."""
+"""What an audit found: its report and other files, curves, outcomes and examples."""
 
 import csv
 import io
@@ -19,9 +19,7 @@ from auditor.operations.errors import NotDone, NotFound
 from auditor.operations.service import Service
 from auditor.operations.times import moment
 from auditor.report.formats import FORMATS, Format
-from auditor.report.schema import Report
 from auditor.spec import Norm
-from auditor.store.artifacts import blob_key
 from auditor.store.tables import Artifact, Point
 
 router = APIRouter(prefix="/audits/{audit_id}", tags=["results"])
@@ -65,9 +63,7 @@ _PAGES: dict[int | str, dict[str, Any]] = {
     },
 }
 _STORED = ("json", "html", "pdf")
-_MADE = {format.suffix: format for format in FORMATS.values() if format.suffix not in _STORED}
-# The page holds no script and fetches nothing; should a name in it ever become markup, it can do nothing either.
-POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; sandbox"
+MADE = {format.suffix: format for format in FORMATS.values() if format.suffix not in _STORED}
 _RETRY_SECONDS = "5"
 
 
@@ -81,7 +77,7 @@ def report(audit_id: str, caller: Reader, service: ServiceDep, request: Request)
 def page(audit_id: str, caller: Reader, service: ServiceDep, request: Request) -> Response:
     """One file without scripts. Too early, the answer is as for report.json."""
     response = _report(audit_id, "html", caller, service, request)
-    response.headers["Content-Security-Policy"] = POLICY
+    response.headers["Content-Security-Policy"] = files.POLICY
     return response
 
 
@@ -109,24 +105,23 @@ def _made(format: Format) -> None:
         summary=f"The report as {format.suffix}",
         name=f"report-{format.suffix}",
     )
-    def made(audit_id: str, caller: Reader, service: ServiceDep, request: Request) -> Response:
+    def export(audit_id: str, caller: Reader, service: ServiceDep, request: Request) -> Response:
         """Made from report.json. Too early, the answer is as for that one."""
         try:
-            stored = results.file(service, caller.project_id, audit_id, "report")
+            made = results.exported(service, caller.project_id, audit_id, format)
         except NotDone:
             return _no_report(service, caller.project_id, audit_id, request.url.path)
-        report = Report.model_validate_json(service.artifacts.read(blob_key(str(stored.sha256))))
-        return Response(format.write(report), media_type=format.media_type)
+        return Response(made, media_type=format.media_type)
 
 
-for _format in _MADE.values():
+for _format in MADE.values():
     _made(_format)
 
 
 @router.get("/report.{format}", include_in_schema=False)
 def other_report(audit_id: str, format: str, caller: Reader) -> None:
     raise NotFound(
-        f"there are no reports as '{format}'; there are {', '.join(f'report.{name}' for name in (*_STORED, *_MADE))}"
+        f"there are no reports as '{format}'; there are {', '.join(f'report.{name}' for name in (*_STORED, *MADE))}"
     )
 
 
@@ -206,20 +201,6 @@ def artifact(
 ) -> Response:
     file = results.file(service, caller.project_id, audit_id, kind)
     return files.send(request, service.artifacts, file)
-
-
-@router.get("/compare/{other}", summary="Compare two audits of the same examples")
-def compare(
-    audit_id: str,
-    other: str,
-    caller: Reader,
-    service: ServiceDep,
-    margin: Annotated[float, Query(ge=0, lt=1, description="The net loss that is tolerated")] = 0.02,
-) -> resources.Comparison:
-    """What the other audit lost against this one, example by example. Both must have the same specification."""
-    from auditor.operations.comparison import compare_two
-
-    return compare_two(service, caller.project_id, audit_id, other, margin)
 
 
 def _no_report(service: Service, project_id: str, audit_id: str, instance: str) -> Response:

@@ -71,6 +71,7 @@ class AsyncClient:
     example = _does(results.example)
     compare = _does(results.compare)
     comparison = _does(results.comparison)
+    download_comparison = _does(results.download_comparison)
     artifacts = _iterates(results.artifacts)
     download = _does(results.download)
 

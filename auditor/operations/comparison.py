@@ -9,6 +9,7 @@ from auditor.operations.service import Service
 from auditor.report.comparison import pair
 from auditor.report.comparison.pair import Named
 from auditor.report.comparison.schema import ComparisonReport
+from auditor.report.comparison.write import WRITERS
 from auditor.report.schema import Report
 from auditor.store.artifacts import Artifacts, blob_key
 
@@ -27,6 +28,11 @@ def compare(service: Service, project_id: str, ids: Sequence[str], margin: float
     return compared.model_copy(
         update={"audits": [audit.model_copy(update={"audit": own[audit.name]}) for audit in compared.audits]}
     )
+
+
+def written(service: Service, project_id: str, ids: Sequence[str], margin: float | None, kind: str) -> bytes:
+    """The comparison as "html" or "pdf". Raises as `compare` does."""
+    return WRITERS[f".{kind}"](compare(service, project_id, ids, margin))
 
 
 def compare_two(service: Service, project_id: str, first: str, second: str, margin: float) -> resources.Comparison:

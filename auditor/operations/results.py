@@ -11,6 +11,9 @@ from auditor import resources
 from auditor.operations.audits import find
 from auditor.operations.errors import Gone, NotDone, NotFound, Unacceptable
 from auditor.operations.service import Service
+from auditor.report.formats import Format
+from auditor.report.schema import Report
+from auditor.store.artifacts import blob_key
 from auditor.store.queries import results as queries
 from auditor.store.tables import Artifact, Audit, Outcome, Point
 
@@ -45,6 +48,13 @@ def files(service: Service, project_id: str, audit_id: str) -> Sequence[Artifact
     with service.database.reading() as session:
         find(session, project_id, audit_id)
         return queries.artifacts(session, audit_id)
+
+
+def exported(service: Service, project_id: str, audit_id: str, format: Format) -> bytes:
+    """The report in a format that is made when it is asked for. Raises as `file` does, and SpecError where the format has
+    nothing to say of such an audit."""
+    stored = file(service, project_id, audit_id, "report")
+    return format.write(Report.model_validate_json(service.artifacts.read(blob_key(str(stored.sha256)))))
 
 
 def curves(service: Service, project_id: str, audit_id: str) -> dict[str, list[Point]]:

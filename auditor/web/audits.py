@@ -9,11 +9,11 @@ from auditor import resources
 from auditor.api import files
 from auditor.api.audits import shown
 from auditor.api.pages import page
-from auditor.api.results import POLICY
+from auditor.api.results import MADE
 from auditor.api.watch import WatchDep
 from auditor.operations import audits, create, deletion, results
 from auditor.operations.audits import Known
-from auditor.operations.errors import Gone, NotDone
+from auditor.operations.errors import Gone, NotDone, NotFound
 from auditor.report.blocks import figures_of
 from auditor.web import charts, reading
 from auditor.web.command import command
@@ -62,8 +62,8 @@ def show(request: Request, visitor: ReportReader, audit_id: str) -> Response:
     except (Gone, NotDone):
         curves = results.curves(service, project_id, audit_id)
         return render(request, visitor, "audit_past.html", files=stored, curves=curves, **values)
-    address = charts.address(f"/audits/{audit_id}")
-    return render(request, visitor, "audit_done.html", files=stored, read=read, address=address, **values)
+    values |= {"files": stored, "formats": MADE, "read": read, "address": charts.address(f"/audits/{audit_id}")}
+    return render(request, visitor, "audit_done.html", **values)
 
 
 @router.get("/audits/{audit_id}/figures/{file}")
@@ -117,6 +117,16 @@ def extend(visitor: Writer, audit_id: str) -> Response:
     return go(f"/audits/{create.extend(visitor.service, visitor.project_id, audit_id, more)}")
 
 
+@router.get("/audits/{audit_id}/exports/report.{suffix}")
+def exported(visitor: ReportReader, audit_id: str, suffix: str) -> Response:
+    """The report in a format for tools, to keep."""
+    if suffix not in MADE:
+        raise NotFound(f"there are no reports as '{suffix}'")
+    made = results.exported(visitor.service, visitor.project_id, audit_id, MADE[suffix])
+    headers = {"Content-Disposition": f'attachment; filename="report.{suffix}"'}
+    return Response(made, headers=headers, media_type=MADE[suffix].media_type)
+
+
 @router.get("/audits/{audit_id}/files/{name}")
 def file(request: Request, visitor: ReportReader, audit_id: str, name: str) -> Response:
     """One of the audit's files, under its name or its kind; the reports for people are shown, others are kept."""
@@ -124,7 +134,7 @@ def file(request: Request, visitor: ReportReader, audit_id: str, name: str) -> R
     found = results.file(visitor.service, visitor.project_id, audit_id, kind)
     response = files.send(request, visitor.service.artifacts, found, download=kind not in ("html", "pdf"))
     if kind == "html":
-        response.headers["Content-Security-Policy"] = POLICY
+        response.headers["Content-Security-Policy"] = files.POLICY
     return response
 
 

@@ -1,10 +1,11 @@
 """Audits side by side, example by example."""
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from fastapi import Query, Request, Response
 
 from auditor.api.audits import shown
+from auditor.api.comparison import paper
 from auditor.errors import InputError
 from auditor.operations import audits
 from auditor.operations.comparison import compare
@@ -44,7 +45,14 @@ def show(
         status = error.status if isinstance(error, Refused) else 422
         return render(request, visitor, "compare.html", status, document=None, wrong=str(error), **values)
     address = charts.address("/compare", request.url.query)
-    return render(request, visitor, "compare.html", document=document, address=address, wrong="", **values)
+    values |= {"document": document, "address": address, "asked": request.url.query}
+    return render(request, visitor, "compare.html", wrong="", **values)
+
+
+@router.get("/compare.{kind}")
+def file(visitor: Reader, kind: Literal["html", "pdf"], audit: Ids, margin: Margin = 0.02) -> Response:
+    """The same to keep."""
+    return paper(visitor.service, visitor.project_id, list(filter(None, audit)), margin, kind)
 
 
 @router.get("/compare/figures/{file}")

@@ -5,6 +5,7 @@ import io
 from itertools import pairwise
 
 import numpy as np
+import pypdf
 import pytest
 from sqlalchemy import delete, update
 
@@ -299,6 +300,22 @@ def test_many_audits_are_compared_with_the_first(client, audit, service, project
     assert client.get("/api/v1/compare", params={"audits": ids[:1]}).status_code == 422
     assert client.get("/api/v1/compare", params={"audits": ids * 2}).status_code == 422
     assert client.get("/api/v1/compare", params={"audits": [ids[0], "0" * 36]}).status_code == 404
+
+
+def test_comparisons_come_as_files_for_people(client, audit, service, project, inputs, weaker):
+    other = finished.put(service, project, inputs, weaker)
+    ids = {"audits": [audit[-36:], other], "margin": 0.1}
+    page = client.get("/api/v1/compare.html", params=ids)
+    assert page.headers["content-type"] == "text/html; charset=utf-8"
+    assert "sandbox" in page.headers["content-security-policy"]
+    assert "Lost more than is tolerated" in page.text
+    assert client.get(f"{audit}/compare/{other}.html", params={"margin": 0.1}).content == page.content
+    paper = client.get("/api/v1/compare.pdf", params=ids)
+    assert paper.headers["content-type"] == "application/pdf"
+    assert "Lost more than is tolerated" in pypdf.PdfReader(io.BytesIO(paper.content)).pages[0].extract_text()
+    assert client.get("/api/v1/compare.docx", params=ids).status_code == 404
+    assert client.get("/api/v1/compare.pdf", params={"audits": ids["audits"][:1]}).status_code == 422
+    assert client.get(f"{audit}/compare/{'0' * 36}.pdf").status_code == 404
 
 
 def test_audits_of_other_specifications_are_not_compared(client, audit, service, project, inputs, tmp_path):

@@ -10,7 +10,7 @@ import pytest
 
 from auditor import local, options
 from auditor.client import Conflict, NotFinished
-from auditor.errors import AuditorError, Damaged
+from auditor.errors import AuditorError, Damaged, SpecError
 from auditor.report.comparison import pair
 from auditor.report.document import read_report
 from auditor.request import settle
@@ -115,6 +115,15 @@ def test_audits_are_compared(client, script, finished):
     assert client.comparison(["a", "b"], margin=0.5) == made
     (request,) = script.sent("GET", "/compare")
     assert str(request.url.query, "ascii") == "audits=a&audits=b&margin=0.5"
+
+
+def test_a_comparison_is_written_as_its_ending_says(client, script, tmp_path):
+    script.on("GET", "/compare.pdf", httpx.Response(200, content=b"%PDF"))
+    assert client.download_comparison(["a", "b"], tmp_path / "c.pdf", margin=0.5).read_bytes() == b"%PDF"
+    (request,) = script.sent("GET", "/compare.pdf")
+    assert str(request.url.query, "ascii") == "audits=a&audits=b&margin=0.5"
+    with pytest.raises(SpecError, match=r"written as \.html, \.pdf or \.json"):
+        client.download_comparison(["a", "b"], tmp_path / "c.docx")
 
 
 def artifact(content):

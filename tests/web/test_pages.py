@@ -16,6 +16,7 @@ from auditor import resources
 from auditor.operations import models
 from auditor.operations.results import files
 from auditor.report.focus import focuses, headline
+from auditor.report.formats import FORMATS
 from auditor.store.tables import Artifact, Audit, Dataset, Key, Model, Project, Surrogate, Version, Webhook
 from auditor.web import static
 from tests import finished
@@ -182,6 +183,17 @@ def test_files_of_an_audit_come_as_they_are_stored(visitor, service, project, au
         assert "sandbox" in answer.headers["content-security-policy"]
 
 
+def test_an_audits_page_offers_its_report_in_every_format(visitor, audit, ran):
+    html = visitor.see(f"/audits/{audit}")
+    for format in (format for name, format in FORMATS.items() if name not in ("html", "pdf")):
+        address = f"/audits/{audit}/exports/report.{format.suffix}"
+        assert f'href="{address}"' in html
+        answer = visitor.browser.get(address)
+        assert answer.content == format.write(ran.report)
+        assert answer.headers["content-disposition"] == f'attachment; filename="report.{format.suffix}"'
+    assert visitor.browser.get(f"/audits/{audit}/exports/report.docx").status_code == 404
+
+
 def test_an_audit_whose_report_is_gone_shows_its_points(visitor, service, audit, ran):
     with service.database.transaction() as session:
         session.execute(update(Artifact).values(removed_at=1.0))
@@ -305,6 +317,10 @@ def test_audits_are_compared_with_the_first(visitor, service, project, inputs, a
     assert html.count("data-chart=") == 3  # two norms, and the audits as steps
     assert re.search(r"3: digits-\d+@1 nowhere lost more than it gained", html)
     assert visitor.see(f"/compare?audit={audit}").count("data-chart=") == 0
+    for kind, type in (("html", "text/html; charset=utf-8"), ("pdf", "application/pdf")):
+        kept = path.replace("/compare?", f"/compare.{kind}?")
+        assert f'href="{kept.replace("&", "&amp;")}"' in html
+        assert visitor.browser.get(kept).headers["content-type"] == type
     assert visitor.browser.get(f"{path}&audit={audit}&audit={audit}").status_code == 422
     refused = visitor.browser.get(f"/compare?audit={audit}&audit=00000000-0000-7000-8000-000000000000")
     assert refused.status_code == 404

@@ -4,7 +4,7 @@ import hashlib
 import io
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pydantic import TypeAdapter
 
@@ -14,7 +14,7 @@ from auditor.client.errors import NotFinished, Unreachable
 from auditor.client.result import Result
 from auditor.client.sending import LONG_PATIENCE, every, fetch, fetch_json, listed, path_of, pauses, send
 from auditor.client.steps import Call, ConnectionLost, Pause, Read, Request, Stream
-from auditor.errors import Damaged
+from auditor.errors import Damaged, SpecError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -96,10 +96,29 @@ def comparison(audit_ids: Sequence[str], *, margin: float | None = None) -> "Cal
     """
     from auditor.report.comparison.schema import ComparisonReport
 
-    said = {"audits": list(audit_ids), "margin": margin}
-    params = {name: value for name, value in said.items() if value is not None}
-    answer = yield from send(Request("GET", path_of("compare"), params))
+    answer = yield from send(Request("GET", path_of("compare"), _compared(audit_ids, margin)))
     return ComparisonReport.model_validate_json(answer.body)
+
+
+def download_comparison(audit_ids: Sequence[str], path: Path | str, *, margin: float | None = None) -> Call[Path]:
+    """Write the same to `path`, as its ending says: .html, .pdf or .json; whole or not at all.
+
+    Raises SpecError where it ends otherwise.
+    """
+    from auditor.audits.atomic import replacing
+
+    path = Path(path)
+    if path.suffix not in (".html", ".pdf", ".json"):
+        raise SpecError(f"{path}: a comparison is written as .html, .pdf or .json")
+    kind = "" if path.suffix == ".json" else path.suffix
+    answer = yield from send(Request("GET", path_of(f"compare{kind}"), _compared(audit_ids, margin)))
+    with replacing(path) as file:
+        file.write(answer.body)
+    return path
+
+
+def _compared(audit_ids: Sequence[str], margin: float | None) -> dict[str, Any]:
+    return {"audits": list(audit_ids)} | ({} if margin is None else {"margin": margin})
 
 
 def artifacts(audit_id: str) -> Stream[resources.Artifact]:

@@ -26,18 +26,19 @@ def _pdf(comparison: ComparisonReport) -> bytes:
     return pdf(document, drawings(document), datetime.datetime.fromisoformat(comparison.made_at))
 
 
-_WRITERS: dict[str, Callable[[ComparisonReport], bytes]] = {".json": _json, ".html": _html, ".pdf": _pdf}
+# By how a file's name ends.
+WRITERS: dict[str, Callable[[ComparisonReport], bytes]] = {".json": _json, ".html": _html, ".pdf": _pdf}
 
 
 def is_file(out: Path) -> bool:
     """Whether this names one file of a comparison, by its ending; else it names a folder for all three."""
-    return out.suffix in _WRITERS
+    return out.suffix in WRITERS
 
 
 def write(comparison: ComparisonReport, out: Path) -> list[Path]:
     """The file that `out` names, or all three in the folder that it names; each whole or not at all. Gives their paths."""
-    paths = [out] if is_file(out) else [out / f"compare{suffix}" for suffix in _WRITERS]
+    paths = [out] if is_file(out) else [out / f"compare{suffix}" for suffix in WRITERS]
     for path in paths:
         with replacing(path) as file:
-            file.write(_WRITERS[path.suffix](comparison))
+            file.write(WRITERS[path.suffix](comparison))
     return paths
