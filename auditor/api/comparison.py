@@ -35,18 +35,24 @@ def _paper(kind: str) -> None:
     content: dict[int | str, dict[str, Any]] = {
         200: {"content": {_KINDS[kind]: {}}, "description": "The comparison for people"}
     }
-    what = {"response_class": Response, "responses": content}
 
-    @router.get(f"/compare.{kind}", summary=f"The same as {kind.upper()}", name=f"compare-{kind}", **what)
+    @router.get(
+        f"/compare.{kind}",
+        response_class=Response,
+        responses=content,
+        summary=f"The same as {kind.upper()}",
+        name=f"compare-{kind}",
+    )
     def many(audits: Ids, caller: Reader, service: ServiceDep, margin: Margin = None) -> Response:
         """What `auditor compare` writes."""
         return paper(service, caller.project_id, audits, margin, kind)
 
     @router.get(
         f"/audits/{{audit_id}}/compare/{{other}}.{kind}",
+        response_class=Response,
+        responses=content,
         summary=f"Compare two audits, as {kind.upper()}",
         name=f"compare-two-{kind}",
-        **what,
     )
     def two(audit_id: str, other: str, caller: Reader, service: ServiceDep, margin: MarginOfTwo = 0.02) -> Response:
         """What `auditor compare` writes."""

@@ -25,6 +25,7 @@ def _altair() -> Any:
     from altair.utils import schemapi
 
     # The charts are fixed and drawn by the tests; that altair checks each against its schema took a fifth of a report's time.
+    # Channels are objects for the same reason: of a string or a dictionary altair looks for the class among all that it has.
     schemapi.DEBUG_MODE = False
     return altair
 
@@ -63,16 +64,20 @@ def robustness_curve(curve: Curve, *, clean: float, constant: float) -> dict[str
     ]
     base = alt.Chart(_data(rows)).encode(x=x)
     layers = [
-        base.transform_filter("datum.low != null").mark_area(opacity=0.12, color=BLUE).encode(y="low:Q", y2="high:Q"),
+        base.transform_filter("datum.low != null")
+        .mark_area(opacity=0.12, color=BLUE)
+        .encode(y=alt.Y("low:Q"), y2=alt.Y2("high:Q")),
         base.transform_filter("datum.lower != null")
         .mark_area(opacity=0.28, color=BLUE)
-        .encode(y="lower:Q", y2="upper:Q"),
+        .encode(y=alt.Y("lower:Q"), y2=alt.Y2("upper:Q")),
         base.mark_line(color=BLUE, strokeWidth=2).encode(y=y),
         _nearest(base.mark_point(color=BLUE, filled=True, opacity=1).encode(y=y, tooltip=tips)),
-        alt.Chart(_data([{"constant": constant}])).mark_rule(color=GREY, strokeDash=[4, 4]).encode(y="constant:Q"),
+        alt.Chart(_data([{"constant": constant}]))
+        .mark_rule(color=GREY, strokeDash=[4, 4])
+        .encode(y=alt.Y("constant:Q")),
     ]
     if any(point.certified_accuracy is not None for point in curve.points):
-        layers.append(base.mark_line(color=GREEN, strokeWidth=2, point=True).encode(y="certified:Q"))
+        layers.append(base.mark_line(color=GREEN, strokeWidth=2, point=True).encode(y=alt.Y("certified:Q")))
     return _sized(alt.layer(*layers))
 
 
@@ -91,7 +96,7 @@ def heat_map(
         ],
     )
     cells = base.mark_rect().encode(color=alt.Color("accuracy:Q", scale=_SHADES, legend=None))
-    dark = alt.condition("datum.accuracy > 0.5", alt.value("#ffffff"), alt.value("#1b1f24"))
+    dark = _on_shades("datum.accuracy > 0.5")
     texts = base.mark_text(fontSize=10).encode(text=alt.Text("accuracy:Q", format=".0%"), color=dark)
     return _sized(cells + texts, height=22 * len(order))
 
@@ -101,13 +106,16 @@ def class_bars(rows: Sequence[Mapping[str, Any]], order: Sequence[str]) -> dict[
     alt = _altair()
     base = alt.Chart(_data(rows)).encode(y=alt.Y("class:N", sort=list(order), title="class"))
     share = alt.Scale(domain=[0, 1])
-    tips = ["class:N", *(alt.Tooltip(f"{name}:Q", format=".1%") for name in ("clean", "robust", "lower", "upper"))]
+    tips = [
+        alt.Tooltip("class:N"),
+        *(alt.Tooltip(f"{name}:Q", format=".1%") for name in ("clean", "robust", "lower", "upper")),
+    ]
     layers = [
         base.mark_bar(color=BLUE, opacity=0.25).encode(
             x=alt.X("clean:Q", title="accuracy", axis=_SHARE, scale=share), tooltip=tips
         ),
         base.mark_bar(color=BLUE, size=8).encode(x=alt.X("robust:Q", scale=share), tooltip=tips),
-        base.mark_rule(color=GREY).encode(x="lower:Q", x2="upper:Q"),
+        base.mark_rule(color=GREY).encode(x=alt.X("lower:Q"), x2=alt.X2("upper:Q")),
     ]
     return _sized(alt.layer(*layers), height=max(60, 20 * len(order)))
 
@@ -126,14 +134,18 @@ def distance_histogram(distances: Sequence[float], median: float | None, norm: s
         .mark_bar(color=BLUE, stroke="white", strokeWidth=0.5)
         .encode(
             x=alt.X("from:Q", title=f"smallest distance found, {norm}", bin="binned", scale=alt.Scale(nice=False)),
-            x2="to:Q",
+            x2=alt.X2("to:Q"),
             y=alt.Y("examples:Q", title="examples"),
-            tooltip=[alt.Tooltip("from:Q", format=".4g"), alt.Tooltip("to:Q", format=".4g"), "examples:Q"],
+            tooltip=[
+                alt.Tooltip("from:Q", format=".4g"),
+                alt.Tooltip("to:Q", format=".4g"),
+                alt.Tooltip("examples:Q"),
+            ],
         )
     )
     if median is None:
         return _sized(alt.layer(bars), height=150)
-    rule = alt.Chart(_data([{"median": median}])).mark_rule(color=ORANGE, strokeWidth=2).encode(x="median:Q")
+    rule = alt.Chart(_data([{"median": median}])).mark_rule(color=ORANGE, strokeWidth=2).encode(x=alt.X("median:Q"))
     return _sized(bars + rule, height=150)
 
 
@@ -143,11 +155,11 @@ def confusion(rows: Sequence[Mapping[str, Any]], classes: Sequence[str]) -> dict
     base = alt.Chart(_data(rows)).encode(
         x=alt.X("predicted:N", sort=list(classes), title="class under attack", axis=alt.Axis(labelAngle=0)),
         y=alt.Y("label:N", sort=list(classes), title="label"),
-        tooltip=["label:N", "predicted:N", "examples:Q"],
+        tooltip=[alt.Tooltip(name) for name in ("label:N", "predicted:N", "examples:Q")],
     )
     cells = base.mark_rect().encode(color=alt.Color("share:Q", scale=_SHADES, legend=None))
-    dark = alt.condition("datum.share > 0.5", alt.value("#ffffff"), alt.value("#1b1f24"))
-    texts = base.mark_text(fontSize=10).encode(text="examples:Q", color=dark)
+    dark = _on_shades("datum.share > 0.5")
+    texts = base.mark_text(fontSize=10).encode(text=alt.Text("examples:Q"), color=dark)
     side = 24 * len(classes)
     return _sized(cells + texts, height=side, width=min(WIDTH, int(side * 1.6)))
 
@@ -160,7 +172,7 @@ def confidence_histogram(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         .mark_bar(opacity=0.75)
         .encode(
             x=alt.X("from:Q", title="confidence", bin="binned", axis=_SHARE, scale=alt.Scale(domain=[0, 1])),
-            x2="to:Q",
+            x2=alt.X2("to:Q"),
             y=alt.Y("share:Q", title="examples", axis=_SHARE),
             color=alt.Color("kind:N", scale=alt.Scale(range=[ORANGE, BLUE]), legend=None),
             row=alt.Row("kind:N", title=None, header=alt.Header(labelAnchor="start", labelOrient="top")),
@@ -204,19 +216,25 @@ def _trend(x: Any, rows: Sequence[Mapping[str, Any]], order: Sequence[str]) -> d
     y = alt.Y("robust:Q", title="robust accuracy", axis=_SHARE, scale=alt.Scale(domain=[0, 1]))
     lines = base.mark_line().encode(y=y, strokeDash=dash)
     tips = [
-        x.shorthand,
-        "point:N",
+        alt.Tooltip(x.shorthand),
+        alt.Tooltip("point:N"),
         *(alt.Tooltip(f"{name}:Q", format=".1%") for name in ("robust", "lower", "upper")),
     ]
     points = _nearest(base.mark_point(filled=True, opacity=1).encode(y=y, tooltip=tips))
-    return _sized(base.mark_rule(opacity=0.5).encode(y="lower:Q", y2="upper:Q") + lines + points)
+    return _sized(base.mark_rule(opacity=0.5).encode(y=alt.Y("lower:Q"), y2=alt.Y2("upper:Q")) + lines + points)
 
 
 def _nearest(points: Any) -> Any:
     """Points of which the one nearest to the pointer grows, where there is a pointer; its tooltip needs no aiming."""
     alt = _altair()
     nearest = alt.selection_point(name="nearest", on="pointerover", clear="pointerout", nearest=True, empty=False)
-    return points.encode(size=alt.condition(nearest, alt.value(140), alt.value(36))).add_params(nearest)
+    size = alt.SizeValue(36, condition={"param": "nearest", "value": 140, "empty": False})
+    return points.encode(size=size).add_params(nearest)
+
+
+def _on_shades(dark: str) -> Any:
+    """The colour of a text on a cell; dark: the test of whether the cell is."""
+    return _altair().ColorValue("#1b1f24", condition={"test": dark, "value": "#ffffff"})
 
 
 def _apart(field: str, order: Sequence[str]) -> tuple[Any, Any]:
