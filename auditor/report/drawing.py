@@ -11,6 +11,9 @@ from auditor.report.blocks import Document, figures_of
 from auditor.report.figures import on_ground
 
 FONT = "Inter"
+# What a mark says of itself, thousands of times: a figure has its text, and whoever shows a drawing shows it as one picture.
+_SPOKEN = re.compile(r' (?:aria-[a-z]+|role)="[^"]*"')
+_TAG = re.compile("<[a-z][^>]*>")
 INK = "currentColor"  # of text and axes: whoever shows a drawing says which colour that is
 
 
@@ -21,7 +24,8 @@ def drawings(document: Document) -> dict[str, str]:
 
 def svg(chart: Mapping[str, Any]) -> str:
     """The chart as SVG."""
-    return str(_converter().vegalite_to_svg(dict(chart), config=on_ground(INK, FONT)))
+    drawing = str(_converter().vegalite_to_svg(dict(chart), config=on_ground(INK, FONT)))
+    return _TAG.sub(lambda tag: _SPOKEN.sub("", tag[0]), drawing)
 
 
 def compiled(chart: Mapping[str, Any], family: str) -> str:

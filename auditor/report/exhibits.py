@@ -11,7 +11,6 @@ from auditor.report.numbers import percent, size
 from auditor.spec import Layout, Norm
 
 SHOWN = 6  # examples per norm
-_SIDE = 128  # pixels that a picture has at least
 _FEATURES = 6  # changes named of an example that is no image
 _COLUMNS = ("original", "perturbation, amplified", "adversarial")
 
@@ -148,12 +147,11 @@ def pixels(array: np.ndarray, layout: Layout, domain: tuple[float, float]) -> np
 
 
 def png(shares: np.ndarray) -> bytes:
-    """shares: (h, w, 1 or 3) in [0, 1]; what lies outside is cut off."""
+    """A pixel per pixel; whoever shows it larger keeps the edges. shares: (h, w, 1 or 3) in [0, 1]; what lies outside
+    is cut off."""
     from PIL import Image
 
     levels = np.rint(255 * np.clip(shares, 0, 1)).astype(np.uint8)
-    image = Image.fromarray(levels[..., 0] if levels.shape[2] == 1 else levels)
-    factor = -(-_SIDE // max(image.size))
     file = io.BytesIO()
-    image.resize((image.width * factor, image.height * factor), Image.Resampling.NEAREST).save(file, "PNG")
+    Image.fromarray(levels[..., 0] if levels.shape[2] == 1 else levels).save(file, "PNG")
     return file.getvalue()

@@ -16,7 +16,8 @@ from auditor.report.compose import compose
 from auditor.report.drawing import drawings
 from auditor.report.exhibits import Exhibit, Exhibits, is_image, ssim
 from auditor.report.pages import write_pages
-from auditor.report.sections import classes
+from auditor.report.schema import Check
+from auditor.report.sections import classes, diagnosis
 
 HOSTILE = (
     '<script>alert(1)</script><img src=x onerror="alert(2)">',
@@ -150,6 +151,36 @@ def test_figures_have_names_of_their_own_and_say_what_they_show(ran):
     figures = [block for section in document.sections for block in section.blocks if isinstance(block, Figure)]
     assert len(drawings(document)) == len(figures) > 4
     assert all(len(figure.alt) > 20 for figure in figures)
+
+
+def test_each_of_a_norms_epsilons_that_matter_has_its_own_figure(ran):
+    gates = [ran.report.gates[0].model_copy(update={"rule": f"Linf:{eps}=0.4"}) for eps in ("0.02", "0.1")]
+    report = ran.report.model_copy(update={"gates": gates})
+    figures = [block for block in classes.section(report).blocks if isinstance(block, Figure)]
+    bars = [figure for figure in figures if figure.name.startswith("classes")]
+    assert [figure.caption.partition(" at ")[2][:10] for figure in bars] == ["Linf 0.02;", "Linf 0.1; "]
+    assert len({figure.name for figure in figures}) == len(figures)
+    assert bars[0].chart != bars[1].chart
+
+
+def test_checks_that_say_the_same_share_a_row(ran):
+    said = [
+        ("steps", "info", "not made: no gradient"),
+        ("restarts", "info", "not made: no gradient"),
+        ("alone", "info", "whatever pgd (Linf) alone breaks, the cascade breaks"),
+        ("alone", "info", "whatever pgd (L2) alone breaks, the cascade breaks"),
+        ("alone", "info", "whatever fgsm (Linf) alone breaks, the cascade breaks"),
+        ("alone", "warning", "ddn (L2) alone breaks 2 more"),
+        ("alone", "warning", "ddn (L2) alone breaks 3 more"),
+    ]
+    checks = [Check(check=name, severity=severity, message=message) for name, severity, message in said]
+    report = ran.report.model_copy(update={"diagnosis": ran.report.diagnosis.model_copy(update={"checks": checks})})
+    assert diagnosis.section(report).blocks[1].rows == (
+        ("warning", "alone", "ddn (L2) alone breaks 2 more"),
+        ("warning", "alone", "ddn (L2) alone breaks 3 more"),
+        ("info", "steps, restarts", "not made: no gradient"),
+        ("info", "alone", "whatever pgd (Linf), pgd (L2), fgsm (Linf) alone breaks, the cascade breaks"),
+    )
 
 
 def test_the_classes_add_up_to_the_accuracy_at_the_gates_eps(ran):

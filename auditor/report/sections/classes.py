@@ -34,11 +34,16 @@ def _bars(report: Report, focus: Focus) -> Figure:
     said = f"worst class {worst['class']}: {percent(worst['robust'])} of its {worst['examples']} examples"
     of = f" The {_DRAWN} worst of {len(rows)} classes." if len(rows) > _DRAWN else ""
     return Figure(
-        f"classes-{focus.curve.norm}",
+        _name("classes", focus),
         partial(class_bars, shown, [row["class"] for row in shown]),
         f"Accuracy per class at {focus.name}; {said}.",
         f"Clean (light) and robust accuracy (dark, with its 95 % interval) at {focus.name}; {said}.{of}",
     )
+
+
+def _name(what: str, focus: Focus) -> str:
+    """Of a figure: one norm may have several epsilons that matter."""
+    return f"{what}-{focus.curve.norm}-{focus.point.eps.replace('/', '-')}"
 
 
 def _bar(name: int, right: np.ndarray, standing: np.ndarray) -> dict[str, Any]:
@@ -70,4 +75,4 @@ def _confused(report: Report, focus: Focus) -> list[Block]:
     (most, into), times = pairs.most_common(1)[0]
     alt = f"Confusion under attack; most often {most} is taken for {into}, {times} times."
     chart = partial(confusion, cells, [str(name) for name in classes])
-    return [Figure(f"confusion-{focus.curve.norm}", chart, alt, title)]
+    return [Figure(_name("confusion", focus), chart, alt, title)]

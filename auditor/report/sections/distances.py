@@ -12,7 +12,8 @@ from auditor.report.schema import Report
 
 _BINS = 20
 _NEAREST = (
-    "These are the nearest points, just beyond the boundary: an attacker with budget left can make the model surer."
+    "These wrong answers are at the nearest points, just beyond the boundary: an attacker with budget left can make the model "
+    "surer."
 )
 
 
@@ -24,6 +25,8 @@ def section(report: Report) -> Section | None:
         distances = [distance for distance, status in rows if status == "broken" and distance is not None]
         if distances:
             blocks += [_histogram(curve, distances), *_confidence(report, curve)]
+    if any(isinstance(block, Figure) and block.name.startswith("confidence") for block in blocks):
+        blocks.append(Paragraph(_NEAREST))
     return Section("distances", "Distances and confidence", tuple(blocks)) if blocks else None
 
 
@@ -36,7 +39,7 @@ def _histogram(curve: Curve, distances: list[float]) -> Figure:
     return Figure(f"distances-{curve.norm}", chart, f"Histogram of distances in {curve.norm}; {said}.", caption)
 
 
-def _confidence(report: Report, curve: Curve) -> list[Block]:
+def _confidence(report: Report, curve: Curve) -> list[Figure]:
     wrong = np.array([share for share in curve.examples.confidence or () if share is not None])
     if not len(wrong) or report.dataset.confidence is None:
         return []
@@ -54,7 +57,7 @@ def _confidence(report: Report, curve: Curve) -> list[Block]:
         f"{percent(float(np.median(wrong)))}"
     )
     name, alt = f"confidence-{curve.norm}", f"Histograms of confidence: {said}."
-    return [Figure(name, partial(confidence_histogram, rows), alt, f"Confidence: {said}"), Paragraph(_NEAREST)]
+    return [Figure(name, partial(confidence_histogram, rows), alt, f"Confidence: {said}")]
 
 
 def _binned(values: np.ndarray) -> list[tuple[int, float, float]]:

@@ -34,11 +34,15 @@ def _tiles(report: Report) -> tuple[Tile, ...]:
 
 
 def _gates(report: Report) -> Table:
-    rows = tuple(
-        (gate.rule, gate.outcome, percent(gate.observed), interval(gate.interval), _why(gate))
-        for gate in report.gates
-    )
+    rows = tuple((gate.rule, gate.outcome, *_observed(gate), _why(gate)) for gate in report.gates)
     return Table(("gate", "outcome", "observed", "95 % interval", "why"), rows, numeric=frozenset({2, 3}))
+
+
+def _observed(gate: GateResult) -> tuple[str, str]:
+    """The accuracy or loss, and its interval; of checks that found something there is neither."""
+    if gate.kind == "diagnosis":
+        return percent(None), percent(None)
+    return percent(gate.observed), interval(gate.interval)
 
 
 def _why(gate: GateResult) -> str:
