@@ -124,7 +124,9 @@ def distance_histogram(distances: Sequence[float], median: float | None, norm: s
     """How the smallest distances that were found are spread; a line at the median over all examples."""
     alt = _altair()
     values = np.asarray(distances, dtype=np.float64)
-    counts, edges = np.histogram(values, bins=min(30, max(5, len(values) // 8)))
+    low, high = float(values.min()), float(values.max())
+    ends = (low, high) if low < high else (0.0, 2 * high)
+    counts, edges = np.histogram(values, bins=min(30, max(5, len(values) // 8)), range=ends)
     rows = [
         {"from": float(low), "to": float(high), "examples": int(n)}
         for low, high, n in zip(edges[:-1], edges[1:], counts, strict=True)

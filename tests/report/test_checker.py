@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from auditor.errors import SpecError
-from auditor.report.formats.checker import checker
+from auditor.report.checker import checker
 from tests import finished
 from tests.conftest import DEMO, ROOT
 from tests.finished import Ran

@@ -17,7 +17,7 @@ from auditor.report.drawing import drawings
 from auditor.report.exhibits import Exhibit, Exhibits, is_image, ssim
 from auditor.report.pages import write_pages
 from auditor.report.schema import Check
-from auditor.report.sections import classes, diagnosis
+from auditor.report.sections import classes, diagnosis, reproduce, threat_model
 
 HOSTILE = (
     '<script>alert(1)</script><img src=x onerror="alert(2)">',
@@ -161,6 +161,43 @@ def test_each_of_a_norms_epsilons_that_matter_has_its_own_figure(ran):
     assert [figure.caption.partition(" at ")[2][:10] for figure in bars] == ["Linf 0.02;", "Linf 0.1; "]
     assert len({figure.name for figure in figures}) == len(figures)
     assert bars[0].chart != bars[1].chart
+
+
+def changed(report, model=None, dataset=None, spec=None):
+    audit = report.audit.model_copy(update={"spec": report.audit.spec | (spec or {})})
+    parts = {
+        "model": report.model.model_copy(update=model or {}),
+        "dataset": report.dataset.model_copy(update=dataset or {}),
+    }
+    return report.model_copy(update={"audit": audit, **parts})
+
+
+@pytest.mark.parametrize(
+    ("changes", "name", "said"),
+    [
+        ({"spec": {"target": "random"}}, "attacker has to reach", "drawn at random for each example"),
+        ({"spec": {"target": 3}}, "attacker has to reach", "class 3"),
+        ({"spec": {"attacks": []}}, "attacks", "preset standard: 4 stages"),
+        ({"dataset": {"domain": None}}, "attacker may", "in the features' own units"),
+        ({"dataset": {"sampling": {"labels": "the model's own answers (stability)"}}}, "labels", "stay the same"),
+        (
+            {"model": {"randomness": {"transformations": [], "needed": 25, "draws": 32, "expected_accuracy": 0.9}}},
+            "random",
+            "in the model; a point counts when 25 of 32 fresh draws give another class; on 90.0 % of clean draws it is right",
+        ),
+    ],
+)
+def test_page_one_says_what_was_unusual(ran, changes, name, said):
+    assert said in dict(threat_model.facts(changed(ran.report, **changes)))[name]
+    usual = dict(threat_model.facts(ran.report))
+    assert usual["attacks"] == "fgsm, pgd: 4 stages"
+    assert not usual.keys() & {"attacker has to reach", "labels", "random"}
+
+
+def test_no_script_is_named_where_none_can_be_written(ran):
+    assert "auditor export checker" in reproduce.section(ran.report).blocks[-1].text
+    without = reproduce.section(changed(ran.report, spec={"constraints": {"columns": {}}})).blocks
+    assert not any("checker" in block.text for block in without)
 
 
 def test_checks_that_say_the_same_share_a_row(ran):

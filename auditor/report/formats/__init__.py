@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from auditor.errors import SpecError
-from auditor.report.formats.checker import checker
+from auditor.report.checker import checker
 from auditor.report.formats.cyclonedx import cyclonedx
 from auditor.report.formats.in_toto import MEDIA_TYPE, in_toto
 from auditor.report.formats.junit import junit

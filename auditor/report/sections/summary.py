@@ -3,8 +3,9 @@
 from auditor.audits.gates import GateResult
 from auditor.report.blocks import Block, Facts, Items, Notice, Paragraph, Section, Table, Tile, Tiles
 from auditor.report.focus import focuses
-from auditor.report.numbers import count, interval, percent
+from auditor.report.numbers import interval, percent
 from auditor.report.schema import Report
+from auditor.report.sections import threat_model
 
 _SHOWN = 4
 
@@ -16,7 +17,7 @@ def section(report: Report) -> Section:
     doubts = [check for check in report.diagnosis.checks if check.severity != "info"]
     for check in doubts[:_SHOWN]:
         blocks.append(Notice(f"{check.check}: {check.message}", "bad" if check.severity == "error" else "unsure"))
-    blocks += [Facts(_threat_model(report)), Paragraph("Not tested:"), Items(tuple(report.not_tested))]
+    blocks += [Facts(threat_model.facts(report)), Paragraph("Not tested:"), Items(tuple(report.not_tested))]
     blocks.append(Facts(_identity(report)))
     return Section("summary", "Summary", tuple(blocks))
 
@@ -50,34 +51,6 @@ def _why(gate: GateResult) -> str:
         return gate.message
     reason = f": {gate.waiver.reason}" if gate.waiver.reason else ""
     return f"{gate.message}. Waived by {gate.waiver.approver} until {gate.waiver.until}{reason}"
-
-
-def _threat_model(report: Report) -> tuple[tuple[str, str], ...]:
-    gradients = report.model.gradient.get("access", "white-box")
-    accesses = sorted({stage.access for stage in report.stages})
-    grids = tuple((f"{curve.norm} eps", ", ".join(point.eps for point in curve.points)) for curve in report.curves)
-    return (
-        ("attacker may", "change an input by at most eps, measured in widths of the domain"),
-        *grids,
-        ("attacker sees", ", ".join(accesses) + ("" if gradients in accesses else f" (gradients: {gradients})")),
-        *_refusal(report),
-        ("attacks", f"preset {report.audit.preset}: {len(report.stages)} stages"),
-        ("examples", f"{count(report.clean.total)} of {count(report.dataset.examples)}, seed {report.audit.seed}"),
-    )
-
-
-def _refusal(report: Report) -> tuple[tuple[str, str], ...]:
-    facts = report.model.refusal
-    if facts is None:
-        return ()
-    ways = [] if facts["abstain"] is None else [f"class {facts['abstain']}"]
-    if facts["detector"] is not None:
-        ways.append(f"{facts['detector']['output']} above {facts['detector']['threshold']:g}")
-    share, total = facts["refused"] / max(report.clean.total, 1), count(report.clean.total)
-    said = f"{' or '.join(ways)}; {percent(share)} of {total} clean examples, which count as wrong"
-    if facts["accuracy_of_accepted"] is not None:
-        said += f"; {percent(facts['accuracy_of_accepted'])} of the others are right"
-    return (("the model refuses by", said),)
 
 
 def _identity(report: Report) -> tuple[tuple[str, str], ...]:

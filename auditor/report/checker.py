@@ -21,7 +21,9 @@ _SIZES = {
 
 def checker(report: Report) -> bytes:
     """The source of check_adversarial.py; SpecError where the audit has what no short script can check."""
-    _check_within_reach(report)
+    why_not = beyond(report)
+    if why_not:
+        raise SpecError(f"no checker: {why_not}")
     spec, model = report.audit.spec, report.model
     data = {
         "sha256": model.sha256,
@@ -36,18 +38,18 @@ def checker(report: Report) -> bytes:
     return str(_template().render(data)).encode()
 
 
-def _check_within_reach(report: Report) -> None:
+def beyond(report: Report) -> str:
+    """Why no short script can check this audit; empty where one can."""
     model = report.model
-    beyond = {
+    facts = {
         "constraints": report.audit.spec.get("constraints"),
         "chance, in the model or before it": model.randomness,
         "tokens, whose embedding was attacked": model.input.get("tokens"),
     }
-    found = [what for what, there in beyond.items() if there]
+    found = [what for what, there in facts.items() if there]
     if found:
-        raise SpecError(f"no checker: a short script cannot check an audit with {' and '.join(found)}")
-    if model.output is None:
-        raise SpecError("no checker: the report does not say which output holds the scores; audit the model again")
+        return f"a short script cannot check an audit with {' and '.join(found)}"
+    return "" if model.output else "the report does not say which output holds the scores; audit the model again"
 
 
 def _is_decimal(eps: str) -> bool:
