@@ -3,9 +3,12 @@
 import dataclasses
 import datetime
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from auditor import runtime
 from auditor.audits import choices
@@ -25,6 +28,7 @@ from auditor.data.labels import in_order_of
 from auditor.data.levels import on_levels
 from auditor.data.preprocessing import Preprocessing
 from auditor.data.read import read_dataset
+from auditor.data.weighing import weighed
 from auditor.errors import SpecError
 from auditor.graph.file import read_file
 from auditor.graph.inputs import Inputs
@@ -57,6 +61,8 @@ class Request:
     layout: Layout | None = None
     labels: Path | None = None
     label_column: str | None = None
+    weights: str | None = None
+    groups: str | None = None
     preprocessing: Preprocessing | None = None
     baseline: Path | None = None
     margin: float = 0.02
@@ -146,7 +152,9 @@ def _suited(request: Request, upload: Upload) -> tuple[Request, Dataset]:
         preprocessing=request.preprocessing,
         label_column=request.label_column,
         columns=upload.given.names,
+        beside=[name for name in (request.weights, request.groups) if name is not None],
     )
+    dataset = weighed(dataset, request.weights, request.groups)
     dataset = in_order_of(dataset, upload.class_names)
     if upload.embedding is not None:
         dataset = embedded(dataset, upload.embedding.table)
@@ -264,6 +272,17 @@ def _said(request: Request, subject: Subject, preset: str) -> tuple[str, ...]:
         said.append(f"inputs in whole levels, {2**spec.quantize} of them")
     if spec.constraints is not None:
         said.append(f"constraints: {spec.constraints.summary}")
+    said += _weighing(request, dataset)
     if dataset.y is None:
         said.append("no labels: the model's own answer serves, and stability is measured")
     return tuple(said)
+
+
+def _weighing(request: Request, dataset: Dataset) -> Iterator[str]:
+    if dataset.weight is not None:
+        nothing = int(np.sum(dataset.weight == 0))
+        left = f"; {nothing} examples of weight 0 are left out" if nothing else ""
+        yield f"every share by the weights in '{request.weights}'{left}"
+    if dataset.group is not None:
+        count = len(np.unique(dataset.group))
+        yield f"intervals over the {count} groups in '{request.groups}', whose members are not taken for independent"

@@ -186,6 +186,8 @@ class NewAudit(Body):
     threshold: float | None = None
     unbatched: bool = False
     label_column: str | None = None
+    weights: str | None = Field(default=None, max_length=500)
+    groups: str | None = Field(default=None, max_length=500)
     resize: str | None = None
     crop: str | None = None
     interpolation: str | None = None

@@ -80,8 +80,13 @@ def show(console: Console, report: Report, folder: Path | None) -> None:
     name = "clean accuracy" if labelled else "stability, the model's own answers taken as labels:"
     console.print(
         f"\n{name} [bold]{clean.accuracy:.1%}[/bold] "
-        f"({clean.correct} of {clean.total}, 95 % interval {_interval(clean.interval)})"
+        f"({'weighted; ' if report.dataset.weight else ''}{clean.correct} of {clean.total}, "
+        f"95 % interval {_interval(clean.interval)})"
     )
+    if clean.effective_size is not None:
+        console.print(
+            f"by their weights and groups they tell as much as {clean.effective_size:,.0f} independent examples"
+        )
     for curve in report.curves:
         table = Table(title=f"{curve.norm}, {_measured(curve.threat)} (an upper bound)", title_justify="left")
         for heading in ("eps", "robust", "95 % interval", "certified", "broken by"):

@@ -241,6 +241,8 @@ OPTIONS = {
     "output": "scores",
     "labels": "y.npy",
     "label_column": "class",
+    "weights": "worth",
+    "groups": "patient",
     "resize": "8",
     "crop": "8,8",
     "interpolation": "nearest",

@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from auditor.audits.design import Alike, Design
 from auditor.audits.outcomes import Outcomes
 from auditor.audits.paired import Loss, pairs
 from auditor.audits.statistics import ALPHA, Interval, holm_levels
@@ -39,11 +40,13 @@ class GateResult(Section):
 
 @dataclass(frozen=True)
 class Baseline:
-    """What an earlier report knows: the digests of its examples, and their outcomes per norm in the same order."""
+    """What an earlier report knows: the digests of its examples, their outcomes per norm in the same order, and their
+    weights and groups where it has some."""
 
     spec_sha256: str
     digests: tuple[str, ...]
     outcomes: Mapping[Norm, Outcomes]
+    design: Design | None = None
 
 
 def findings(checks: Iterable[Mapping[str, Any]]) -> list[str]:
@@ -113,15 +116,17 @@ def regression_gates(
     margin: float,
     findings: Sequence[str] = (),
     primary: tuple[Norm, str] | None = None,
+    design: Design | None = None,
 ) -> list[GateResult]:
     """Whether more than `margin` of the examples that stood in the baseline is lost, net of those gained.
 
     Paired by the digests of input and label; spec_sha256, digests and outcomes are the present audit's. With a
     primary (norm, eps) only that point is tested; without one every point is, under Holm's correction: 2.5 % for all
-    failures together and 2.5 % for all passes, and each interval is at the levels that its own test used.
+    failures together and 2.5 % for all passes, and each interval is at the levels that its own test used. design: weights and
+    groups of the present audit, where it has some; else the baseline's hold.
     SpecError where the two audits cannot be paired.
     """
-    losses = paired_losses(baseline, spec_sha256, digests, outcomes, primary=primary)
+    losses = paired_losses(baseline, spec_sha256, digests, outcomes, primary=primary, design=design)
     return judged_losses(losses, margin=margin, findings=[findings] * len(losses))
 
 
@@ -132,6 +137,7 @@ def paired_losses(
     outcomes: Sequence[Outcomes],
     *,
     primary: tuple[Norm, str] | None = None,
+    design: Design | None = None,
 ) -> list[Loss]:
     """What was lost and gained against the baseline at each point, or at the primary one. Arguments and SpecError as of
     `regression_gates`."""
@@ -139,8 +145,10 @@ def paired_losses(
     before, now = pairs(baseline.digests, digests)
     if not len(before):
         raise SpecError("the baseline shares no example with this audit; give a report on the same dataset")
+    known = baseline.design if design is None or isinstance(design, Alike) else None
+    chosen = known.rows(before) if known is not None else None if design is None else design.rows(now)
     losses = [
-        Loss.between(baseline.outcomes[theirs.threat.norm], before, theirs, now, eps)
+        Loss.between(baseline.outcomes[theirs.threat.norm], before, theirs, now, eps, chosen)
         for theirs in outcomes
         for eps in theirs.threat.eps
         if primary is None or (theirs.threat.norm == primary[0] and exact(eps) == exact(primary[1]))

@@ -52,14 +52,24 @@ def refuses(spec: AuditSpec) -> str:
 
 
 def audited(dataset: Dataset, spec: AuditSpec) -> np.ndarray:
-    """Positions of the sampled examples, (n,) int64: see `sample`; none whose label is the target.
+    """Positions of the sampled examples, (n,) int64: see `sample`; none whose label is the target, and none that counts for
+    nothing. Examples are drawn, not whole groups: spread over more groups, as many of them say more.
 
     DatasetError where that leaves none.
     """
-    if dataset.y is None or not isinstance(spec.target, int):
+    out = left_out(dataset, spec.target)
+    if out is None:
         return sample(dataset.size, spec.examples, spec.seed)
     order = sample(dataset.size, dataset.size, spec.seed)
-    return _some(order[dataset.y[order] != spec.target][: spec.examples], dataset, spec.target)
+    return _some(order[~out[order]][: spec.examples], dataset, spec.target)
+
+
+def left_out(dataset: Dataset, target: Target | None) -> np.ndarray | None:
+    """(size,) bool: examples that are never sampled, None where all may be."""
+    out = dataset.y == target if dataset.y is not None and isinstance(target, int) else None
+    if dataset.weight is None or dataset.weight.all():
+        return out
+    return dataset.weight == 0 if out is None else out | (dataset.weight == 0)
 
 
 def attackable(label: np.ndarray, dataset: Dataset, target: Target | None) -> np.ndarray:

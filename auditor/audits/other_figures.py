@@ -15,11 +15,12 @@ import numpy as np
 from auditor.attacks.grid import Grid
 from auditor.attacks.space import Space
 from auditor.audits.checks import Check, beats_cascade
+from auditor.audits.design import Alike, Design
 from auditor.audits.other_sections import ClassRow, OtherFigures, OtherSetting
 from auditor.audits.others import COUNTS, OtherItem, OtherResult
 from auditor.audits.outcomes import Outcomes
 from auditor.audits.prepare import Prepared
-from auditor.audits.statistics import Interval, lower_limit, mean_limits, upper_limit
+from auditor.audits.statistics import Interval
 from auditor.threats.threat import OtherThreat
 
 
@@ -37,9 +38,11 @@ def other_figures(
     threats: Sequence[OtherThreat],
     items: Sequence[OtherItem],
     results: Mapping[tuple[str, str], OtherResult],
+    design: Design | None = None,
 ) -> list[OtherFigures]:
     """One entry per threat that was begun, and one over all corruptions where several were. results: by item and
-    threat."""
+    threat; design: how the examples were drawn, one by one unless said."""
+    design = design or Alike(len(prepared.index))
     figures, corruptions = [], []
     for threat in threats:
         mine = [(item, results[item.name, threat.name]) for item in items if (item.name, threat.name) in results]
@@ -47,9 +50,9 @@ def other_figures(
             found = _gathered(prepared, threat, mine)
             if threat.kind == "corruption":
                 corruptions.append(found)
-            figures.append(_figures(prepared, threat, found).model_copy(update=_spent(threat, mine)))
+            figures.append(_figures(prepared, threat, found, design).model_copy(update=_spent(threat, mine)))
     if len(corruptions) > 1:
-        figures.append(_together(prepared, corruptions))
+        figures.append(_together(prepared, corruptions, design))
     return figures
 
 
@@ -90,64 +93,61 @@ def _gathered(prepared: Prepared, threat: OtherThreat, mine: Sequence[tuple[Othe
     return _Found(share, standing, done)
 
 
-def _figures(prepared: Prepared, threat: OtherThreat, found: _Found) -> OtherFigures:
+def _figures(prepared: Prepared, threat: OtherThreat, found: _Found, design: Design) -> OtherFigures:
     about = {
         "threat": threat.as_json(),
-        "settings": _settings(threat, found),
+        "settings": _settings(threat, found, design),
         "access": prepared.gradient.seen_beside(threat),
     }
-    return _section(prepared, found, averaged=not threat.search, **about)
+    return _section(prepared, found, design, averaged=not threat.search, **about)
 
 
-def _together(prepared: Prepared, corruptions: Sequence[_Found]) -> OtherFigures:
+def _together(prepared: Prepared, corruptions: Sequence[_Found], design: Design) -> OtherFigures:
     found = _Found(
         share=np.concatenate([c.share for c in corruptions], axis=1),
         standing=np.all([c.standing for c in corruptions], axis=0),
         done=np.all([c.done for c in corruptions], axis=0),
     )
     about = {"name": "common-corruptions", "kind": "corruption", "corruptions": len(corruptions)}
-    section = _section(prepared, found, averaged=True, threat=about)
+    section = _section(prepared, found, design, averaged=True, threat=about)
     return section.model_copy(update={"mean_error": 1 - (section.mean_accuracy or 0.0)})
 
 
-def _section(prepared: Prepared, found: _Found, *, averaged: bool, **about: Any) -> OtherFigures:
-    n, standing = len(found.standing), int(found.standing.sum())
+def _section(prepared: Prepared, found: _Found, design: Design, *, averaged: bool, **about: Any) -> OtherFigures:
     if averaged:
-        mean, interval = _mean(found.share.mean(axis=1), found.done)
+        mean, interval = _mean(found.share.mean(axis=1), found.done, design)
         about |= {"mean_accuracy": mean, "mean_interval": interval}
     return OtherFigures(
-        accuracy=standing / n,
-        interval=(lower_limit(int((found.standing & found.done).sum()), n), upper_limit(standing, n)),
-        by_class=_by_class(prepared.label, found.standing),
+        accuracy=design.share(found.standing),
+        interval=(design.lower(found.standing & found.done), design.upper(found.standing)),
+        by_class=_by_class(prepared.label, found.standing, design),
         broken=prepared.index[prepared.right & ~found.standing].tolist(),
         unfinished=int((~found.done).sum()),
         **about,
     )
 
 
-def _settings(threat: OtherThreat, found: _Found) -> list[OtherSetting]:
+def _settings(threat: OtherThreat, found: _Found, design: Design) -> list[OtherSetting]:
     rows = []
     for position, setting in enumerate(threat.settings):
-        accuracy, interval = _mean(found.share[:, position], found.done)
+        accuracy, interval = _mean(found.share[:, position], found.done, design)
         rows.append(OtherSetting(setting=dict(setting), accuracy=accuracy, interval=interval))
     return rows
 
 
-def _mean(share: np.ndarray, done: np.ndarray) -> tuple[float, Interval]:
-    """The mean of (n,) numbers from 0 to 1 and its interval, exact for successes and failures."""
-    n = len(share)
+def _mean(share: np.ndarray, done: np.ndarray, design: Design) -> tuple[float, Interval]:
+    """The mean of (n,) numbers from 0 to 1 and its interval, that of a share for successes and failures."""
     smallest = np.where(done, share, 0.0)
     if np.isin(share, (0.0, 1.0)).all():
-        ones = int(share.sum())
-        return ones / n, (lower_limit(int(smallest.sum()), n), upper_limit(ones, n))
-    mean = float(share.mean())
-    return mean, (mean_limits(float(smallest.mean()), n)[0], mean_limits(mean, n)[1])
+        return design.share(share == 1), (design.lower(smallest == 1), design.upper(share == 1))
+    return design.mean(share), (design.mean_limits(smallest)[0], design.mean_limits(share)[1])
 
 
-def _by_class(label: np.ndarray, standing: np.ndarray) -> list[ClassRow]:
+def _by_class(label: np.ndarray, standing: np.ndarray, design: Design) -> list[ClassRow]:
+    classes = [(int(y), label == y) for y in np.unique(label)]
     return [
-        ClassRow(label=int(y), examples=int(np.sum(label == y)), accuracy=float(np.mean(standing[label == y])))
-        for y in np.unique(label)
+        ClassRow(label=y, examples=int(np.sum(own)), accuracy=design.rows(own).share(standing[own]))
+        for y, own in classes
     ]
 
 

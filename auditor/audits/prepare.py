@@ -176,7 +176,7 @@ def prepare(subject: Subject, *, allow_chance: bool = False) -> Prepared:
         trained,
         target,
         start,
-        float(np.mean(seen.own[rows])) if subject.drawn else None,
+        subject.design(index).mean(seen.own[rows]) if subject.drawn else None,
     )
 
 

@@ -32,12 +32,12 @@ def clopper_pearson(k: int, n: int, alpha: float = ALPHA) -> Interval:
     return lower_limit(k, n, alpha / 2), upper_limit(k, n, alpha / 2)
 
 
-def mean_limits(mean: float, n: int, alpha: float = ALPHA) -> Interval:
+def mean_limits(mean: float, n: float, alpha: float = ALPHA) -> Interval:
     """Interval of the mean of n independent numbers in [0, 1] of whatever distribution: where the relative entropy
     between the mean seen and the true one is at most log(2 / alpha) / n (Hoeffding 1963, theorem 1)."""
     from scipy.optimize import bisect
 
-    if n == 0 or not 0 <= mean <= 1:
+    if n <= 0 or not 0 <= mean <= 1:
         raise ValueError(f"{mean} is not the mean of {n} numbers from 0 to 1")
 
     def beyond(q: float) -> float:
@@ -81,10 +81,11 @@ def median_interval(smallest: np.ndarray, largest: np.ndarray, alpha: float = AL
     return float(np.sort(smallest)[low - 1]), float(np.sort(largest)[high - 1])
 
 
-def net_loss_z(lost: int, gained: int, n: int, delta: float) -> float:
+def net_loss_z(lost: float, gained: float, n: float, delta: float) -> float:
     """Tango's score statistic for a net loss of delta: large when more was lost than delta would explain.
 
-    lost, gained: pairs that only the first or only the second of two paired results holds, out of n.
+    lost, gained: pairs that only the first or only the second of two paired results holds, out of n; counts of effective size
+    need not be whole.
     Tango 1998, Statistics in Medicine 17, 891-908.
     """
     _check_counts(lost + gained, n)
@@ -100,7 +101,7 @@ def net_loss_z(lost: int, gained: int, n: int, delta: float) -> float:
     return excess / math.sqrt(variance)
 
 
-def net_loss_limits(lost: int, gained: int, n: int, alpha: float = ALPHA) -> Interval:
+def net_loss_limits(lost: float, gained: float, n: float, alpha: float = ALPHA) -> Interval:
     """Interval of the net loss P(lost) - P(gained) of paired results: Tango's score interval.
 
     Not exact: its coverage stays near the nominal one, small samples and no discordant pair included, which is why
@@ -152,6 +153,6 @@ def holm_adjusted(p: np.ndarray) -> np.ndarray:
     return adjusted
 
 
-def _check_counts(k: int, n: int) -> None:
+def _check_counts(k: float, n: float) -> None:
     if not 0 <= k <= n or n == 0:
         raise ValueError(f"{k} out of {n} is not a count out of at least one")

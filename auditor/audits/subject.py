@@ -13,9 +13,10 @@ from auditor.attacks.table import Table
 from auditor.attacks.transformations import Served
 from auditor.attacks.verify import Verifier
 from auditor.attacks.votes import Voter
+from auditor.audits.design import Design, design_of
 from auditor.audits.presets import chosen_stages
 from auditor.data.constrained import rules_of
-from auditor.data.dataset import Dataset
+from auditor.data.dataset import Dataset, digest_arrays
 from auditor.errors import AuditorError
 from auditor.graph.located import find_trees
 from auditor.graph.plain import ClassifierGraph, make_plain
@@ -50,7 +51,16 @@ class Subject:
         what = [self.upload.sha256, dataset, self.spec.sha256, stages, circumstances]
         if self.spec.also:
             what.append([[threat.name, threat.settings] for threat in self.others] + [image_libraries()])
+        if self.dataset.weight is not None or self.dataset.group is not None:
+            what.append(digest_arrays(self.dataset.weight, self.dataset.group))
         return digest(what)
+
+    def design(self, index: np.ndarray) -> Design:
+        """How the examples at these positions stand for the population."""
+        weight, group = (
+            None if column is None else column[index] for column in (self.dataset.weight, self.dataset.group)
+        )
+        return design_of(weight, group, len(index))
 
     @cached_property
     def others(self) -> tuple[OtherThreat, ...]:

@@ -6,21 +6,14 @@ broken in every lower one; they never shrink the denominator.
 
 import math
 from collections.abc import Sequence
-from typing import Literal
+from typing import Annotated, Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
+from auditor.audits.design import Alike, Design
 from auditor.audits.outcomes import Outcomes, Status
-from auditor.audits.statistics import (
-    Interval,
-    clopper_pearson,
-    dkw_margin,
-    lower_limit,
-    median,
-    median_interval,
-    upper_limit,
-)
+from auditor.audits.statistics import Interval
 from auditor.spec import Norm, Target, Threat, exact
 
 
@@ -30,13 +23,23 @@ class Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore", allow_inf_nan=False)
 
 
+def absent(value: object) -> bool:
+    """Of a field that only some audits have, and that is left out of the reports of the others."""
+    return value is None
+
+
+Effective = Annotated[float | None, Field(default=None, exclude_if=absent)]
+
+
 class Clean(Section):
-    """Accuracy on the untouched examples."""
+    """Accuracy on the untouched examples, by weight where they have weights. effective_size: how many independent examples
+    tell as much, where examples have weights or groups; there the interval is Korn & Graubard's."""
 
     correct: int
     total: int
     accuracy: float
     interval: Interval
+    effective_size: Effective
 
 
 class Point(Section):
@@ -45,7 +48,8 @@ class Point(Section):
     robust_accuracy: share of all examples that are right when clean with no counted adversarial example within eps.
     interval: 95 % for that share under these attacks; its lower end counts unfinished examples as broken.
     true_interval: 95 % for the accuracy under the best attack there is, from certified to standing.
-    band: holds 95 % for all points of the curve together (DKW).
+    band: holds 95 % for all points of the curve together (DKW; Bonferroni's where examples have weights or groups).
+    effective_size: how many independent examples tell as much, where examples have weights or groups.
     """
 
     eps: str
@@ -57,6 +61,7 @@ class Point(Section):
     certified_accuracy: float | None
     broken_by: dict[str, int]
     unfinished: int
+    effective_size: Effective
 
 
 class ExampleRows(Section):
@@ -100,24 +105,37 @@ class Curve(Section):
     remarks: list[str]
 
 
-def clean(right: np.ndarray) -> Clean:
-    """Accuracy of (n,) bool with its 95 % Clopper-Pearson interval."""
-    correct, total = int(np.sum(right)), len(right)
-    return Clean(correct=correct, total=total, accuracy=correct / total, interval=clopper_pearson(correct, total))
+def clean(right: np.ndarray, design: Design | None = None) -> Clean:
+    """Accuracy of (n,) bool with its 95 % interval. design: how they were drawn, one by one unless said."""
+    design = design or Alike(len(right))
+    return Clean(
+        correct=int(np.sum(right)),
+        total=len(right),
+        accuracy=design.share(right),
+        interval=(design.lower(right), design.upper(right)),
+        effective_size=_effective(design, right),
+    )
 
 
-def curve(outcomes: Outcomes, *, grey_levels: int | None = None, target: Target | None = None) -> Curve:
-    """The whole curve of one threat. grey_levels: 255 for images that come as bytes, None where inputs have none;
-    target: the class that had to be reached, None where any other would do."""
-    points = [_point(outcomes, eps) for eps in outcomes.threat.eps]
-    threat = outcomes.threat
+def curve(
+    outcomes: Outcomes,
+    design: Design | None = None,
+    *,
+    grey_levels: int | None = None,
+    target: Target | None = None,
+) -> Curve:
+    """The whole curve of one threat. design: how the examples were drawn, one by one unless said; grey_levels: 255 for
+    images that come as bytes, None where inputs have none; target: the class that had to be reached, None where any other
+    would do."""
+    threat, design = outcomes.threat, design or Alike(len(outcomes))
+    points = [_point(outcomes, eps, design) for eps in threat.eps]
     goal: Literal["untargeted", "targeted"] = "untargeted" if target is None else "targeted"
     return Curve(
         norm=threat.norm,
         threat=Faced(norm=threat.norm, eps=threat.eps, goal=goal, target=target),
         points=points,
         examples=_rows(outcomes),
-        median_distance=_median_distance(outcomes),
+        median_distance=_median_distance(outcomes, design),
         remarks=_remarks(outcomes, points, grey_levels),
     )
 
@@ -136,23 +154,25 @@ def outcomes_of(curve: Curve) -> Outcomes:
     )
 
 
-def _point(outcomes: Outcomes, eps: str) -> Point:
-    n = len(outcomes)
-    standing = int(np.sum(outcomes.standing(eps)))
-    finished = int(np.sum(outcomes.finished_standing(eps)))
-    certified = int(np.sum(outcomes.certified(eps)))
-    margin, upper = dkw_margin(n), upper_limit(standing, n)
+def _point(outcomes: Outcomes, eps: str, design: Design) -> Point:
+    standing, finished = outcomes.standing(eps), outcomes.finished_standing(eps)
+    certified, upper = outcomes.certified(eps), design.upper(standing)
     return Point(
         eps=eps,
         value=float(exact(eps)),
-        robust_accuracy=standing / n,
-        interval=(lower_limit(finished, n), upper),
-        true_interval=(lower_limit(certified, n), upper),
-        band=(max(0.0, finished / n - margin), min(1.0, standing / n + margin)),
-        certified_accuracy=None if outcomes.certified_radius is None else certified / n,
+        robust_accuracy=design.share(standing),
+        interval=(design.lower(finished), upper),
+        true_interval=(design.lower(certified), upper),
+        band=design.band(finished, standing, len(outcomes.threat.eps)),
+        certified_accuracy=None if outcomes.certified_radius is None else design.share(certified),
         broken_by=outcomes.broken_by(eps),
-        unfinished=standing - finished,
+        unfinished=int(np.sum(standing)) - int(np.sum(finished)),
+        effective_size=_effective(design, standing),
     )
+
+
+def _effective(design: Design, holds: np.ndarray) -> float | None:
+    return None if isinstance(design, Alike) else design.effective(holds)
 
 
 def _rows(outcomes: Outcomes) -> ExampleRows:
@@ -169,12 +189,12 @@ def _rows(outcomes: Outcomes) -> ExampleRows:
     )
 
 
-def _median_distance(outcomes: Outcomes) -> MedianDistance:
+def _median_distance(outcomes: Outcomes, design: Design) -> MedianDistance:
     # an unfinished example may still be broken nearer than what is known, but no nearer than a proof allows
     proved = np.zeros(len(outcomes)) if outcomes.certified_radius is None else outcomes.certified_radius
     smallest = np.where(outcomes.complete, outcomes.distance, np.minimum(outcomes.distance, proved))
-    lower, upper = median_interval(smallest, outcomes.distance)
-    return MedianDistance(value=finite(median(outcomes.distance)), interval=(finite(lower), finite(upper)))
+    lower, upper = design.median_interval(smallest, outcomes.distance)
+    return MedianDistance(value=finite(design.median(outcomes.distance)), interval=(finite(lower), finite(upper)))
 
 
 def _remarks(outcomes: Outcomes, points: Sequence[Point], grey_levels: int | None) -> list[str]:

@@ -53,6 +53,11 @@ class AuditOptions(TypedDict):
     ]
     labels: Annotated[Path | None, Option(help="Labels beside DATA: .npy, or CSV for images.")]
     label_column: Annotated[str | None, Option(help="The label's column in a table.")]
+    weights: Annotated[str | None, Option(help="The column, or array, of what each example counts for.")]
+    groups: Annotated[
+        str | None,
+        Option(help="The column, or array, of the group that each example belongs to, such as its patient."),
+    ]
     resize: Annotated[str | None, Option(help="Images: shorter side, or HEIGHT,WIDTH.")]
     crop: Annotated[str | None, Option(help="Images: side, or HEIGHT,WIDTH, from the centre.")]
     interpolation: Annotated[str | None, Option(help="Images: bilinear, bicubic, nearest …")]

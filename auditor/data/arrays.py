@@ -2,6 +2,7 @@
 
 import zipfile
 import zlib
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any, BinaryIO
 
@@ -40,10 +41,12 @@ def read_npz(
     layout: Layout | None,
     domain: Domain,
     preprocessing: Preprocessing,
+    beside: Sequence[str] = (),
 ) -> Dataset:
-    """An `.npz` archive with inputs and, unless `labels` is given or there are none, their labels."""
+    """An `.npz` archive with inputs and, unless `labels` is given or there are none, their labels. beside: further arrays."""
     x, stored_y, record = npz_arrays(path, labels)
-    return dataset_of_arrays(path.name, x, stored_y, shape, layout, domain, preprocessing, record)
+    columns = _arrays_beside(path, beside) if beside else {}
+    return dataset_of_arrays(path.name, x, stored_y, shape, layout, domain, preprocessing, record, columns)
 
 
 def read_npy(
@@ -53,8 +56,13 @@ def read_npy(
     layout: Layout | None,
     domain: Domain,
     preprocessing: Preprocessing,
+    beside: Sequence[str] = (),
 ) -> Dataset:
     """A `.npy` file, memory-mapped, with its labels in `labels` or in a sibling (x.npy, y.npy; x_test, y_test)."""
+    if beside:
+        raise DatasetError(
+            f"{path.name} holds one array, so that there is no '{beside[0]}' in it; store inputs, labels and it in one .npz."
+        )
     x, stored_y, record = npy_arrays(path, labels)
     return dataset_of_arrays(path.name, x, stored_y, shape, layout, domain, preprocessing, record)
 
@@ -114,8 +122,10 @@ def dataset_of_arrays(
     domain: Domain,
     preprocessing: Preprocessing,
     record: dict[str, Any],
+    columns: Mapping[str, NDArray[Any]] | None = None,
 ) -> Dataset:
-    """x: (N, *stored) of any numeric type; stored_y: (N,) integers or names, or None. uint8 values are grey levels."""
+    """x: (N, *stored) of any numeric type; stored_y: (N,) integers or names, or None; columns: as in Dataset. uint8 values are
+    grey levels."""
     if x.dtype.kind not in "biuf":
         raise DatasetError(f"{name}: inputs of type {x.dtype} are not numbers; store them as uint8 or float32.")
     if x.ndim < 2:
@@ -150,7 +160,18 @@ def dataset_of_arrays(
         normalisation=preprocessing.normalisation,
         preprocessing={"source": record, "stored": str(x.dtype), "steps": steps},
         decode=decode,
+        columns=columns or {},
     )
+
+
+def _arrays_beside(path: Path, names: Sequence[str]) -> dict[str, NDArray[Any]]:
+    with _opened(path) as archive:
+        headers = _headers(archive, path)
+        for name in names:
+            if name not in headers:
+                raise DatasetError(f"{path.name} has no array '{name}'; its arrays are {', '.join(headers)}.")
+            _check_size(headers[name], path, name)
+        return {name: _load_member(archive, name, path) for name in names}
 
 
 def _opened(path: Path) -> zipfile.ZipFile:

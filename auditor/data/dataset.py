@@ -27,6 +27,9 @@ class Dataset:
     implied_domain: the domain the data themselves imply (eight-bit data do), None for values in unknown units.
     normalisation: declared mean and std, which come after the attack and which `fetch` has not applied.
     preprocessing: everything that was done to reach these values, ready for JSON; "steps" holds what changes values.
+    columns: what else was asked for of each example, by name, (size, ...) each as it is stored.
+    weight: (size,) float64 from 0, what each example counts for, None where all count alike; group: (size,) of text, the name of
+    each example's group, whose members are not independent of each other, None where all are.
     """
 
     name: str
@@ -40,6 +43,9 @@ class Dataset:
     normalisation: Normalisation | None
     preprocessing: Mapping[str, Any]
     decode: Callable[[NDArray[np.int64]], NDArray[np.float32]] = field(repr=False, compare=False)
+    columns: Mapping[str, NDArray[Any]] = field(default_factory=dict, repr=False, compare=False)
+    weight: NDArray[np.float64] | None = field(default=None, repr=False, compare=False)
+    group: NDArray[np.str_] | None = field(default=None, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         if self.size == 0:
@@ -48,6 +54,11 @@ class Dataset:
             raise DatasetError(
                 f"{self.name} holds {self.size} examples but {len(self.y)} labels: give one label per example."
             )
+        for name, values in self.columns.items():
+            if len(values) != self.size:
+                raise DatasetError(
+                    f"{self.name} holds {self.size} examples but {len(values)} values of '{name}': give one for each."
+                )
 
     def fetch(self, index: NDArray[np.int64]) -> NDArray[np.float32]:
         """The examples at the positions `index` (n,), as (n, *shape) float32 inside the domain.

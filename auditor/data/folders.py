@@ -1,8 +1,10 @@
 """Which files of a folder or zip are images, and what their labels are."""
 
 import hashlib
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import PurePosixPath
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,19 +26,27 @@ _SPLITS = {"train", "training", "val", "valid", "validation", "test", "testing"}
 
 @dataclass(frozen=True)
 class Listing:
-    """images: the names in order. y, class_names: as in Dataset. labels_from: where the labels came from."""
+    """images: the names in order. y, class_names, columns: as in Dataset. labels_from: where the labels came from."""
 
     images: tuple[str, ...]
     y: NDArray[np.int64] | None
     class_names: tuple[str, ...] | None
     labels_from: str | None
+    columns: Mapping[str, NDArray[Any]] = field(default_factory=dict)
 
 
-def list_images(members: Members, name: str, labels: tuple[str, bytes] | None, label_column: str | None) -> Listing:
+def list_images(
+    members: Members,
+    name: str,
+    labels: tuple[str, bytes] | None,
+    label_column: str | None,
+    beside: Sequence[str] = (),
+) -> Listing:
     """Labels come from `labels` (name, content of a CSV) if given, else labels.csv or metadata.csv among the files,
     else the names of the class folders; images beside each other have none.
 
-    Class indices follow classes.txt (a name per line) if there, else sorted order. Raises DatasetError.
+    Class indices follow classes.txt (a name per line) if there, else sorted order. beside: further columns of the CSV.
+    Raises DatasetError.
     """
     images = tuple(filter(is_image, members.names))
     if not images:
@@ -48,11 +58,13 @@ def list_images(members: Members, name: str, labels: tuple[str, bytes] | None, l
     if labels is None:
         labels = next(((item, members.read(item)) for item in LABEL_FILES if item in members.names), None)
     if labels is not None:
-        return _from_csv(images, labels[0], labels[1], label_column, class_names)
-    if label_column is not None:
-        raise DatasetError(
-            f"{name} has no labels.csv, so no label column '{label_column}'; add one, or leave it out."
-        )
+        return _from_csv(images, labels[0], labels[1], label_column, class_names, beside)
+    asked = [
+        *([] if label_column is None else [f"label column '{label_column}'"]),
+        *(f"column '{c}'" for c in beside),
+    ]
+    if asked:
+        raise DatasetError(f"{name} has no labels.csv, so no {asked[0]}; add one, or leave it out.")
     folders = [PurePosixPath(item).parts[0] if "/" in item else "" for item in images]
     if not any(folders):
         return Listing(images, None, class_names, None)
@@ -108,18 +120,20 @@ def _from_csv(
     content: bytes,
     label_column: str | None,
     class_names: tuple[str, ...] | None,
+    beside: Sequence[str],
 ) -> Listing:
     rows = read_csv_rows(content, file)
     if not rows:
         raise DatasetError(f"{file} is empty: expected rows of filename,label.")
     known = set(images)
     start, file_column, column = 0, 0, 1
-    if label_column is not None or rows[0][0].strip() not in known:
+    if label_column is not None or beside or rows[0][0].strip() not in known:
         start = 1
         file_column, column = _columns(rows[0], file, label_column)
-    chosen, labels = [], []
+    places = [_place(rows[0], file, name) for name in beside]
+    chosen, labels, others = [], [], []
     for number, row in enumerate(rows[start:], start + 1):
-        if len(row) <= max(file_column, column):
+        if len(row) <= max(file_column, column, *places):
             raise DatasetError(f"{file}, row {number}: {len(row)} fields, expected a filename and a label.")
         image = row[file_column].strip().removeprefix("./")
         if image not in known:
@@ -129,10 +143,19 @@ def _from_csv(
             )
         chosen.append(image)
         labels.append(row[column].strip())
+        others.append([row[place].strip() for place in places])
     if len(set(chosen)) != len(chosen):
         raise DatasetError(f"{file} lists '{_first_repeated(chosen)}' twice; give each image one label.")
     y, names = named_labels(labels, class_names)
-    return Listing(tuple(chosen), y, names, file)
+    columns = np.array(others, dtype=str).reshape(len(chosen), len(places)).T
+    return Listing(tuple(chosen), y, names, file, dict(zip(beside, columns, strict=True)))
+
+
+def _place(header: list[str], file: str, wanted: str) -> int:
+    names = [field.strip() for field in header]
+    if names.count(wanted) != 1:
+        raise DatasetError(f"{file} has no column '{wanted}'; its columns are {', '.join(names)}.")
+    return names.index(wanted)
 
 
 def _columns(header: list[str], file: str, label_column: str | None) -> tuple[int, int]:

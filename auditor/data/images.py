@@ -72,6 +72,7 @@ def read_images(
             "steps": _steps(preprocessing, form, ends),
         },
         decode=decode,
+        columns=listing.columns,
     )
 
 

@@ -29,6 +29,7 @@ def read_dataset(
     preprocessing: Preprocessing | None = None,
     label_column: str | None = None,
     columns: Sequence[str] = (),
+    beside: Sequence[str] = (),
 ) -> Dataset:
     """A user's data as examples in the model's layout.
 
@@ -37,7 +38,8 @@ def read_dataset(
     entries free. layout: the model's, "NCHW" or "NHWC"; found from the shape when None. domain: (lower, upper), or
     None for "declared to be without limits"; must be declared unless the data are eight-bit. preprocessing: what the
     user declared; a preprocessor_config.json among the images fills what it leaves open. label_column: for tables and CSVs.
-    columns: those that a model names as its inputs, which a table is then asked for, in that order.
+    columns: those that a model names as its inputs, which a table is then asked for, in that order. beside: columns that hold
+    something else about each example: of a table, of a CSV of labels, or arrays of an `.npz`.
 
     Nothing is sampled or decoded here but what the digest and the labels need. Raises DatasetError.
     """
@@ -53,26 +55,26 @@ def read_dataset(
         without = path.is_dir() and labels is None and not any(map(is_image, members.names))
         shards = shards_of(path) if without else []
         if shards:
-            members, listing = read_shards(_of_images(shards), label_column)
+            members, listing = read_shards(_of_images(shards), label_column, beside)
         else:
             listed = None if labels is None else (labels.name, _content(labels))
-            listing = list_images(members, path.name, listed, label_column)
+            listing = list_images(members, path.name, listed, label_column, beside)
         return read_images(members, listing, path.name, shape, layout, domain, preprocessing)
     if suffix in SUFFIXES and labels is None and image_column(path) is not None:
-        members, listing = read_shards(shards_of(path), label_column)
+        members, listing = read_shards(shards_of(path), label_column, beside)
         return read_images(members, listing, path.name, shape, layout, domain, preprocessing)
     if suffix in TABLES:
         if labels is not None:
             raise DatasetError(
                 f"{path.name} is a table: its labels are one of its columns; name it as the label column."
             )
-        return read_table(path, label_column, shape, layout, domain, preprocessing, columns)
+        return read_table(path, label_column, shape, layout, domain, preprocessing, columns, beside)
     if suffix not in (".npz", ".npy"):
         raise DatasetError(f"{path.name} has a form that is not read. Accepted are {_ACCEPTED}.")
     if label_column is not None:
         raise DatasetError(f"{path.name} has no columns, so no label column '{label_column}'; give the labels' path.")
     read = read_npz if suffix == ".npz" else read_npy
-    return read(path, labels, shape, layout, domain, preprocessing)
+    return read(path, labels, shape, layout, domain, preprocessing, beside)
 
 
 def _of_images(shards: list[Path]) -> list[Path]:

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from auditor.data.folders import Listing
 from auditor.data.labels import integer_labels
 from auditor.data.members import MAX_MEMBER_BYTES, Members
+from auditor.data.tables import stored_column
 from auditor.errors import DatasetError
 
 SUFFIXES = (".parquet", ".pq")
@@ -94,28 +95,35 @@ def _holds_images(kind: Any) -> bool:
     return inside is not None and (pa.types.is_binary(inside) or pa.types.is_large_binary(inside))
 
 
-def read_shards(files: Sequence[Path], label_column: str | None) -> tuple[Members, Listing]:
+def read_shards(
+    files: Sequence[Path], label_column: str | None, beside: Sequence[str] = ()
+) -> tuple[Members, Listing]:
     """The images of all shards under the names FILE#ROW, and their labels; class names come from the Hub's own metadata
-    (ClassLabel) where they are there."""
+    (ClassLabel) where they are there. beside: further columns."""
     column = image_column(files[0])
     assert column is not None, "a Parquet file of images"
     groups, labels = _Groups(column), []
+    others: dict[str, list[NDArray[Any]]] = {name: [] for name in beside}
     label, names = _labels_of(files[0], column, label_column)
     listed: list[str] = []
     for file in files:
         opened = _opened(file)
-        wanted = [column] if label is None else [column, label]
+        wanted = [column, *([] if label is None else [label]), *beside]
         absent = [name for name in wanted if name not in opened.schema_arrow.names]
         if absent:
-            raise DatasetError(f"{file.name} has no column '{absent[0]}', which {files[0].name} has.")
+            there = ", ".join(opened.schema_arrow.names)
+            raise DatasetError(f"{file.name} has no column '{absent[0]}'; its columns are {there}.")
         rows = [opened.metadata.row_group(group).num_rows for group in range(opened.num_row_groups)]
         groups.add(file, rows)
         listed += [f"{file.name}#{row}" for row in range(sum(rows))]
         if label is not None:
             labels.append(_numbers_of(opened, label, file.name))
+        for name, parts in others.items():
+            parts.append(stored_column(opened.read(columns=[name]).column(name), name, file.name))
     y, found = (None, None) if label is None else integer_labels(np.concatenate(labels), files[0].name)
     members = Members(tuple(listed), groups.read)
-    return members, Listing(tuple(listed), y, names or found, label)
+    columns = {name: np.concatenate(parts) for name, parts in others.items()}
+    return members, Listing(tuple(listed), y, names or found, label, columns)
 
 
 def _labels_of(file: Path, image: str, named: str | None) -> tuple[str | None, tuple[str, ...] | None]:

@@ -31,15 +31,18 @@ def read_table(
     domain: Domain,
     preprocessing: Preprocessing,
     wanted: Sequence[str] = (),
+    beside: Sequence[str] = (),
 ) -> Dataset:
     """Every column but the label's is a feature, in the order of the file; a column of row numbers is left out. wanted: the
-    columns that a model names; then these are the features, in this order, and the others are left out."""
+    columns that a model names; then these are the features, in this order, and the others are left out. beside: columns that
+    hold something else about each example, and are no features."""
     table = _table(path)
     label = _label_column(table.column_names, label_column, path.name)
     features: list[str] = []
     dropped: list[str] = []
+    columns = {name: stored_column(_there(table, name, path.name), name, path.name) for name in beside}
     for column in table.column_names:
-        if column != label:
+        if column != label and column not in beside:
             unwanted = column not in wanted if wanted else column.lower() in _ROW_NUMBERS
             (dropped if unwanted else features).append(column)
     if wanted:
@@ -51,10 +54,10 @@ def read_table(
     x = np.empty((table.num_rows, len(features)), dtype=np.float32)
     for position, column in enumerate(features):
         x[:, position] = _numbers(table.column(column), column, path.name)
-    stored_y = None if label is None else _labels(table.column(label), label, path.name)
+    stored_y = None if label is None else stored_column(table.column(label), label, path.name)
     record = {"inputs": features, "labels": label, "left_out": dropped}
     _check_columns(features, shape, path.name)
-    return dataset_of_arrays(path.name, x, stored_y, shape, layout, domain, preprocessing, record)
+    return dataset_of_arrays(path.name, x, stored_y, shape, layout, domain, preprocessing, record, columns)
 
 
 def _in_order(features: list[str], wanted: Sequence[str], others: list[str], name: str) -> list[str]:
@@ -171,7 +174,14 @@ def _numbers(column: Any, name: str, table: str) -> NDArray[Any]:
     return column.to_numpy()
 
 
-def _labels(column: Any, name: str, table: str) -> NDArray[Any]:
+def _there(table: Any, column: str, name: str) -> Any:
+    if column not in table.column_names:
+        raise DatasetError(f"{name} has no column '{column}'; its columns are {_listed(table.column_names)}.")
+    return table.column(column)
+
+
+def stored_column(column: Any, name: str, table: str) -> NDArray[Any]:
+    """An Arrow column as an array of numbers or text. DatasetError where values are missing."""
     import pyarrow as pa
 
     _refuse_missing(column, name, table)

@@ -30,6 +30,7 @@ def checker(report: Report) -> bytes:
         "results_sha256": report.results_sha256,
         "quotients": any("/" in point.eps and _is_decimal(point.eps) for c in report.curves for point in c.points),
         "target": report.dataset.target,
+        "weighted": report.dataset.weight is not None,
         "half": model.input["type"] == _HALF and not spec["normalisation"],
         **_threats(report),
         **_normalisation(report),

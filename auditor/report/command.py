@@ -28,6 +28,8 @@ _SINGLE = (
 def command(report: Report) -> str:
     """`auditor audit MODEL DATA …` with everything that was settled. The names stand for the files of these digests."""
     words = ["auditor", "audit", report.model.name, report.dataset.name, *_options(report.audit.spec)]
+    source = report.dataset.sampling.get("preprocessing", {}).get("source", {})
+    words += [word for kind in ("weights", "groups") if source.get(kind) for word in (f"--{kind}", source[kind])]
     lines, line = [], ""
     for word in map(shlex.quote, words):
         if word.startswith("--") and len(line) > 70:

@@ -9,6 +9,7 @@ import numpy as np
 
 from auditor.audits import finish
 from auditor.audits.checkpoints import Checkpoints
+from auditor.audits.design import Design
 from auditor.audits.diagnosis import diagnose
 from auditor.audits.gates import Baseline, GateResult, findings, regression_gates, robust_gate
 from auditor.audits.other_figures import against_curves, other_figures
@@ -54,7 +55,8 @@ def conclude(
     outcomes = finish.outcomes(prepared, spec, items, finished)
     eight_bit = subject.dataset.implied_domain is not None
     levels = 2**spec.quantize - 1 if spec.quantize else 255 if eight_bit else None
-    curves = [curve(found, grey_levels=levels, target=spec.target) for found in outcomes]
+    design = subject.design(prepared.index)
+    curves = [curve(found, design, grey_levels=levels, target=spec.target) for found in outcomes]
     diagnosis = diagnose(subject, prepared, checkpoints, finished, outcomes)
     beside = other_items(prepared)
     results = load_results(checkpoints, beside)
@@ -62,9 +64,9 @@ def conclude(
     if spec.target is None:
         contradictions = against_curves(prepared, subject.others, beside, results, outcomes, subject.space)
         diagnosis["checks"] += [check.as_json() for check in contradictions]
-    accuracy = clean(prepared.right)
-    gates = _gates(spec, prepared, circumstances, curves, accuracy, outcomes, diagnosis["checks"])
-    others = other_figures(prepared, subject.others, beside, results)
+    accuracy = clean(prepared.right, design)
+    gates = _gates(spec, prepared, circumstances, curves, accuracy, outcomes, diagnosis["checks"], design)
+    others = other_figures(prepared, subject.others, beside, results, design)
     report = build_report(
         audit=facts.audit(subject, prepared, id=circumstances.id, started_at=circumstances.started_at),
         model=facts.model(subject, prepared),
@@ -85,7 +87,15 @@ def conclude(
         t.norm: finish.adversarial(prepared, t.norm, items, finished) for t in spec.threats
     }
     write_adversarial(folder / "adversarial.npz", adversarial, subject.dataset.shape, subject.dataset.fetch)
-    write_outcomes(folder / "outcomes.parquet", prepared.label, prepared.predicted, outcomes, target=prepared.target)
+    write_outcomes(
+        folder / "outcomes.parquet",
+        prepared.label,
+        prepared.predicted,
+        outcomes,
+        target=prepared.target,
+        weight=report.dataset.weight,
+        group=report.dataset.group,
+    )
     write_report(folder / "report.json", report)
     write_pages(folder, report, _exhibits(subject, report, adversarial) if circumstances.pictures else None)
     return report
@@ -99,6 +109,7 @@ def _gates(
     accuracy: Clean,
     outcomes: Sequence[Outcomes],
     checks: Sequence[Mapping[str, Any]],
+    design: Design,
 ) -> list[GateResult]:
     """What the gates named one by one, the baseline and the policy say, in this order."""
     doubts = findings(checks)
@@ -114,6 +125,7 @@ def _gates(
             margin=circumstances.margin,
             findings=doubts,
             primary=(only.norm, only.eps) if only else None,
+            design=design,
         )
     if spec.policy is not None:
         gates = waived([*gates, *policy_gates(spec.policy, curves, accuracy, checks)], spec.policy)

@@ -83,8 +83,9 @@ def baseline_of(report: Report) -> Baseline:
     digests = tuple(report.dataset.digest)
     try:
         outcomes = {curve.norm: outcomes_of(curve) for curve in report.curves}
+        design = report.dataset.design
     except ValueError as error:
         raise SpecError(f"the baseline's columns do not fit together: {error}") from error
     if any(len(found) != len(digests) for found in outcomes.values()):
         raise SpecError("the baseline has not as many digests as examples; it was changed after it was written")
-    return Baseline(report.audit.spec_sha256, digests, outcomes)
+    return Baseline(report.audit.spec_sha256, digests, outcomes, design)

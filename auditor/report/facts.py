@@ -13,6 +13,8 @@ from auditor.attacks.progress import Progress
 from auditor.attacks.transfer.train import Trained
 from auditor.attacks.votes import DRAWS, NEEDED
 from auditor.audits.crossings import crossed
+from auditor.audits.design import Design
+from auditor.audits.goal import left_out
 from auditor.audits.prepare import Prepared
 from auditor.audits.run import WorkItem
 from auditor.audits.subject import Subject
@@ -74,7 +76,7 @@ def model(subject: Subject, prepared: Prepared) -> dict[str, Any]:
         },
         "gradient": prepared.gradient.as_json(),
         "randomness": _randomness(prepared, subject.spec) if subject.drawn else None,
-        "refusal": _refusal(upload, prepared) if upload.refused else None,
+        "refusal": _refusal(upload, prepared, subject.design(prepared.index)) if upload.refused else None,
     }
 
 
@@ -99,7 +101,7 @@ def _randomness(prepared: Prepared, spec: AuditSpec) -> dict[str, Any]:
     }
 
 
-def _refusal(upload: Upload, prepared: Prepared) -> dict[str, Any]:
+def _refusal(upload: Upload, prepared: Prepared, design: Design) -> dict[str, Any]:
     """How a model refuses, and how often it does so when clean."""
     refused = np.isin(prepared.predicted, upload.refused)
     return {
@@ -107,7 +109,7 @@ def _refusal(upload: Upload, prepared: Prepared) -> dict[str, Any]:
         "detector": None if upload.detector is None else upload.detector.model_dump(mode="json"),
         "answers": list(upload.refused),
         "refused": int(np.sum(refused)),
-        "accuracy_of_accepted": finite(np.mean(prepared.right[~refused])) if not refused.all() else None,
+        "accuracy_of_accepted": None if refused.all() else design.rows(~refused).share(prepared.right[~refused]),
     }
 
 
@@ -132,12 +134,14 @@ def dataset(subject: Subject, prepared: Prepared) -> dict[str, Any]:
         "confidence": [finite(share) for share in prepared.confidence.tolist()],
         "target": None if prepared.target is None else prepared.target.tolist(),
         "digest": list(prepared.digests),
+        "weight": None if data.weight is None else data.weight[prepared.index].tolist(),
+        "group": None if data.group is None else data.group[prepared.index].tolist(),
     }
 
 
 def _is_sample(subject: Subject, prepared: Prepared) -> bool:
-    dataset, target = subject.dataset, subject.spec.target
-    could_be = dataset.size if dataset.y is None or target is None else int(np.sum(dataset.y != target))
+    out = left_out(subject.dataset, subject.spec.target)
+    could_be = subject.dataset.size if out is None else int(np.sum(~out))
     return len(prepared.index) < could_be
 
 

@@ -66,12 +66,15 @@ def write_outcomes(
     outcomes: Sequence[Outcomes],
     *,
     target: np.ndarray | None = None,
+    weight: Sequence[float] | None = None,
+    group: Sequence[str] | None = None,
 ) -> None:
     """outcomes.parquet: the columns of `outcomes_table`."""
     import pyarrow.parquet as pq
 
+    table = outcomes_table(label, predicted, outcomes, target=target, weight=weight, group=group)
     with replacing(path) as file:
-        pq.write_table(outcomes_table(label, predicted, outcomes, target=target), file, compression="zstd")
+        pq.write_table(table, file, compression="zstd")
 
 
 def outcomes_table(
@@ -80,15 +83,19 @@ def outcomes_table(
     outcomes: Sequence[Outcomes],
     *,
     target: np.ndarray | None = None,
+    weight: Sequence[float] | None = None,
+    group: Sequence[str] | None = None,
 ) -> Any:
     """One row per example and norm, as an Arrow table.
 
     label, predicted: (n,) int64, predicted when clean; target: (n,) int64 the class to be reached, null where any but the
-    label will do; outcomes: one per norm over the same n examples. Whether an
-    example is broken at an eps is `distance <= eps`; distance, attack and margin are null where nothing was found.
+    label will do; outcomes: one per norm over the same n examples; weight, group: (n,), columns that are there only where
+    examples have them. Whether an example is broken at an eps is `distance <= eps`; distance, attack and margin are null where nothing was found.
     """
     import pyarrow as pa
 
+    columns = {"weight": (weight, pa.float64()), "group": (group, pa.string())}
+    more = {name: pa.array(values, kind) for name, (values, kind) in columns.items() if values is not None}
     tables = [
         pa.table(
             {
@@ -107,6 +114,7 @@ def outcomes_table(
                 "confidence": _numbers(part.confidence, len(part)),
                 "forwards": _counts(part.forwards, len(part)),
                 "backwards": _counts(part.backwards, len(part)),
+                **more,
             }
         )
         for part in outcomes

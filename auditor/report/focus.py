@@ -1,13 +1,14 @@
 """The points of the curves that a reader looks at first, and the verdict in words."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
+
+import numpy as np
 
 from auditor.audits.outcomes import Outcomes
 from auditor.audits.summary import Curve, Point, outcomes_of
 from auditor.report.blocks import Tone
-from auditor.report.schema import Report
+from auditor.report.schema import Dataset, Report
 from auditor.spec import exact
 
 
@@ -56,9 +57,10 @@ def summary(report: Report) -> dict[str, Any]:
     return {"clean_accuracy": report.clean.accuracy, "points": points}
 
 
-def constant_accuracy(labels: Sequence[int]) -> float:
+def constant_accuracy(dataset: Dataset) -> float:
     """The accuracy of the best constant answer: the share of the most frequent label."""
-    return max(labels.count(label) for label in set(labels)) / len(labels)
+    label, design = np.array(dataset.label), dataset.design
+    return max(design.share(label == name) for name in np.unique(label))
 
 
 def headline(report: Report) -> tuple[str, Tone, str]:

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from auditor.attacks.progress import Progress
+from auditor.audits.design import FEW_GROUPS, Surveyed
 from auditor.audits.goal import goal_of
 from auditor.audits.other_sections import OtherFigures
 from auditor.audits.outcomes import Outcomes
@@ -60,6 +61,9 @@ def not_tested(
             f"the tokens themselves: the embedding output '{subject.upload.input}' was attacked and points judged by the model cut "
             "there, so that they are no words"
         )
+    design = subject.design(prepared.index)
+    if isinstance(design, Surveyed) and design.groups < FEW_GROUPS:
+        said.append(f"enough groups: limits that are estimated over {design.groups} of them are rough")
     if subject.spec.fix:
         said.append(f"other values of the inputs that are held: {', '.join(map(str, subject.spec.fix))}")
     if len(subject.dataset.shape) == 1 and subject.spec.constraints is None:

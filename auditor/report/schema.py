@@ -8,11 +8,12 @@ from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal
 
 import numpy as np
-from pydantic import BeforeValidator
+from pydantic import BeforeValidator, Field
 
+from auditor.audits.design import Design, design_of
 from auditor.audits.gates import GateResult, Verdict
 from auditor.audits.other_sections import OtherFigures
-from auditor.audits.summary import Clean, Curve, Section
+from auditor.audits.summary import Clean, Curve, Section, absent
 from auditor.spec import Norm, Preset
 
 SCHEMA_VERSION: Literal["1"] = "1"
@@ -85,7 +86,8 @@ class Dataset(Section):
 
     predicted is the class when clean, confidence how sure the model is of it (null where it gives labels only); target the
     class that attacks have to reach, null where any but the label will do; digest is the SHA-256 of input and label, by
-    which two reports are paired.
+    which two reports are paired. weight is what each counts for, group the name of the group whose members are not
+    independent of it: only where a column of the data says so, under sampling.preprocessing.source.
     """
 
     name: str
@@ -99,6 +101,17 @@ class Dataset(Section):
     confidence: list[float | None] | None = None
     target: list[int] | None = None
     digest: list[str]
+    weight: Annotated[list[float] | None, Field(default=None, exclude_if=absent)]
+    group: Annotated[list[str] | None, Field(default=None, exclude_if=absent)]
+
+    @property
+    def design(self) -> Design:
+        """How the audited examples stand for the population. ValueError where columns do not fit together."""
+        weight = None if self.weight is None else np.array(self.weight, np.float64)
+        group = None if self.group is None else np.array(self.group, str)
+        if any(column is not None and len(column) != len(self.index) for column in (weight, group)):
+            raise ValueError("there are not as many weights or groups as examples")
+        return design_of(weight, group, len(self.index))
 
 
 class Crossing(Section):

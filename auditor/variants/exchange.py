@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from auditor.audits.design import Design
 from auditor.audits.outcomes import Outcomes, at_most
 from auditor.audits.paired import pairs
 from auditor.audits.subject import Subject
@@ -52,7 +53,7 @@ def exchange(source: Audited, target: Audited, watch: Callable[[int, int], None]
         found[rows[mine]] = distance[mine]
         passed = np.zeros(len(own), dtype=bool)
         passed[rows[mine]] = broken[mine]
-        points = [_point(own, eps, found, passed) for eps in own.threat.eps]
+        points = [_point(own, eps, found, passed, target.report.dataset.design) for eps in own.threat.eps]
         transfers.append(Transfer(source=source.name, target=target.name, norm=norm, points=points))
     return transfers
 
@@ -81,13 +82,13 @@ def _broken(
     return broken
 
 
-def _point(own: Outcomes, eps: str, found: np.ndarray, passed: np.ndarray) -> TransferPoint:
+def _point(own: Outcomes, eps: str, found: np.ndarray, passed: np.ndarray, design: Design) -> TransferPoint:
     within, standing = found <= at_most(eps), own.standing(eps)
     return TransferPoint(
         eps=eps,
         value=float(exact(eps)),
         tried=int(np.sum(within)),
         broken=int(np.sum(within & passed)),
-        robust_accuracy=float(np.mean(standing)),
-        with_transferred=float(np.mean(standing & ~(within & passed))),
+        robust_accuracy=design.share(standing),
+        with_transferred=design.share(standing & ~(within & passed)),
     )

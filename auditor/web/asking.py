@@ -31,6 +31,8 @@ _TEXTS = (
     "input",
     "output",
     "label_column",
+    "weights",
+    "groups",
     "resize",
     "crop",
     "interpolation",

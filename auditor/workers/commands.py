@@ -103,18 +103,18 @@ class Commands:
     def prepare(self) -> Facts:
         """Sample, judge the clean examples and plan, unless that is kept already; tells index, label, predicted."""
         opened = self._audit
-        prepared = opened.prepared
+        prepared, subject = opened.prepared, opened.asked.subject
         arrays = {name: getattr(prepared, name) for name in ("index", "label", "predicted")}
         self._tell({"kind": "prepared"}, arrays)
         facts = {
             "plan": prepared.plan.as_json(),
             "gradient": prepared.gradient.as_json(),
-            "clean": clean(prepared.right).model_dump(mode="json"),
+            "clean": clean(prepared.right, subject.design(prepared.index)).model_dump(mode="json"),
             "stages": sum(len(item.stages) for item in opened.items.values())
             + sum(len(item.threats) for item in opened.others.values()),
             "labelled": prepared.labelled,
             "randomised": prepared.randomised,
-            "fingerprint": [__version__, runtime.fingerprint(opened.asked.subject.spec.device)],
+            "fingerprint": [__version__, runtime.fingerprint(subject.spec.device)],
         }
         return {"examples": len(prepared.index), "items": [*opened.items, *opened.others], "facts": facts}
 

@@ -8,6 +8,7 @@ import pytest
 from auditor.report.schema import Report
 from auditor.workers.loop import Worker
 from tests import finished
+from tests.conftest import DEMO
 from tests.work import WORDS, at_work, put_inputs
 
 AUDITS = "/api/v1/audits"
@@ -76,3 +77,19 @@ def test_a_running_audit_is_bounded_and_cancelled(asked, client):
     report = client.get(f"{path}/report.json")
     assert (report.status_code, report.json()["state"]) == (409, "cancelled")
     assert report.json()["bounds"]
+
+
+def test_weights_and_groups_come_with_the_data(client, service, project, tmp_path):
+    with np.load(DEMO / "digits.npz") as stored:
+        columns = {"worth": np.arange(len(stored["x"])) % 3 + 1, "writer": np.arange(len(stored["x"])) % 30}
+        np.savez(tmp_path / "data.npz", **stored, **columns)
+    words = WORDS | {"norm": ["Linf"], "eps": ["0.1"], "attack": ["fgsm"], "weights": "worth", "groups": "writer"}
+    version, dataset = put_inputs(service, project, data=tmp_path / "data.npz")
+    with client, at_work(Worker(service, "worker", tmp_path / "scratch")):
+        made = client.post(AUDITS, json={"model": version, "data": dataset, **words})
+        audit = ended(client, made.json()["id"])
+    here = finished.run(tmp_path / "here", **words, data=tmp_path / "data.npz", threads=None)
+    assert audit["results_sha256"] == here.report.results_sha256
+    assert any("by the weights in 'worth'" in sentence for sentence in audit["chosen"])
+    (point,) = client.get(f"{AUDITS}/{audit['id']}/curves").json()[0]["points"]
+    assert tuple(point["interval"]) == here.report.curves[0].points[0].interval

@@ -90,7 +90,7 @@ def _losses(first: Named, baseline: Baseline, named: Named) -> list[Loss]:
             f"({after.dataset.name} and {before.dataset.name})"
         )
     outcomes = [other.outcomes[curve.norm] for curve in after.curves]
-    return paired_losses(baseline, other.spec_sha256, other.digests, outcomes)
+    return paired_losses(baseline, other.spec_sha256, other.digests, outcomes, design=other.design)
 
 
 def _differing(one: Mapping[str, object], other: Mapping[str, object]) -> Iterator[str]:

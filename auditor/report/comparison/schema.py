@@ -48,7 +48,8 @@ class PairedPoint(Section):
     """What an audit lost against the first one at one eps, on the examples that both hold.
 
     paired: so many examples; lost, gained: of these, how many stand in only the first or only in this one; net_loss:
-    (lost - gained) / paired with the 95 % interval of this point alone (Tango's); mcnemar_p: exact, of this point alone;
+    (lost - gained) / paired, by weight where examples have weights, with the 95 % interval of this point alone (Tango's; at
+    the effective size where they have weights or groups); mcnemar_p: of this point alone, exact but where they have these;
     holm_p: the same, adjusted for all points of all audits of the comparison; gate: judged against the margin, all points
     of all audits together under Holm's correction, null where no margin was named.
     """

@@ -38,7 +38,8 @@ def _table(report: Report) -> Any:
     dataset = report.dataset
     target = None if dataset.target is None else np.array(dataset.target, np.int64)
     label, predicted = np.array(dataset.label, np.int64), np.array(dataset.predicted, np.int64)
-    return outcomes_table(label, predicted, [_outcomes(curve) for curve in report.curves], target=target)
+    outcomes = [_outcomes(curve) for curve in report.curves]
+    return outcomes_table(label, predicted, outcomes, target=target, weight=dataset.weight, group=dataset.group)
 
 
 def _outcomes(curve: Curve) -> Outcomes:

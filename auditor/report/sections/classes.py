@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from auditor.audits.statistics import clopper_pearson
+from auditor.audits.design import Design
 from auditor.report.blocks import Block, Figure, Section, Table
 from auditor.report.figures import class_bars, confusion
 from auditor.report.focus import Focus, focuses
@@ -16,19 +16,21 @@ from auditor.report.schema import Report
 _DRAWN = 25
 _CROSSED = 12
 _PAIRS = 15
+_WORST = 10  # groups
 
 
 def section(report: Report) -> Section:
     blocks: list[Block] = []
     for focus in focuses(report)[:2]:
-        blocks += [_bars(report, focus), *_confused(report, focus)]
+        blocks += [_bars(report, focus), *_groups(report, focus), *_confused(report, focus)]
     return Section("classes", "Class by class", tuple(blocks))
 
 
 def _bars(report: Report, focus: Focus) -> Figure:
-    label, outcomes = np.array(report.dataset.label), focus.outcomes
+    label, outcomes, design = np.array(report.dataset.label), focus.outcomes, report.dataset.design
     standing = outcomes.standing(focus.point.eps)
-    rows = [_bar(name, outcomes.right[label == name], standing[label == name]) for name in np.unique(label).tolist()]
+    classes = [(name, label == name) for name in np.unique(label).tolist()]
+    rows = [_bar(name, outcomes.right[own], standing[own], design.rows(own)) for name, own in classes]
     rows.sort(key=lambda row: row["robust"])
     worst, shown = rows[0], rows[:_DRAWN]
     said = f"worst class {worst['class']}: {percent(worst['robust'])} of its {worst['examples']} examples"
@@ -46,11 +48,28 @@ def _name(what: str, focus: Focus) -> str:
     return f"{what}-{focus.curve.norm}-{focus.point.eps.replace('/', '-')}"
 
 
-def _bar(name: int, right: np.ndarray, standing: np.ndarray) -> dict[str, Any]:
-    n, kept = len(standing), int(standing.sum())
-    lower, upper = clopper_pearson(kept, n)
-    shares = {"clean": float(right.mean()), "robust": kept / n, "lower": lower, "upper": upper}
-    return {"class": str(name), "examples": n, **shares}
+def _bar(name: int, right: np.ndarray, standing: np.ndarray, design: Design) -> dict[str, Any]:
+    limits = {"lower": design.lower(standing), "upper": design.upper(standing)}
+    shares = {"clean": design.share(right), "robust": design.share(standing), **limits}
+    return {"class": str(name), "examples": len(standing), **shares}
+
+
+def _groups(report: Report, focus: Focus) -> list[Block]:
+    """The groups of which the least is left, where examples have groups."""
+    if report.dataset.group is None:
+        return []
+    design, group, outcomes = report.dataset.design, np.array(report.dataset.group), focus.outcomes
+    standing, rows = outcomes.standing(focus.point.eps), []
+    for name in np.unique(group).tolist():
+        own = design.rows(group == name)
+        rows.append((own.share(standing[group == name]), own.share(outcomes.right[group == name]), name))
+    sizes = Counter(report.dataset.group)
+    rows.sort(key=lambda row: (row[0], -sizes[row[2]], row[2]))
+    shown = tuple(
+        (name, count(sizes[name]), percent(clean), percent(robust)) for robust, clean, name in rows[:_WORST]
+    )
+    title = f"The groups of which the least is left at {focus.name}, of {len(rows)}"
+    return [Table(("group", "examples", "clean", "robust"), shown, title, frozenset({1, 2, 3}))]
 
 
 def _confused(report: Report, focus: Focus) -> list[Block]:

@@ -19,7 +19,7 @@ _WHAT = (
 
 def section(report: Report) -> Section:
     blocks: list[Block] = [Paragraph(_WHAT)]
-    constant = constant_accuracy(report.dataset.label)
+    constant = constant_accuracy(report.dataset)
     for curve in report.curves:
         blocks += _curve(curve, report.clean.accuracy, constant)
     return Section("curves", "Robustness curves", tuple(blocks))

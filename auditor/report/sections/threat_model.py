@@ -21,6 +21,7 @@ def facts(report: Report) -> tuple[tuple[str, str], ...]:
         *_refusal(report),
         ("attacks", f"{chosen}: {stages} stage{'' if stages == 1 else 's'}"),
         ("examples", f"{count(report.clean.total)} of {count(report.dataset.examples)}, seed {report.audit.seed}"),
+        *_weighing(report),
         *_labels(report),
     )
 
@@ -63,6 +64,21 @@ def _refusal(report: Report) -> tuple[tuple[str, str], ...]:
     if facts["accuracy_of_accepted"] is not None:
         said += f"; {percent(facts['accuracy_of_accepted'])} of the others are right"
     return (("the model refuses by", said),)
+
+
+def _weighing(report: Report) -> tuple[tuple[str, str], ...]:
+    """What examples count for and which belong together, where the data say so."""
+    dataset, said = report.dataset, []
+    if dataset.weight is not None:
+        said.append("every share is weighted")
+    if dataset.group is not None:
+        said.append(
+            f"they come from {count(len(set(dataset.group)))} groups, whose members are not taken for independent"
+        )
+    if report.clean.effective_size is not None:
+        size = f"{report.clean.effective_size:,.0f}"
+        said.append(f"of clean accuracy they tell as much as {size} independent ones")
+    return (("which count", "; ".join(said)),) if said else ()
 
 
 def _labels(report: Report) -> tuple[tuple[str, str], ...]:
