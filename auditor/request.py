@@ -21,6 +21,7 @@ from auditor.audits.surrogates import check_surrogates, needs_training
 from auditor.constraints import Constraints, Feature
 from auditor.data.constrained import constrained, rules_of
 from auditor.data.dataset import Dataset
+from auditor.data.decoding import Decoder, apart
 from auditor.data.domain import UNDECLARED, Domain
 from auditor.data.embedded import embedded
 from auditor.data.half import cast_to_half
@@ -63,6 +64,7 @@ class Request:
     label_column: str | None = None
     weights: str | None = None
     groups: str | None = None
+    decoder: Decoder = dataclasses.field(default_factory=apart, compare=False)  # of images
     preprocessing: Preprocessing | None = None
     baseline: Path | None = None
     margin: float = 0.02
@@ -153,6 +155,7 @@ def _suited(request: Request, upload: Upload) -> tuple[Request, Dataset]:
         label_column=request.label_column,
         columns=upload.given.names,
         beside=[name for name in (request.weights, request.groups) if name is not None],
+        decoder=request.decoder,
     )
     dataset = weighed(dataset, request.weights, request.groups)
     dataset = in_order_of(dataset, upload.class_names)

@@ -4,6 +4,7 @@ from dataclasses import dataclass, replace
 from math import prod
 
 from auditor.data.layout import Shape, channel_axis
+from auditor.data.pictures import resized
 from auditor.data.preprocessing import Preprocessing
 from auditor.errors import DatasetError
 from auditor.spec import Layout
@@ -20,31 +21,6 @@ class Form:
     width: int
     layout: Layout
     shape: tuple[int, ...]
-
-
-def resized(resize: int | Size, size: Size) -> Size:
-    """What `resize` makes of an image of Pillow's size (width, height): (height, width).
-
-    With an integer the shorter side gets that length and the longer one is cut to whole pixels, as torchvision does.
-    """
-    if not isinstance(resize, int):
-        return resize
-    width, height = size
-    if width <= height:
-        return int(resize * height / width), resize
-    return resize, int(resize * width / height)
-
-
-def centre(crop: Size, size: Size, name: str) -> tuple[int, int, int, int]:
-    """Pillow's box (left, upper, right, lower) of the centre crop, placed as torchvision places it."""
-    height, width = crop
-    if height > size[1] or width > size[0]:
-        raise DatasetError(
-            f"{name} has {size[1]} x {size[0]} pixels (height x width) after resizing, too few for a crop of "
-            f"{height} x {width}: declare a larger resize or a smaller crop."
-        )
-    upper, left = round((size[1] - height) / 2), round((size[0] - width) / 2)
-    return left, upper, left + width, upper + height
 
 
 def covering(preprocessing: Preprocessing, shape: Shape | None, layout: Layout | None) -> Preprocessing:

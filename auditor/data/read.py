@@ -5,6 +5,7 @@ from pathlib import Path
 
 from auditor.data.arrays import read_npy, read_npz
 from auditor.data.dataset import Dataset
+from auditor.data.decoding import Decoder, Here
 from auditor.data.domain import UNDECLARED, Domain, check_domain
 from auditor.data.folders import is_image, list_images
 from auditor.data.images import read_images
@@ -30,6 +31,7 @@ def read_dataset(
     label_column: str | None = None,
     columns: Sequence[str] = (),
     beside: Sequence[str] = (),
+    decoder: Decoder | None = None,
 ) -> Dataset:
     """A user's data as examples in the model's layout.
 
@@ -39,13 +41,14 @@ def read_dataset(
     None for "declared to be without limits"; must be declared unless the data are eight-bit. preprocessing: what the
     user declared; a preprocessor_config.json among the images fills what it leaves open. label_column: for tables and CSVs.
     columns: those that a model names as its inputs, which a table is then asked for, in that order. beside: columns that hold
-    something else about each example: of a table, of a CSV of labels, or arrays of an `.npz`.
+    something else about each example: of a table, of a CSV of labels, or arrays of an `.npz`. decoder: of images, this process
+    unless said.
 
     Nothing is sampled or decoded here but what the digest and the labels need. Raises DatasetError.
     """
     path = Path(path)
     labels = None if labels is None else Path(labels)
-    preprocessing = preprocessing or Preprocessing()
+    preprocessing, decoder = preprocessing or Preprocessing(), decoder or Here()
     check_domain(domain)
     if not path.exists():
         raise DatasetError(f"There is no file or folder {path}; check the path.")
@@ -59,10 +62,10 @@ def read_dataset(
         else:
             listed = None if labels is None else (labels.name, _content(labels))
             listing = list_images(members, path.name, listed, label_column, beside)
-        return read_images(members, listing, path.name, shape, layout, domain, preprocessing)
+        return read_images(members, listing, path.name, shape, layout, domain, preprocessing, decoder)
     if suffix in SUFFIXES and labels is None and image_column(path) is not None:
         members, listing = read_shards(shards_of(path), label_column, beside)
-        return read_images(members, listing, path.name, shape, layout, domain, preprocessing)
+        return read_images(members, listing, path.name, shape, layout, domain, preprocessing, decoder)
     if suffix in TABLES:
         if labels is not None:
             raise DatasetError(

@@ -9,7 +9,7 @@ import numpy as np
 
 from auditor.audits.frames import decode
 from auditor.errors import AuditorError, Damaged, OutOfTime
-from auditor.workers.process import Process, Silent, Stopped
+from auditor.processes.process import Process, Silent, Stopped
 
 Facts = dict[str, Any]
 OnRead = Callable[[str], bytes | None]

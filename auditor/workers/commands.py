@@ -1,5 +1,6 @@
 """What a child can be told to do: check a file, open an audit, and carry out one of its work items."""
 
+import dataclasses
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ from auditor.audits.prepare import Prepared, prepare_once
 from auditor.audits.probes import run_probes
 from auditor.audits.run import Engine, Step, WorkItem, alone, run_stages, slices
 from auditor.audits.summary import clean
+from auditor.data.decoding import Here
 from auditor.data.look import look
 from auditor.errors import AuditorError, OutOfTime
 from auditor.report.conclude import Circumstances, conclude
@@ -87,7 +89,8 @@ class Commands:
         self._opened = None  # its sessions make room first
         said = {name: value for name, value in words.items() if name not in _PATHS and value is not None}
         paths = {"model": model, "data": data, "baseline": baseline, "out": str(Path.cwd()), "surrogate": surrogates}
-        request = options.request({"threads": threads, **said, **paths})
+        asked_for = options.request({"threads": threads, **said, **paths})
+        request = dataclasses.replace(asked_for, decoder=Here())  # this process is limited itself
         asked = settle(request)
         subject, spec = asked.subject, asked.subject.spec
         opened = self._opened = _Opened(request, asked, self._place)

@@ -55,7 +55,7 @@ class Process:
 
     def start(self) -> None:
         self.owner = f"{self.place}/{self.name}/{new_id()}"
-        command = [sys.executable, "-m", "auditor.workers.tied", str(os.getpid()), self.module, self.owner]
+        command = [sys.executable, "-m", "auditor.processes.tied", str(os.getpid()), self.module, self.owner]
         # A session of its own: Ctrl-C reaches the supervisor alone, which then ends the others in order.
         self.running = subprocess.Popen(command, env=dict(self.environment), start_new_session=True)
         self.started_at = time.monotonic()

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from auditor.data.images import MAX_PIXELS
+from auditor.data.pictures import MAX_PIXELS
 from auditor.data.preprocessing import Preprocessing
 from auditor.data.read import read_dataset
 from auditor.errors import DatasetError

@@ -85,7 +85,7 @@ def test_the_service_starts_with_a_key_and_ends_in_order(serve, tmp_path, port):
     key = file.read_text().strip()
     listed = httpx.get(f"http://127.0.0.1:{port}/api/v1/keys", headers={"Authorization": f"Bearer {key}"})
     assert [row["role"] for row in listed.json()["items"]] == ["admin"]
-    until(lambda: len(processes(tmp_path, "workers.tied")) >= 3)  # and what they start ahead
+    until(lambda: len(processes(tmp_path, "processes.tied")) >= 3)  # and what they start ahead
     running.send_signal(signal.SIGTERM)
     out, _ = running.communicate(timeout=60)
     assert running.returncode == 0

@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from auditor.errors import Damaged
-from auditor.workers import pipe
-from auditor.workers.pipe import Pipe
+from auditor.processes import pipe
+from auditor.processes.pipe import Pipe
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(max_size=5),

@@ -10,7 +10,7 @@ from itertools import pairwise
 
 import pytest
 
-from auditor.workers.process import Process, Silent, Stopped
+from auditor.processes.process import Process, Silent, Stopped
 from tests.conftest import ROOT
 
 
@@ -21,7 +21,7 @@ def run(tmp_path, monkeypatch):
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
 
     def start(code, **named):
-        taken = "import os, sys, time\nfrom auditor.workers.pipe import standard_pipe\npipe = standard_pipe()\n"
+        taken = "import os, sys, time\nfrom auditor.processes.pipe import standard_pipe\npipe = standard_pipe()\n"
         (tmp_path / "other.py").write_text(taken + textwrap.dedent(code))
         started.append(Process("other", tmp_path, named.pop("tail", 1000)))
         return started[-1]
@@ -130,7 +130,7 @@ def test_it_dies_with_the_process_that_started_it(tmp_path):
     code = """
 import os, sys, time
 from pathlib import Path
-from auditor.workers.process import Process
+from auditor.processes.process import Process
 process = Process("auditor.workers.child", Path(sys.argv[1]), 1000, "best-effort", "cpu")
 process.pipe.receive()
 print(process._process.pid, flush=True)

@@ -11,8 +11,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-import auditor
-from auditor.workers.pipe import Pipe
+from auditor.processes.pipe import Pipe
 
 _LOOK = 0.2  # seconds between two questions whether to stop
 _GRACE = 1.0  # seconds that a process which closed its pipe has left to end
@@ -39,7 +38,7 @@ class Process:
     def __init__(self, module: str, folder: Path, tail: int, *arguments: str) -> None:
         self._printed, self._tail = bytearray(), tail
         self._process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "auditor.workers.tied", str(os.getpid()), module, *arguments],
+            [sys.executable, "-P", "-m", "auditor.processes.tied", str(os.getpid()), module, *arguments],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -138,7 +137,7 @@ class Process:
 
 def _environment(folder: Path) -> dict[str, str]:
     passed = {name: value for name, value in os.environ.items() if _PASSED.fullmatch(name)}
-    paths = [str(Path(auditor.__file__).parents[1]), *filter(None, [passed.get("PYTHONPATH")])]
+    paths = [str(Path(__file__).parents[2]), *filter(None, [passed.get("PYTHONPATH")])]
     # One thread for linear algebra: see `auditor.cli.main`.
     return {**passed, "OPENBLAS_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(paths), "TMPDIR": str(folder)}
 

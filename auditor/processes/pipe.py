@@ -1,8 +1,4 @@
-"""Messages between a worker and its child: facts as JSON and a payload of bytes, behind their lengths. No pickles.
-
-The child says {"ready"}, then answers each {"do": …} with {"answer"}, {"refused", "message"} or by dying; in between it
-may say {"step"} with a frame, {"write": name} with bytes, and ask {"read": name}, which gets {"found"} with bytes.
-"""
+"""Messages between a process and its child: facts as JSON and a payload of bytes, behind their lengths. No pickles."""
 
 import json
 import os
