@@ -19,6 +19,7 @@ from auditor.audits.rules import check_waivers
 from auditor.audits.subject import Subject, takes_half
 from auditor.audits.surrogates import check_surrogates, needs_training
 from auditor.constraints import Constraints, Feature
+from auditor.data.carried import carrying
 from auditor.data.constrained import constrained, rules_of
 from auditor.data.dataset import Dataset
 from auditor.data.decoding import Decoder, apart
@@ -35,7 +36,7 @@ from auditor.graph.file import read_file
 from auditor.graph.inputs import Inputs
 from auditor.graph.upload import Upload, read_upload
 from auditor.report.document import baseline_of, read_report
-from auditor.spec import AuditSpec, Gate, Layout, Normalisation, Policy, SurrogateFile, build
+from auditor.spec import AuditSpec, Gate, Held, Layout, Normalisation, Policy, SurrogateFile, build
 from auditor.threats.catalogue import check_names
 
 
@@ -112,8 +113,8 @@ def settle(request: Request) -> Asked:
         raise SpecError(
             "--draws averages over what is drawn, and here nothing is: the model has no random node, and no --eot was given"
         )
-    request, dataset = _suited(request, upload)
-    preset = request.threat or choices.threat_preset(dataset.shape, dataset.domain)
+    request, upload, dataset = _suited(request, upload)
+    preset = request.threat or choices.threat_preset(dataset.attacked or dataset.shape, dataset.domain)
     surrogates = tuple(read_model(choice.path) for choice in request.surrogates)
     spec = specify(
         request,
@@ -139,8 +140,9 @@ def settle(request: Request) -> Asked:
     return Asked(subject, _said(request, subject, preset), baseline)
 
 
-def _suited(request: Request, upload: Upload) -> tuple[Request, Dataset]:
-    """The data as the model takes them, and the request with what follows from the kind of its input."""
+def _suited(request: Request, upload: Upload) -> tuple[Request, Upload, Dataset]:
+    """The data as the model takes them, the request with what follows from the kind of its input, and the upload with what
+    comes with each example."""
     if upload.levels is not None:
         request = on_grid(request, upload.levels)
     if upload.embedding is not None:
@@ -148,29 +150,54 @@ def _suited(request: Request, upload: Upload) -> tuple[Request, Dataset]:
     dataset = read_dataset(
         request.data,
         labels=request.labels,
-        shape=upload.input_shape[1:] if upload.embedding is None else upload.input_shape[1:2],
+        shape=upload.given.shape if upload.embedding is None else upload.given.shape[:1],
         layout=upload.layout,
         domain=request.domain,
         preprocessing=request.preprocessing,
         label_column=request.label_column,
         columns=upload.given.names,
-        beside=[name for name in (request.weights, request.groups) if name is not None],
+        beside=_beside(request, upload),
         decoder=request.decoder,
     )
     dataset = weighed(dataset, request.weights, request.groups)
     dataset = in_order_of(dataset, upload.class_names)
     if upload.embedding is not None:
         dataset = embedded(dataset, upload.embedding.table)
+    if upload.given.carried:
+        request, upload, dataset = with_carried(request, upload, dataset)
     if upload.given.whole:
         request = in_whole_columns(request, upload.given, dataset)
     settings = request.settings
-    if settings.get("constraints") is not None:
-        dataset = constrained(dataset, rules_of(dataset, settings["constraints"]))
+    if settings.get("constraints") is not None or upload.given.carried:
+        dataset = constrained(dataset, rules_of(dataset, settings.get("constraints")))
     if settings.get("quantize") is not None:
         dataset = on_levels(dataset, settings["quantize"])
     elif settings.get("constraints") is None and takes_half(upload, dataset.normalisation):
         dataset = cast_to_half(dataset)
-    return request, dataset
+    return request, upload, dataset
+
+
+def _beside(request: Request, upload: Upload) -> list[str]:
+    """The columns that hold something beside what is attacked and its label, each once."""
+    named = [request.weights, request.groups, *(one.column for one in upload.given.carried)]
+    return list(dict.fromkeys(name for name in named if name is not None))
+
+
+def with_carried(request: Request, upload: Upload, dataset: Dataset) -> tuple[Request, Upload, Dataset]:
+    """The examples with what other inputs are given behind them, the upload that knows what occurs there, and the request
+    with the columns of text that were found by themselves."""
+    given, features = upload.given.filled(dataset.columns, dataset.name)
+    names = [name for one in given.carried for name in one.names]
+    words = [word for one in given.carried if one.is_text for word in one.words]
+    fix = request.settings.get("fix", ())
+    said = {held.input for held in fix}
+    found = tuple(
+        build(Held, input=one.tensor.name, value=f"@{one.column}")
+        for one in given.carried
+        if one.tensor.name not in said
+    )
+    request = dataclasses.replace(request, settings={**request.settings, "fix": (*fix, *found)})
+    return request, dataclasses.replace(upload, given=given), carrying(dataset, features, names, words)
 
 
 def on_grid(request: Request, levels: tuple[int, int]) -> Request:
@@ -275,6 +302,8 @@ def _said(request: Request, subject: Subject, preset: str) -> tuple[str, ...]:
         said.append(f"inputs in whole levels, {2**spec.quantize} of them")
     if spec.constraints is not None:
         said.append(f"constraints: {spec.constraints.summary}")
+    if along := [held.input for held in spec.fix if held.column is not None]:
+        said.append(f"{', '.join(along)}: of each example its own, which no attack changes")
     said += _weighing(request, dataset)
     if dataset.y is None:
         said.append("no labels: the model's own answer serves, and stability is measured")

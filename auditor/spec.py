@@ -158,14 +158,14 @@ class Transformation(Frozen):
 
 class Held(Frozen):
     """What an input beside the attacked one is given for every example: a number for all of it, numbers along its last axis,
-    or a text."""
+    or a text; or, behind an @, the column of the data that holds each example's own."""
 
     input: str = Field(min_length=1)
     value: tuple[float, ...] | str
 
     @classmethod
     def parse(cls, text: str) -> "Held":
-        """NAME=VALUE, the value being what stands behind the last equals sign: 1, or 0.5,0.5, or a text."""
+        """NAME=VALUE, the value being what stands behind the last equals sign: 1, or 0.5,0.5, or a text, or @COLUMN."""
         name, equals, value = text.strip().rpartition("=")
         if not equals or not name or not value:
             raise SpecError(f"--fix '{text}' is not understood; write NAME=VALUE, such as mask=1")
@@ -173,6 +173,13 @@ class Held(Frozen):
             return build(cls, input=name, value=tuple(float(part) for part in value.split(",")))
         except ValueError:
             return build(cls, input=name, value=value)
+
+    @property
+    def column(self) -> str | None:
+        """The column that holds each example's own value, if one does."""
+        return (
+            self.value[1:] if isinstance(self.value, str) and len(self.value) > 1 and self.value[0] == "@" else None
+        )
 
     def __str__(self) -> str:
         said = self.value if isinstance(self.value, str) else ",".join(f"{part:g}" for part in self.value)
@@ -305,6 +312,22 @@ class AuditSpec(Frozen):
         if self.quantize is not None and self.constraints is not None:
             raise ValueError("quantize is about every feature, constraints about each; say a step there instead")
         return self
+
+    @model_validator(mode="after")
+    def _what_comes_along_stays(self) -> "AuditSpec":
+        if any(held.column for held in self.fix):
+            asked = {"quantize": self.quantize, "eot": self.eot, "mean and std": self.normalisation}
+            for name in (name for name, value in asked.items() if value):
+                raise ValueError(
+                    f"{name} would change the inputs that come with each example too (fix with @); leave it out"
+                )
+        return self
+
+    @property
+    def tabular(self) -> bool:
+        """Whether examples are rows of which not every feature may take every value: by constraints, or since some of them
+        come with each example."""
+        return self.constraints is not None or any(held.column for held in self.fix)
 
     @property
     def sha256(self) -> str:

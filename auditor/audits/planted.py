@@ -63,7 +63,7 @@ def left_out(prepared: Prepared, spec: AuditSpec) -> str | None:
         return "inputs are transformed at random"
     if spec.abstain is not None or spec.detector is not None:
         return "the model may refuse, and what is planted in its place does not"
-    if spec.quantize is not None or spec.constraints is not None:
+    if spec.quantize is not None or spec.tabular:
         return "what is planted lies anywhere in the domain, and not everything there is an input"
     return None
 

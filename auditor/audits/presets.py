@@ -170,8 +170,10 @@ def chosen_stages(
         raise SpecError("threats beside the norms know no target; leave --also or --target out")
     if spec.surrogates and not any(CATALOGUE[step.attack].access == "transfer" for step in steps):
         steps += TRANSFER
-    if spec.constraints is not None and any(CATALOGUE[step.attack].access == "transfer" for step in steps):
-        raise SpecError("transfer attacks know nothing of constraints; leave the surrogates or the constraints out")
+    if spec.tabular and any(CATALOGUE[step.attack].access == "transfer" for step in steps):
+        raise SpecError(
+            "transfer attacks know nothing of constraints, nor of inputs that come with each example; leave the surrogates or these out"
+        )
     for norm in norms:
         if not any(norm in step.norms for step in steps):
             raise SpecError(f"none of the attacks {', '.join(step.name for step in steps)} works in {norm}")

@@ -72,7 +72,7 @@ class Subject:
     def space(self) -> Space:
         """Which inputs there are."""
         spec = self.spec
-        if spec.constraints is not None:
+        if spec.tabular:
             return Table(rules_of(self.dataset, spec.constraints))
         if spec.quantize is not None:
             assert spec.domain is not None, "a specification with levels has a domain"
@@ -99,6 +99,8 @@ class Subject:
 
     def verifier(self) -> Verifier:
         domain, normalisation = self.spec.domain, self.spec.normalisation
+        if self.dataset.attacked is not None:  # what comes along keeps none; the space looks after the rest
+            domain = None
         if self.drawn:
             return Voter(self.upload, domain=domain, normalisation=normalisation, served=self.served)
         return Verifier(self.upload, domain=domain, normalisation=normalisation)

@@ -44,7 +44,8 @@ class AuditOptions(TypedDict):
     layout: Annotated[str | None, Option(help="NCHW or NHWC, where the shape does not tell.")]
     input: Annotated[str | None, Option(help="The input that is attacked, where there are several.")]
     fix: Annotated[
-        list[str] | None, Option(help="What another input is given for every example, NAME=VALUE; repeat.")
+        list[str] | None,
+        Option(help="What another input is given, NAME=VALUE, or NAME=@COLUMN for each example's own; repeat."),
     ]
     output: Annotated[str | None, Option(help="The output with the class scores, where there are several.")]
     unbatched: Annotated[bool, Option(help="The input has no batch axis: the whole of it is one example.")]

@@ -12,13 +12,14 @@ from auditor.data.rules import Rules
 from auditor.errors import DatasetError
 
 
-def rules_of(dataset: Dataset, declared: Constraints) -> Rules:
+def rules_of(dataset: Dataset, declared: Constraints | None) -> Rules:
     """The rules for a dataset's features, by the names of its columns or by position. Raises SpecError."""
     names = dataset.preprocessing["source"].get("inputs")
     d = prod(dataset.shape)
     if not isinstance(names, list) or len(names) != d:
         names = [str(position) for position in range(d)]
-    return Rules.of(declared, names, dataset.domain)
+    carried = 0 if dataset.attacked is None else d - prod(dataset.attacked)
+    return Rules.of(declared, names, dataset.domain, carried=carried)
 
 
 def constrained(dataset: Dataset, rules: Rules) -> Dataset:

@@ -4,7 +4,7 @@ Numbers of a declaration are taken as float32, as data are: a range that ends at
 A feature with a step is the float32 nearest to a whole multiple of it. Relations are summed in rational numbers.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
@@ -61,12 +61,21 @@ class Rules:
     relations: tuple[Halfspace, ...]
 
     @classmethod
-    def of(cls, declared: Constraints, names: Sequence[str], domain: Box | None) -> "Rules":
-        """The rules for examples of these columns. Raises SpecError for columns that are not there."""
+    def of(
+        cls, declared: Constraints | None, names: Sequence[str], domain: Box | None, *, carried: int = 0
+    ) -> "Rules":
+        """The rules for examples of these columns, of which so many at the end only come along: they stay, wherever they lie.
+        Raises SpecError for columns that are not there."""
+        declared = declared or Constraints.model_construct()
         d, place = len(names), _Places(names)
         features = {place.of(name): feature for name, feature in declared.features.items()}
         if len(features) < len(declared.features):
             raise SpecError("the constraints name a column twice, by its name and by its position")
+        along = np.arange(d) >= d - carried
+        if any(along[position] for position in features):
+            raise SpecError(
+                f"the constraints speak of {', '.join(names[d - carried :][:4])}: they come with each example and stay"
+            )
         every = [features.get(position, Feature()) for position in range(d)]
         groups = tuple(
             OneHot(name, np.array([place.of(c) for c in group.columns]), exact(group.cost), group.immutable)
@@ -81,11 +90,11 @@ class Rules:
         ends = np.array([feature.range or (None, None) for feature in every], dtype=object).reshape(d, 2)
         return cls(
             names=tuple(names),
-            lower=np.array([low if e is None else max(low, np.float32(e)) for e in ends[:, 0]], dtype=np.float32),
-            upper=np.array([high if e is None else min(high, np.float32(e)) for e in ends[:, 1]], dtype=np.float32),
+            lower=np.where(along, np.float32(-np.inf), _ends(ends[:, 0], low, max)),
+            upper=np.where(along, np.float32(np.inf), _ends(ends[:, 1], high, min)),
             step=np.array([float(exact(f.spacing)) if f.spacing else 0.0 for f in every]),
             scale=tuple(_scale(feature, domain) for feature in every),
-            fixed=np.array([f.immutable for f in every]),
+            fixed=along | np.array([f.immutable for f in every]),
             direction=np.array([{"up": 1, "down": -1}.get(f.direction or "", 0) for f in every]),
             grouped=grouped,
             groups=groups,
@@ -138,6 +147,11 @@ class Rules:
     def _written(self, relation: Halfspace) -> str:
         terms = zip(relation.factors.tolist(), relation.columns.tolist(), strict=True)
         return " + ".join(f"{a:g} {self.names[c]}" for a, c in terms) + f" <= {relation.at_most:g}"
+
+
+def _ends(declared: np.ndarray, of_domain: np.float32, inner: Callable[..., np.float32]) -> np.ndarray:
+    """(d,) float32 ends of the ranges, inside the domain."""
+    return np.array([of_domain if e is None else inner(of_domain, np.float32(e)) for e in declared], dtype=np.float32)
 
 
 class _Places:

@@ -180,7 +180,7 @@ def read_upload(
     heads = {value.name: trace(value) for value in graph.outputs}
     widths = {o.name: _width(o, heads[o.name]) for o in outputs}
     static = [d for d in shape[1:] if d is not None]
-    if len(static) == len(shape) - 1 and not given.missing:
+    if len(static) == len(shape) - 1 and not given.missing and not any(one.is_text for one in given.carried):
         widths |= _measured(session, given, (shape[0] or 1, *static))
     widths |= dict.fromkeys(session.inputs.keys() & widths.keys(), 0)  # an input handed through decides nothing
     if detector is not None:

@@ -46,6 +46,7 @@ def beyond(report: Report) -> str:
         "constraints": report.audit.spec.get("constraints"),
         "chance, in the model or before it": model.randomness,
         "tokens, whose embedding was attacked": model.input.get("tokens"),
+        "inputs that come with each example": model.input.get("carried"),
     }
     found = [what for what, there in facts.items() if there]
     if found:

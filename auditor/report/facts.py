@@ -85,7 +85,8 @@ def _beside(upload: Upload) -> dict[str, Any]:
     whose embedding is attacked, where there are any."""
     tokens = None if upload.embedding is None else upload.embedding.tokens.name
     held = {value.input: value.value for _, value in upload.given.held if value.input != tokens}
-    facts = {"columns": list(upload.given.names), "held": held, "tokens": tokens}
+    carried = {one.tensor.name: one.column for one in upload.given.carried}
+    facts = {"columns": list(upload.given.names), "held": held, "carried": carried, "tokens": tokens}
     return {name: told for name, told in facts.items() if told}
 
 

@@ -64,9 +64,11 @@ def not_tested(
     design = subject.design(prepared.index)
     if isinstance(design, Surveyed) and design.groups < FEW_GROUPS:
         said.append(f"enough groups: limits that are estimated over {design.groups} of them are rough")
-    if subject.spec.fix:
-        said.append(f"other values of the inputs that are held: {', '.join(map(str, subject.spec.fix))}")
-    if len(subject.dataset.shape) == 1 and subject.spec.constraints is None:
+    if fixed := [held for held in subject.spec.fix if held.column is None]:
+        said.append(f"other values of the inputs that are held: {', '.join(map(str, fixed))}")
+    if along := [held.input for held in subject.spec.fix if held.column is not None]:
+        said.append(f"other values of the inputs that come with each example: {', '.join(along)}")
+    if len(subject.dataset.attacked or subject.dataset.shape) == 1 and subject.spec.constraints is None:
         said.append("what features may be: points found may be impossible as rows of a table (--constraints)")
     return said
 

@@ -54,7 +54,8 @@ class Audit(Section):
 
 class Model(Section):
     """The upload. operators: how many nodes of each; input: name, type, shape, layout, the columns of a table whose
-    inputs they are, what other inputs are held at and the input of tokens whose embedding was attacked, where there are any; gradient: access and why, the policy
+    inputs they are, what other inputs are held at, which come with each example and out of which column, and the input of
+    tokens whose embedding was attacked, where there are any; gradient: access and why, the policy
     by which slopes were replaced, and under substitutes each such node and what stands in for its slope; output: the name of the
     one that decides, whether it is a single number per example, and the labels that it gives or whose scores it gives by name.
 

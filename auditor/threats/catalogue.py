@@ -85,6 +85,8 @@ def chosen_others(spec: AuditSpec, space: Space, shape: tuple[int, ...], *, left
 def _built(name: str, spec: AuditSpec, space: Space, shape: tuple[int, ...], left: int) -> OtherThreat:
     if name in _OF_ANY:
         return _OF_ANY[name](spec, space, left)
-    if spec.constraints is not None:
-        raise SpecError(f"{name} moves pixels, and does not know what the rows of a table may be (--constraints)")
+    if spec.tabular:
+        raise SpecError(
+            f"{name} moves pixels, and does not know what the rows of a table may be (--constraints, --fix with @)"
+        )
     return _OF_IMAGES[name](Pixels.of(shape, spec.layout, spec.domain))

@@ -1,12 +1,14 @@
 """Several inputs: one attacked, the others held, or columns of one table."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
 from auditor import runtime
 from auditor.autodiff.coverage import obstacles
 from auditor.classifier import OnnxClassifier
-from auditor.errors import ModelError, SpecError
+from auditor.errors import DatasetError, ModelError, SpecError
 from auditor.graph.plain import make_plain, serialise
 from auditor.graph.upload import read_upload
 from auditor.spec import Held
@@ -93,12 +95,83 @@ def test_values_that_do_not_fill_an_input_are_refused():
         make_plain(upload, batch=2, shape=(2, 4))
 
 
-def test_text_columns_have_to_be_held():
-    body = "f (float[N,1] a, string[N,1] b) => (float[N,3] y) { y = MatMul(a, W) }"
-    with pytest.raises(ModelError, match=r"columns b take text.*--fix"):
-        read_upload(text(body, W=W[:1]))
-    upload = read_upload(text(body, W=W[:1]), fix=held("b=red"))
-    assert upload.given.feeds(np.zeros((2, 1), np.float32))["b"].tolist() == [["red"], ["red"]]
+def test_text_columns_come_with_each_example_behind_the_numbers():
+    model = text(
+        """f (float[N,1] a, string[N,1] b, double[N] c) => (float[N,3] y) {
+        k = ai.onnx.ml.LabelEncoder<keys_strings=["blue","green","red"], values_floats=[1.0,2.0,4.0]>(b)
+        d = Cast<to=1>(c) u = Unsqueeze(d, one) r = Concat<axis=1>(a, u, k) y = MatMul(r, W) }""",
+        domains=', "ai.onnx.ml":3',
+        W=W[:3],
+        one=np.array([1]),
+    )
+    upload = read_upload(model)
+    assert (upload.given.names, [one.column for one in upload.given.carried]) == (("a", "c"), ["b"])
+    assert (upload.input_shape, upload.given.shape) == ((None, 3), (2,))
+    given, features = upload.given.filled({"b": np.array(["red", "blue", "red"])}, "data")
+    assert features.tolist() == [[1], [0], [1]]
+    upload = dataclasses.replace(upload, given=given)
+    x = np.concatenate([np.array([[1, 2], [3, 4], [-1, 0.5]], np.float32), features], axis=1)
+    assert given.feeds(x)["b"].tolist() == [["red"], ["blue"], ["red"]]
+    expected = np.column_stack([x[:, :2], [4, 1, 4]]) @ W[:3]
+    graph = make_plain(upload, batch=3)
+    assert obstacles(graph) == []
+    np.testing.assert_allclose(runtime.evaluate(serialise(graph.model), {"x": x})[0], expected, rtol=1e-5)
+    session = runtime.Session(upload.data)
+    for row in range(3):
+        np.testing.assert_allclose(upload.run(session, x[row : row + 1])[0], expected[row], rtol=1e-5)
+
+
+@pytest.mark.parametrize("batch", ["N", "2"])
+def test_values_of_other_inputs_come_behind_the_attacked_one(batch):
+    model = text(MASKED.format(batch=batch).replace("T", "2"), W=W, last=np.array([2]), first=np.array([1]))
+    upload = read_upload(model, input="x", fix=held("mask=@seen", "times=3"))
+    assert (upload.input_shape[1:], upload.given.shape) == ((10,), (2, 4))
+    rng = np.random.default_rng(1)
+    mask = rng.integers(0, 2, (6, 2)).astype(bool)
+    given, features = upload.given.filled({"seen": mask}, "data")
+    upload = dataclasses.replace(upload, given=given)
+    x = rng.random((6, 8), np.float32)
+    graph = make_plain(upload, batch=6)
+    expected = 3 * (x.reshape(6, 2, 4) * mask[:, :, None]).sum(axis=1) @ W
+    rows = np.concatenate([x, features], axis=1)
+    np.testing.assert_allclose(runtime.evaluate(serialise(graph.model), {"x": rows})[0], expected, rtol=1e-5)
+    session = runtime.Session(upload.data)
+    for row in range(6):
+        np.testing.assert_allclose(upload.run(session, rows[row : row + 1])[0], expected[row], rtol=1e-5)
+
+
+CANNOT = {
+    "another shape": (
+        np.ones((3, 5)),
+        r"'seen' is of shape \(5,\) per example, and the model's input 'mask' takes \(2,\)",
+    ),
+    "no number": (np.array([["a", "b"]] * 3), "'seen' holds text"),
+    "not finite": (np.array([[1, 2], [1, np.nan], [0, 0]]), "'seen' of example 1 holds nan"),
+}
+
+
+@pytest.mark.parametrize("name", CANNOT)
+def test_values_that_an_input_cannot_be_given_are_refused(name):
+    values, why = CANNOT[name]
+    model = text(MASKED.format(batch="N").replace("T", "2"), W=W, last=np.array([2]), first=np.array([1]))
+    upload = read_upload(model, input="x", fix=held("mask=@seen", "times=3"))
+    with pytest.raises(DatasetError, match=why):
+        upload.given.filled({"seen": values}, "data")
+
+
+def test_whole_numbers_that_a_row_cannot_hold_are_refused():
+    body = "f (float[N,4] x, int64[N] n) => (float[N,3] y) { c = Cast<to=1>(n) u = Unsqueeze(c, one) z = MatMul(x, W) y = Add(z, u) }"
+    upload = read_upload(text(body, W=W, one=np.array([1])), input="x", fix=held("n=@n"))
+    with pytest.raises(DatasetError, match=r"holds 16777217.*at most 2\^24"):
+        upload.given.filled({"n": np.array([1, 2**24 + 1])}, "data")
+
+
+def test_where_nothing_can_come_along_it_is_said():
+    with pytest.raises(ModelError, match="has open axes"):
+        read_upload(masked(), input="x", fix=held("mask=@seen", "times=3"))
+    body = "f (float[4] x, float[1] s) => (float[3] y) { z = MatMul(x, W) y = Mul(z, s) }"
+    with pytest.raises(SpecError, match="with which no others can come"):
+        read_upload(text(body, W=W), input="x", fix=held("s=@s"), unbatched=True)
 
 
 @pytest.mark.parametrize("said", ["mask", "=1", "mask="])
@@ -107,7 +180,7 @@ def test_a_value_that_is_not_said_is_refused(said):
         Held.parse(said)
 
 
-@pytest.mark.parametrize("said", ["mask=1", "mask=0.5,-2", "a=b=text"])
+@pytest.mark.parametrize("said", ["mask=1", "mask=0.5,-2", "a=b=text", "mask=@column"])
 def test_a_held_value_is_written_as_it_was_read(said):
     assert str(Held.parse(said)) == said
 
