@@ -7,7 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from auditor.audits.checkpoints import Checkpoints, Folder
+from auditor.audits.checkpoints import Folder
+from auditor.audits.layout import checkpoints_of
 from auditor.audits.others import OtherStep, other_items, run_others
 from auditor.audits.planted import PlantedEngines, planted, run_planted
 from auditor.audits.prepare import prepare_once
@@ -37,7 +38,7 @@ def audit(request: Request, asked: Asked, watch: Callable[[Step | OtherStep], No
     subject = asked.subject
     started_at = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
     budget = subject.spec.budget
-    checkpoints = Checkpoints(Folder(request.out / ".auditor" / subject.sha256), passes=budget.passes)
+    checkpoints = checkpoints_of(subject.spec, Folder(request.out / ".auditor" / subject.sha256))
     stop_at = None if budget.seconds is None else time.monotonic() + budget.seconds
     prepared = prepare_once(subject, checkpoints, allow_chance=request.allow_chance)
     engine = Engine(subject, prepared, stop_at=stop_at)

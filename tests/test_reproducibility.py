@@ -100,14 +100,15 @@ WORKER = """
 import json, sys
 from auditor import local, options
 from auditor.request import settle
-from auditor.audits.checkpoints import Checkpoints, Folder
+from auditor.audits.checkpoints import Folder
+from auditor.audits.layout import checkpoints_of
 from auditor.audits.prepare import prepare_once
 from auditor.audits.run import Engine, alone, run_stages, slices
 from pathlib import Path
 
 asked, out, number, workers = json.loads(sys.argv[1]), *sys.argv[2:]
 asked = settle(options.request(asked | {"out": out}))
-checkpoints = Checkpoints(Folder(Path(out) / ".auditor" / asked.subject.sha256))
+checkpoints = checkpoints_of(asked.subject.spec, Folder(Path(out) / ".auditor" / asked.subject.sha256))
 prepared = prepare_once(asked.subject, checkpoints)
 engine = Engine(asked.subject, prepared)
 for items in (alone(prepared, asked.subject.spec.seed), slices(prepared)):
@@ -124,7 +125,9 @@ def test_slices_in_reverse_order_by_two_processes_change_no_bit(command, argumen
     with ThreadPoolExecutor(2) as pool:
         taken = [int(mine) for mine in pool.map(lambda number: python(WORKER, asked, folder, number, 2), (0, 1))]
     assert min(taken) >= 1
+    kept = {file: file.stat().st_mtime_ns for file in folder.rglob("slice-*.frame")}
     assert command(*arguments, "--out", folder).code == 0
+    assert kept == {file: file.stat().st_mtime_ns for file in folder.rglob("slice-*.frame")}
     assert results(folder) == in_one_go
 
 

@@ -2,7 +2,8 @@
 
 A frame holds a slice's whole progress, so that a killed audit goes on at its first missing stage; a kill leaves the
 old or the new one, never half. What a budget of passes cut short lies under names of its own, so that a larger budget
-goes on from the last stage that was not cut. A frame that cannot be read counts as missing, and its work is redone.
+goes on from the last stage that was not cut. A frame that cannot be read, or that another version laid out in another
+way, counts as missing, and its work is redone.
 """
 
 import dataclasses
@@ -53,13 +54,14 @@ class Folder:
 
 
 class Checkpoints:
-    """Finished work in a place. passes: the budget per example, if there is one.
+    """Finished work in a place. passes: the budget per example, if there is one; layout: a word for what frames hold, those
+    with another one count as missing, see `auditor.audits.layout`.
 
     One process writes a name at a time; different names may be written in parallel.
     """
 
-    def __init__(self, place: Place, *, passes: int | None = None) -> None:
-        self._place, self._passes = place, passes
+    def __init__(self, place: Place, *, passes: int | None = None, layout: str = "") -> None:
+        self._place, self._passes, self._layout = place, passes, layout
 
     def save(self, name: str, progress: Progress, seconds: list[float]) -> None:
         """Keep a work item's progress and the seconds each of its stages took."""
@@ -87,10 +89,6 @@ class Checkpoints:
         if stored is None:
             return None
         arrays, facts = stored
-        if any(
-            f"{key.partition('/')[0]}/{column}" not in arrays for key in arrays if "/" in key for column in _PER_NORM
-        ):
-            return None  # written by a version that kept less
         norms = list(dict.fromkeys(key.partition("/")[0] for key in arrays if "/" in key))
         best = {norm: Best(**{column: arrays[f"{norm}/{column}"] for column in _PER_NORM}) for norm in norms}
         skipped = {norm: arrays[f"{norm}/{_SKIPPED}"] for norm in norms}
@@ -100,7 +98,7 @@ class Checkpoints:
 
     def save_facts(self, name: str, facts: dict[str, Any], **arrays: np.ndarray) -> None:
         """Arrays and JSON-able facts under `name`."""
-        self._place.write(name, encode(facts, arrays))
+        self._place.write(name, encode({"layout": self._layout, "facts": facts}, arrays))
 
     def load_facts(self, name: str) -> tuple[dict[str, np.ndarray], dict[str, Any]] | None:
         """The arrays and facts saved under `name`, or None."""
@@ -108,7 +106,7 @@ class Checkpoints:
         if data is None:
             return None
         try:
-            facts, arrays = decode(data)
+            kept, arrays = decode(data)
         except Damaged:
             return None
-        return arrays, facts
+        return (arrays, kept["facts"]) if kept.get("layout") == self._layout else None

@@ -33,7 +33,7 @@ _OF_ANY: dict[str, Callable[[AuditSpec, Space, int], OtherThreat]] = {
     "universal-Linf": lambda spec, space, left: universal(spec, space, "Linf", left),
     "universal-L2": lambda spec, space, left: universal(spec, space, "L2", left),
 }
-_NAMES = (*_OF_IMAGES, *_OF_ANY)
+NAMES = (*_OF_IMAGES, *_OF_ANY)
 GROUPS: dict[str, tuple[str, ...]] = {
     "corruptions": tuple(CORRUPTIONS),
     "sweeps": ("rotation", "translation", "gaussian-blur", "jpeg-quality", "brightness-shift"),
@@ -54,7 +54,7 @@ KINDS: dict[
 
 def check_names(names: tuple[str, ...]) -> None:
     """SpecError for a threat that does not exist."""
-    known = (ALL, *GROUPS, *_NAMES)
+    known = (ALL, *GROUPS, *NAMES)
     for name in names:
         if name not in known:
             raise SpecError(f"there is no threat '{name}' beside the norms; choose from {', '.join(known)}")
@@ -70,7 +70,7 @@ def chosen_others(spec: AuditSpec, space: Space, shape: tuple[int, ...], *, left
     check_names(spec.also)
     found: dict[str, OtherThreat] = {}
     for word in spec.also:
-        names = _NAMES if word == ALL else GROUPS.get(word, (word,))
+        names = NAMES if word == ALL else GROUPS.get(word, (word,))
         refused: list[SpecError] = []
         for name in names:
             try:
@@ -79,7 +79,7 @@ def chosen_others(spec: AuditSpec, space: Space, shape: tuple[int, ...], *, left
                 refused.append(error)
         if len(refused) == len(names) and word != ALL:
             raise refused[0]
-    return tuple(found[name] for name in _NAMES if name in found)
+    return tuple(found[name] for name in NAMES if name in found)
 
 
 def _built(name: str, spec: AuditSpec, space: Space, shape: tuple[int, ...], left: int) -> OtherThreat:

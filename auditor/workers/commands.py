@@ -15,6 +15,7 @@ from auditor.attacks.progress import Progress
 from auditor.audits import finish
 from auditor.audits.checkpoints import Checkpoints, Place
 from auditor.audits.estimate import estimate
+from auditor.audits.layout import checkpoints_of
 from auditor.audits.others import OtherItem, OtherStep, other_items, run_others
 from auditor.audits.planted import PlantedEngines, PlantedItem, planted, run_planted
 from auditor.audits.prepare import Prepared, prepare_once
@@ -188,7 +189,7 @@ class _Opened:
     place: Place
 
     def kept(self, place: Place) -> Checkpoints:
-        return Checkpoints(place, passes=self.asked.subject.spec.budget.passes)
+        return checkpoints_of(self.asked.subject.spec, place)
 
     @cached_property
     def checkpoints(self) -> Checkpoints:
