@@ -65,7 +65,7 @@ def list_images(
     ]
     if asked:
         raise DatasetError(f"{name} has no labels.csv, so no {asked[0]}; add one, or leave it out.")
-    folders = [PurePosixPath(item).parts[0] if "/" in item else "" for item in images]
+    folders = list(map(_folder, images))
     if not any(folders):
         return Listing(images, None, class_names, None)
     _check_folders(folders, name)
@@ -126,14 +126,16 @@ def _from_csv(
     if not rows:
         raise DatasetError(f"{file} is empty: expected rows of filename,label.")
     known = set(images)
-    start, file_column, column = 0, 0, 1
+    start, file_column = 0, 0
+    column: int | None = 1
     if label_column is not None or beside or rows[0][0].strip() not in known:
         start = 1
-        file_column, column = _columns(rows[0], file, label_column)
+        file_column, column = _columns(rows[0], file, label_column, without=bool(beside))
     places = [_place(rows[0], file, name) for name in beside]
+    last = max(place for place in (file_column, column, *places) if place is not None)
     chosen, labels, others = [], [], []
     for number, row in enumerate(rows[start:], start + 1):
-        if len(row) <= max(file_column, column, *places):
+        if len(row) <= last:
             raise DatasetError(f"{file}, row {number}: {len(row)} fields, expected a filename and a label.")
         image = row[file_column].strip().removeprefix("./")
         if image not in known:
@@ -142,13 +144,22 @@ def _from_csv(
                 f"'{images[0]}'."
             )
         chosen.append(image)
-        labels.append(row[column].strip())
+        labels.append(_folder(image) if column is None else row[column].strip())
         others.append([row[place].strip() for place in places])
     if len(set(chosen)) != len(chosen):
         raise DatasetError(f"{file} lists '{_first_repeated(chosen)}' twice; give each image one label.")
+    columns = dict(zip(beside, np.array(others, dtype=str).reshape(len(chosen), len(places)).T, strict=True))
+    if column is None and not any(labels):
+        return Listing(tuple(chosen), None, class_names, None, columns)
+    if column is None:
+        _check_folders(labels, file)
     y, names = named_labels(labels, class_names)
-    columns = np.array(others, dtype=str).reshape(len(chosen), len(places)).T
-    return Listing(tuple(chosen), y, names, file, dict(zip(beside, columns, strict=True)))
+    return Listing(tuple(chosen), y, names, "class folders" if column is None else file, columns)
+
+
+def _folder(image: str) -> str:
+    """The class folder that an image lies in, "" where it lies in none."""
+    return PurePosixPath(image).parts[0] if "/" in image else ""
 
 
 def _place(header: list[str], file: str, wanted: str) -> int:
@@ -158,11 +169,14 @@ def _place(header: list[str], file: str, wanted: str) -> int:
     return names.index(wanted)
 
 
-def _columns(header: list[str], file: str, label_column: str | None) -> tuple[int, int]:
+def _columns(header: list[str], file: str, label_column: str | None, *, without: bool) -> tuple[int, int | None]:
+    """Where the names of files and the labels are. without: whether there may be no labels, which then are the class folders."""
     names = [field.strip().lower() for field in header]
     files = [position for position, name in enumerate(names) if name in _FILE_COLUMNS]
     wanted = _LABEL_COLUMNS if label_column is None else (label_column.lower(),)
     labels = [position for position, name in enumerate(names) if name in wanted]
+    if len(files) == 1 and without and not labels and label_column is None:
+        return files[0], None
     if len(files) != 1 or len(labels) != 1:
         raise DatasetError(
             f"{file}: its first row ({', '.join(header)}) neither names an image nor has one column for the file "

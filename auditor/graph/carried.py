@@ -82,6 +82,19 @@ class Carried:
             )
         return replace(self, limits=(float(found.min()), float(found.max()))), found
 
+    def knowing(self, model: onnx.ModelProto) -> "Carried":
+        """Of text, with the words that the model knows there, as far as it tells: what occurs until the data say it."""
+        lists = [
+            [word.decode("utf-8", "replace") for word in a.strings]
+            for node in model.graph.node
+            if self.tensor.name in node.input
+            for a in node.attribute
+            if a.name in ("cats_strings", "keys_strings")
+        ]
+        if not self.is_text or not lists:
+            return self
+        return replace(self, limits=(0.0, float(len(lists[0]) - 1)), words=tuple(lists[0]))
+
     def values(self, features: np.ndarray, batch: int) -> np.ndarray:
         """What the upload is given for (batch, size) features."""
         held = np.clip(features, *np.array(self.limits, np.float32)).reshape(batch, *self.shape)

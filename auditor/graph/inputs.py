@@ -151,6 +151,10 @@ class Inputs:
         own = [1] * len(self.columns) if self.own is None else [prod(self.shape)]  # type: ignore[arg-type]
         return [*own, *(one.size for one in self.carried)]
 
+    def knowing(self, model: onnx.ModelProto) -> "Inputs":
+        """With the words that the model knows of inputs of text that come with each example."""
+        return replace(self, carried=tuple(one.knowing(model) for one in self.carried))
+
     def filled(self, columns: Mapping[str, np.ndarray], name: str) -> tuple["Inputs", np.ndarray]:
         """With what occurs in the data's columns, and the features behind each row, (N, features) float32. DatasetError for
         what the inputs cannot be given; name: of the data."""

@@ -168,7 +168,7 @@ def read_upload(
         data, input, fix = embedding.data, embedding.output, (*fix, embedding.held)
         model, session = onnx.load_from_string(data), Session(data, optimise="none")
     inputs, outputs = tuple(session.inputs.values()), tuple(session.outputs.values())
-    given = find_inputs(inputs, input, fix, unbatched=unbatched)
+    given = find_inputs(inputs, input, fix, unbatched=unbatched).knowing(model)
     attacked = given.attacked
     shape = tuple(d if isinstance(d, int) and d >= 0 else None for d in attacked.shape)
     if len(shape) < 2:

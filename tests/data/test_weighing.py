@@ -53,6 +53,28 @@ def test_a_list_of_labels_holds_them_as_columns(tmp_path):
     assert (weight, group) == ([2.0, 1.5, 0.0], ["9", "7", "7"])
 
 
+def test_a_list_without_labels_stands_beside_class_folders(tmp_path):
+    for name in ("cat/a.png", "dog/b.png", "cat/c.png"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        Image.new("L", (4, 4)).save(tmp_path / name)
+    lines = ["file_name,worth,patient", "dog/b.png,0,7", "cat/a.png,1.5,7", "cat/c.png,2,9"]
+    (tmp_path / "metadata.csv").write_text("\n".join(lines))
+    assert both(tmp_path, shape=(1, 4, 4)) == ([0.0, 1.5, 2.0], ["7", "7", "9"])
+    dataset = read_dataset(tmp_path, shape=(1, 4, 4), beside=["patient"])
+    assert (dataset.y.tolist(), dataset.class_names) == ([1, 0, 0], ("cat", "dog"))
+    assert dataset.preprocessing["source"]["labels"] == "class folders"
+    with pytest.raises(DatasetError, match="one for the label"):
+        read_dataset(tmp_path, shape=(1, 4, 4))
+
+
+def test_a_list_beside_images_in_no_folder_leaves_them_without_labels(tmp_path):
+    Image.new("L", (4, 4)).save(tmp_path / "a.png")
+    (tmp_path / "metadata.csv").write_text("file_name,patient\na.png,7\n")
+    dataset = read_dataset(tmp_path, shape=(1, 4, 4), beside=["patient"])
+    assert dataset.y is None
+    assert dataset.columns["patient"].tolist() == ["7"]
+
+
 def test_shards_of_images_hold_them_beside_the_labels(tmp_path):
     worth, patient = [1.5, 0.0, 2.0], ["7", "7", "9"]
     for shard in range(3):

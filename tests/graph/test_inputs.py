@@ -121,6 +121,22 @@ def test_text_columns_come_with_each_example_behind_the_numbers():
         np.testing.assert_allclose(upload.run(session, x[row : row + 1])[0], expected[row], rtol=1e-5)
 
 
+def test_until_the_data_say_it_the_words_are_those_that_the_model_knows():
+    """A model that refuses others can be inspected all the same."""
+    model = text(
+        """f (float[N,1] a, string[N,1] b) => (float[N,2] y) {
+        k = ai.onnx.ml.OneHotEncoder<cats_strings=["left","right"], zeros=0>(b) f = Flatten(k) y = Mul(f, a) }""",
+        domains=', "ai.onnx.ml":3',
+    )
+    upload = read_upload(model)
+    assert upload.given.carried[0].words == ("left", "right")
+    given, features = upload.given.filled({"b": np.array(["right", "left"])}, "data")
+    upload = dataclasses.replace(upload, given=given)
+    rows = np.concatenate([np.array([[2], [3]], np.float32), features], axis=1)
+    plain = serialise(make_plain(upload, batch=2).model)
+    assert runtime.evaluate(plain, {"x": rows})[0].tolist() == [[0, 2], [3, 0]]
+
+
 @pytest.mark.parametrize("batch", ["N", "2"])
 def test_values_of_other_inputs_come_behind_the_attacked_one(batch):
     model = text(MASKED.format(batch=batch).replace("T", "2"), W=W, last=np.array([2]), first=np.array([1]))
