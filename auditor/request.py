@@ -5,6 +5,7 @@ import datetime
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -186,7 +187,9 @@ def _beside(request: Request, upload: Upload) -> list[str]:
 def with_carried(request: Request, upload: Upload, dataset: Dataset) -> tuple[Request, Upload, Dataset]:
     """The examples with what other inputs are given behind them, the upload that knows what occurs there, and the request
     with the columns of text that were found by themselves."""
-    given, features = upload.given.filled(dataset.columns, dataset.name)
+    constraints = request.settings.get("constraints")
+    groups = [] if constraints is None else [group.columns for group in constraints.groups.values()]
+    given, features = upload.given.opened(groups).filled(dataset.columns, dataset.name)
     names = [name for one in given.carried for name in one.names]
     words = [word for one in given.carried if one.is_text for word in one.words]
     fix = request.settings.get("fix", ())
@@ -197,7 +200,10 @@ def with_carried(request: Request, upload: Upload, dataset: Dataset) -> tuple[Re
         if one.tensor.name not in said
     )
     request = dataclasses.replace(request, settings={**request.settings, "fix": (*fix, *found)})
-    return request, dataclasses.replace(upload, given=given), carrying(dataset, features, names, words)
+    free = sum(one.size for one in given.choices)
+    shape = (upload.input_shape[0], prod(dataset.shape) + features.shape[1])
+    upload = dataclasses.replace(upload, given=given, input_shape=shape)
+    return request, upload, carrying(dataset, features, names, words, free=free)
 
 
 def on_grid(request: Request, levels: tuple[int, int]) -> Request:
@@ -302,7 +308,7 @@ def _said(request: Request, subject: Subject, preset: str) -> tuple[str, ...]:
         said.append(f"inputs in whole levels, {2**spec.quantize} of them")
     if spec.constraints is not None:
         said.append(f"constraints: {spec.constraints.summary}")
-    if along := [held.input for held in spec.fix if held.column is not None]:
+    if along := subject.upload.given.kept:
         said.append(f"{', '.join(along)}: of each example its own, which no attack changes")
     said += _weighing(request, dataset)
     if dataset.y is None:

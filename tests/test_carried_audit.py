@@ -108,6 +108,35 @@ def test_columns_of_text_stay_as_they_are_of_each_row(named, tmp_path):
     assert found["distance"] == pytest.approx([exact[i] for i in found["index"]], rel=0.02, abs=1e-3)
 
 
+def test_a_text_whose_words_are_a_group_is_attacked_as_a_category(named, tmp_path):
+    cities = {"columns": [f"city={name}" for name in ("Bern", "Basel", "Zug")], "cost": "0.5"}
+    declared = {"groups": {"city": cities}, "features": {"age": {"immutable": True}, "income": {"immutable": True}}}
+    words = {"domain": "none", "constraints": declared, "norm": ["L1"], "eps": ["0.4,0.6"], "preset": "quick"}
+    ran = run(tmp_path / "out", named / "model.onnx", named / "rows.csv", **words)
+    report, found = ran.report, ran.adversarial
+    assert report.clean.accuracy == 1
+    assert not any("come with each example" in said for said in report.not_tested)
+    rows = [line.split(",") for line in (named / "rows.csv").read_text().splitlines()[1:]]
+    breakable = {
+        i
+        for i in report.dataset.index
+        for other in OF_CITY.values()
+        if (float(rows[i][1]) + float(rows[i][2]) + other < 0) != (rows[i][3] == "1")
+    }
+    assert set(found["index"].tolist()) == breakable
+    assert 0 < len(breakable) < 40
+    assert set(found["distance"].tolist()) == {0.5}
+    assert (found["x_adv"][:, 2:].sum(axis=1) == 1).all()
+    assert np.array_equal(found["x_adv"][:, :2], found["x"][:, :2])
+    assert (found["x_adv"] != found["x"]).any(axis=1).all()
+
+
+def test_a_word_that_its_group_lacks_is_named(named):
+    few = {"groups": {"city": {"columns": ["city=Bern", "city=Basel"]}}}
+    with pytest.raises(DatasetError, match="is 'Zug', and no column of its group is 'city=Zug'"):
+        asked(named, "rows.csv", domain="none", constraints=few)
+
+
 def asked(folder, data="data.npz", **words):
     return settle(
         options.request({"model": folder / "model.onnx", "data": folder / data, "out": folder / "out", **words})

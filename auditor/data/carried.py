@@ -11,9 +11,11 @@ from numpy.typing import NDArray
 from auditor.data.dataset import Dataset, digest_arrays
 
 
-def carrying(dataset: Dataset, features: NDArray[np.float32], names: Sequence[str], words: Sequence[str]) -> Dataset:
-    """The same examples laid flat, each with its features (size, d) behind it, which no attack may change. names: of the features;
-    words: that text stands for."""
+def carrying(
+    dataset: Dataset, features: NDArray[np.float32], names: Sequence[str], words: Sequence[str], *, free: int = 0
+) -> Dataset:
+    """The same examples laid flat, each with its features (size, d) behind it, which no attack may change but for so many at
+    their beginning. names: of the features; words: that text stands for."""
     d = prod(dataset.shape)
 
     def decode(index: NDArray[np.int64]) -> NDArray[np.float32]:
@@ -28,7 +30,7 @@ def carrying(dataset: Dataset, features: NDArray[np.float32], names: Sequence[st
         dataset,
         sha256=digest.hexdigest(),
         shape=(d + features.shape[1],),
-        attacked=dataset.shape,
+        attacked=(d + free,) if free else dataset.shape,
         preprocessing={**dataset.preprocessing, "source": {**source, "inputs": [*own, *names]}, "steps": steps},
         decode=decode,
     )

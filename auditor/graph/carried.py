@@ -4,7 +4,7 @@ A row of the table holds them as float32 numbers, of a text the place of its wor
 the values themselves; in the plain graph they are cut out of the row.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from math import prod
 from typing import Any
@@ -82,6 +82,14 @@ class Carried:
             )
         return replace(self, limits=(float(found.min()), float(found.max()))), found
 
+    def opened(self, groups: Sequence[Sequence[str]]) -> "Carried":
+        """The same as a `Choice` where a group of columns is of its words: COLUMN=WORD each."""
+        mark = f"{self.column}="
+        group = next((columns for columns in groups if all(column.startswith(mark) for column in columns)), None)
+        if group is None or not self.is_text or self.size != 1:
+            return self
+        return Choice(self.tensor, self.column, words=tuple(column.removeprefix(mark) for column in group))
+
     def knowing(self, model: onnx.ModelProto) -> "Carried":
         """Of text, with the words that the model knows there, as far as it tells: what occurs until the data say it."""
         lists = [
@@ -119,6 +127,45 @@ class Carried:
             return
         yield make("Cast", [f"{features}/shaped"], [f"{features}/place"], to=onnx.TensorProto.INT64)
         yield make("Gather", [f"{features}/words", f"{features}/place"], [self.tensor.name], axis=0)
+
+
+@dataclass(frozen=True)
+class Choice(Carried):
+    """A word per example out of `words`, with a feature for each: 1 for its own and 0 for the others. What the model is given is
+    the word with the largest feature. An attack may change it as a category, see `Constraints.groups`."""
+
+    @property
+    def size(self) -> int:
+        return len(self.words)
+
+    @property
+    def names(self) -> list[str]:
+        return [f"{self.column}={word}" for word in self.words]
+
+    def filled(self, values: NDArray[Any], name: str) -> tuple["Carried", NDArray[np.float32]]:
+        said = values.reshape(len(values), -1)[:, 0].astype(str)
+        own = said[:, None] == np.array(self.words)
+        if not own.any(axis=1).all():
+            row = int(own.any(axis=1).argmin())
+            raise DatasetError(
+                f"{name}: '{self.column}' of example {row} is '{said[row]}', and no column of its group is "
+                f"'{self.column}={said[row]}': name it too."
+            )
+        return self, own.astype(np.float32)
+
+    def values(self, features: np.ndarray, batch: int) -> np.ndarray:
+        return np.array(self.words, object)[np.argmax(features, axis=1)].reshape(batch, *self.shape)
+
+    def nodes(self, features: str, kind: int, batch: int) -> Iterator[onnx.NodeProto]:
+        make = onnx.helper.make_node
+        for name, value in (
+            ("words", np.array(self.words, object)),
+            ("shape", np.array((batch, *self.shape), np.int64)),
+        ):
+            yield make("Constant", [], [f"{features}/{name}"], value=onnx.numpy_helper.from_array(value))
+        yield make("ArgMax", [features], [f"{features}/place"], axis=1, keepdims=0)
+        yield make("Gather", [f"{features}/words", f"{features}/place"], [f"{features}/word"], axis=0)
+        yield make("Reshape", [f"{features}/word", f"{features}/shape"], [self.tensor.name])
 
 
 def _numbers(values: NDArray[Any], column: str, name: str) -> NDArray[Any]:

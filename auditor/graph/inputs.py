@@ -13,7 +13,7 @@ import numpy as np
 import onnx
 
 from auditor.errors import ModelError, SpecError
-from auditor.graph.carried import STRING, Carried
+from auditor.graph.carried import STRING, Carried, Choice
 from auditor.runtime import Tensor
 from auditor.spec import Held
 
@@ -150,6 +150,22 @@ class Inputs:
         """Of the parts of a row: each column or the attacked input, then what comes with each example."""
         own = [1] * len(self.columns) if self.own is None else [prod(self.shape)]  # type: ignore[arg-type]
         return [*own, *(one.size for one in self.carried)]
+
+    def opened(self, groups: Sequence[Sequence[str]]) -> "Inputs":
+        """With the texts that may change first among what comes with each example. groups: the columns of each category."""
+        opened = [one.opened(groups) for one in self.carried]
+        made = replace(self, carried=tuple(sorted(opened, key=lambda one: not isinstance(one, Choice))))
+        return replace(made, attacked=replace(self.attacked, shape=(self.attacked.shape[0], sum(made._sizes))))
+
+    @property
+    def kept(self) -> tuple[str, ...]:
+        """The inputs that come with each example and that no attack changes."""
+        return tuple(one.tensor.name for one in self.carried if not isinstance(one, Choice))
+
+    @property
+    def choices(self) -> tuple[Choice, ...]:
+        """Of what comes with each example, what may change."""
+        return tuple(one for one in self.carried if isinstance(one, Choice))
 
     def knowing(self, model: onnx.ModelProto) -> "Inputs":
         """With the words that the model knows of inputs of text that come with each example."""

@@ -66,7 +66,7 @@ def not_tested(
         said.append(f"enough groups: limits that are estimated over {design.groups} of them are rough")
     if fixed := [held for held in subject.spec.fix if held.column is None]:
         said.append(f"other values of the inputs that are held: {', '.join(map(str, fixed))}")
-    if along := [held.input for held in subject.spec.fix if held.column is not None]:
+    if along := subject.upload.given.kept:
         said.append(f"other values of the inputs that come with each example: {', '.join(along)}")
     if len(subject.dataset.attacked or subject.dataset.shape) == 1 and subject.spec.constraints is None:
         said.append("what features may be: points found may be impossible as rows of a table (--constraints)")
