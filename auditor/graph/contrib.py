@@ -96,6 +96,8 @@ def _one_hot_of_largest(
 ) -> ir.Value | None:
     """OneHot of an ArgMax along the same axis is a Hardmax, which one input's slope can be put in the place of."""
     node, size = indices.producer(), constant_of(depth)
+    while node is not None and node.op_type == "Cast" and node.inputs[0] is not None:
+        node = node.inputs[0].producer()  # to other whole numbers: positions fit into any
     if node is None or node.op_type != "ArgMax" or node.attributes.get_int("select_last_index", 0) or size is None:
         return None
     x = node.inputs[0]

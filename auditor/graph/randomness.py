@@ -6,6 +6,7 @@ gradient can be followed through, and which can be stilled in every graph alike.
 
 from collections.abc import Iterator
 
+import numpy as np
 import onnx
 from onnx.helper import make_node
 
@@ -22,14 +23,12 @@ _NO_SPREAD = 1e-30  # zero is no standard deviation
 def is_random(model: onnx.ModelProto) -> bool:
     """Whether a node draws at random."""
     constants = constants_of(model)
-    return any(
-        _draws(node) or node.op_type == "Multinomial" or _spelling(node, constants) is not None
-        for node in all_nodes(model)
-    )
+    return any(_draws(node) or _spelling(node, constants) is not None for node in all_nodes(model))
 
 
 def spelled_out(model: onnx.ModelProto) -> onnx.ModelProto:
-    """The same model with every Bernoulli, and every Dropout in training mode, as uniform draws; changes `model`."""
+    """The same model with every Bernoulli and Multinomial, and every Dropout in training mode, as uniform draws; changes
+    `model`."""
     constants = constants_of(model)
     graphs = [model.graph, *model.functions]
     while graphs:
@@ -54,6 +53,8 @@ def _spelling(node: onnx.NodeProto, constants: dict[str, onnx.TensorProto]) -> l
     """The nodes that say the same by uniform draws, or None."""
     if node.domain in STANDARD and node.op_type == "Bernoulli":
         return list(_bernoulli(node))
+    if node.domain in STANDARD and node.op_type == "Multinomial":
+        return list(_multinomial(node))
     if node.domain in STANDARD and node.op_type == "Dropout" and in_training(node, constants):
         return list(_dropout(node))
     return None
@@ -87,6 +88,29 @@ def _dropout(node: onnx.NodeProto) -> Iterator[onnx.NodeProto]:
     yield make_node("Sub", [f"{y}/one", ratio], [f"{y}/kept"])
     yield make_node("Div", [x, f"{y}/kept"], [f"{y}/scaled"])
     yield make_node("Where", [mask, f"{y}/scaled", f"{y}/zero"], [y])
+
+
+def _multinomial(node: onnx.NodeProto) -> Iterator[onnx.NodeProto]:
+    """The largest of the log-probabilities, to each of which Gumbel noise is added, is a draw by them (Gumbel 1954). (n, classes)
+    -> (n, sample_size); by operators that every opset has which knows Multinomial."""
+    (x,), (y,) = node.input, node.output
+    said = {a.name: a.i for a in node.attribute}
+    samples, kind = said.get("sample_size", 1), said.get("dtype", onnx.TensorProto.INT32)
+    rows = onnx.numpy_helper.from_array(np.array([0, 1, -1]))
+    copies = onnx.numpy_helper.from_array(np.zeros((1, samples, 1), np.float32))
+    yield make_node("Constant", [], [f"{y}/rows"], value=rows)
+    yield make_node("Constant", [], [f"{y}/copies"], value=copies)
+    yield make_node("Reshape", [x, f"{y}/rows"], [f"{y}/row"])
+    yield make_node("Add", [f"{y}/row", f"{y}/copies"], [f"{y}/each"])
+    yield make_node("RandomUniformLike", [f"{y}/each"], [f"{y}/draw"])
+    yield make_node("Log", [f"{y}/draw"], [f"{y}/log"])
+    yield make_node("Neg", [f"{y}/log"], [f"{y}/exponential"])
+    yield make_node("Log", [f"{y}/exponential"], [f"{y}/gumbel"])
+    yield make_node("Sub", [f"{y}/each", f"{y}/gumbel"], [f"{y}/noisy"])
+    place = y if kind == onnx.TensorProto.INT64 else f"{y}/place"
+    yield make_node("ArgMax", [f"{y}/noisy"], [place], name=node.name, axis=2, keepdims=0)
+    if place != y:
+        yield make_node("Cast", [place], [y], to=kind)
 
 
 def stilled(data: bytes) -> bytes:
