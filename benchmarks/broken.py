@@ -13,6 +13,7 @@ from onnx import helper, numpy_helper
 from auditor import runtime
 
 THRESHOLD = 0.5  # above which the detector rejects
+SMALL = 1e-6  # the unit of another detector's numbers
 Edit = Callable[[onnx.ModelProto, np.ndarray, np.ndarray], None]
 
 
@@ -122,6 +123,14 @@ def detector(model: onnx.ModelProto, x: np.ndarray, y: np.ndarray) -> None:
     model.graph.output[1].type.tensor_type.shape.dim[0].CopyFrom(batch)
 
 
+def small_detector(model: onnx.ModelProto, x: np.ndarray, y: np.ndarray) -> None:
+    """The same detector in a unit in which float32 does not tell a class score from one that it raises."""
+    detector(model, x, y)
+    model.graph.node[-1].output[0] = "det_share"
+    model.graph.node.extend(_parsed(["reject = Mul(det_share, det_unit)"]))
+    _add(model, {"det_unit": np.float32(SMALL)})
+
+
 DEFENCES: dict[str, Edit] = {
     "input quantisation": quantised_input,
     "random resize": random_resize,
@@ -131,6 +140,7 @@ DEFENCES: dict[str, Edit] = {
     "k winners take all": k_winners,
     "binarised layer": binarised,
     "detector": detector,
+    "small detector": small_detector,
 }
 
 

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import onnx
 from audits import ROOT, families, normalisation
-from broken import DEFENCES, THRESHOLD, defended
+from broken import DEFENCES, SMALL, THRESHOLD, defended
 
 from auditor import local
 from auditor.errors import AuditorError
@@ -45,7 +45,8 @@ def broken(asked: argparse.Namespace) -> int:
     x, y = images("mnist_test_1000", asked.examples)
     pool_x, pool_y = images("mnist_pool_9000", 4000)
     model = onnx.load(LENET)
-    said = {"detector": {"detector": Detector(output="reject", threshold=THRESHOLD)}}
+    units = {"detector": 1.0, "small detector": SMALL}
+    said = {name: {"detector": Detector(output="reject", threshold=unit * THRESHOLD)} for name, unit in units.items()}
     print(
         f"{'defence':22} {'gradient':20} clean   "
         + "  ".join(f"{eps:>5}" for eps in MNIST_EPS.split(","))

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from auditor import local, options
-from auditor.audits.prepare import prepare
+from auditor.audits.checkpoints import Checkpoints, Folder
+from auditor.audits.prepare import Prepared, prepare
 from auditor.errors import DatasetError, SpecError
 from auditor.report.command import command as again
 from auditor.report.schema import Report
@@ -102,6 +103,28 @@ def test_attacks_of_every_access_evade(requested, attack):
     report = local.audit(request, settle(request), lambda step: None).report
     assert report.curves[0].points[0].robust_accuracy == 1 / 6
     assert report.stages[0].refuted == 0
+
+
+@pytest.mark.parametrize("unit", [1e-8, 1e6])
+def test_a_detector_may_count_in_any_unit(unit, requested, tmp_path, monkeypatch):
+    weights = {"W": np.array([[-1, 1], [0, 0]]), "c": np.array([1, 0]), "b": np.array([[0], [unit]])}
+    data = text(DETECTING, **{name: array.astype(np.float32) for name, array in weights.items()})
+    (tmp_path / "model.onnx").write_bytes(data)
+
+    def left(out):
+        request = requested(detector=f"reject:{0.5 * unit}", out=tmp_path / out)
+        asked = settle(request)
+        report = local.audit(request, asked, lambda step: None).report
+        kept = Prepared.load(Checkpoints(Folder(tmp_path / out / ".auditor" / asked.subject.sha256)))
+        return [point.robust_accuracy for point in report.curves[0].points], kept.weight
+
+    accuracy, weight = left("weighed")
+    assert accuracy == [3 / 6, 1 / 6, 1 / 6]
+    assert np.log2(weight) == pytest.approx(-np.log2(unit), abs=3)
+    assert np.log2(weight) % 1 == 0
+    if unit < 1:  # what such a detector adds to a score is lost in rounding
+        monkeypatch.setattr("auditor.audits.prepare.balanced", lambda *given: 1.0)
+        assert left("unweighed") == ([3 / 6, 3 / 6, 3 / 6], 1.0)
 
 
 def abstaining():

@@ -8,6 +8,7 @@ import numpy as np
 from auditor.attacks.progress import Examples
 from auditor.attacks.transfer.train import Trained
 from auditor.attacks.verify import Verifier
+from auditor.audits.balance import balanced
 from auditor.audits.checkpoints import Checkpoints
 from auditor.audits.goal import answer, attackable, audited, check_answerable, starting_points, targets
 from auditor.audits.gradients import Gradient, choose
@@ -36,7 +37,7 @@ class Prepared:
     are known, or inputs are transformed at random, the mean share of draws that are right. halvings: how often the usual batch was
     halved to fit into memory. trained: the surrogate of transfer attacks where none was named. target: the class that
     has to be reached, None where any other will do; start: position of an example of that class, -1 where none is
-    known, None where no attack begins there.
+    known, None where no attack begins there. weight: what attacks make of a detector, see `Upload`.
     """
 
     index: np.ndarray
@@ -53,6 +54,7 @@ class Prepared:
     target: np.ndarray | None = None
     start: np.ndarray | None = None
     expected_accuracy: float | None = None
+    weight: float = 1.0
 
     @property
     def right(self) -> np.ndarray:
@@ -68,6 +70,7 @@ class Prepared:
             "labelled": self.labelled,
             "halvings": self.halvings,
             "expected_accuracy": self.expected_accuracy,
+            "weight": self.weight,
         }
         arrays = {name: getattr(self, name) for name in _COLUMNS}
         arrays |= {name: column for name in _AIMS if (column := getattr(self, name)) is not None}
@@ -97,6 +100,7 @@ class Prepared:
             trained=trained,
             **{name: arrays[name] for name in _AIMS if name in arrays},
             expected_accuracy=facts["expected_accuracy"],
+            weight=facts.get("weight", 1.0),
         )
 
     def examples(self, dataset: Dataset, rows: np.ndarray) -> Examples:
@@ -137,7 +141,7 @@ def prepare(subject: Subject, *, allow_chance: bool = False) -> Prepared:
         _question_chance(label, predicted, subject.upload.classes, dataset.name)
     probed = np.flatnonzero(predicted == label)[:_PROBED]
     try:
-        graph, gradient, halvings = _fitting(subject, index[probed], label[probed], randomised)
+        graph, gradient, halvings, subject = _fitting(subject, index[probed], label[probed], randomised)
     except ModelError as error:
         if not randomised:
             raise
@@ -177,6 +181,7 @@ def prepare(subject: Subject, *, allow_chance: bool = False) -> Prepared:
         target,
         start,
         subject.design(index).mean(seen.own[rows]) if subject.drawn else None,
+        subject.upload.weight,
     )
 
 
@@ -219,13 +224,17 @@ def _clean_pass(subject: Subject, verifier: Verifier, index: np.ndarray) -> _See
 
 def _fitting(
     subject: Subject, index: np.ndarray, label: np.ndarray, randomised: bool
-) -> tuple[ClassifierGraph, Gradient, int]:
-    """The plain graph at the largest batch that fits into memory, its gradient, and how often the batch was halved."""
+) -> tuple[ClassifierGraph, Gradient, int, Subject]:
+    """The plain graph at the largest batch that fits into memory, its gradient, how often the batch was halved, and the subject
+    with its detector, if it has one, weighed against the class scores."""
     batch, halvings = subject.spec.batch_size or default_batch(subject.dataset.shape), 0
     while True:
         try:
             graph = subject.plain_graph(batch >> halvings)
-            return graph, choose(subject, graph, index, label, randomised=randomised), halvings
+            weighed = subject.weighing(balanced(subject, graph, subject.dataset.fetch(index)))
+            if weighed is not subject:
+                graph = weighed.plain_graph(graph.batch)
+            return graph, choose(weighed, graph, index, label, randomised=randomised), halvings, weighed
         except (OutOfMemory, MemoryError) as error:
             halvings += 1
             if batch >> halvings < 1:

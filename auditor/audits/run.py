@@ -95,6 +95,7 @@ class Engine:
     """
 
     def __init__(self, subject: Subject, prepared: Prepared, *, stop_at: float | None = None) -> None:
+        subject = subject.weighing(prepared.weight)
         self._subject, self.prepared, self.spec = subject, prepared, subject.spec
         self.verifier = subject.verifier()
         self.referee: Judge = self.verifier  # of what the stages claim

@@ -141,6 +141,10 @@ class Subject:
             return "the model draws at random, or may refuse"
         return "they are not all there is to the scores but a sum, or columns before them mix features"
 
+    def weighing(self, weight: float) -> "Subject":
+        """The same, what a detector gives above its threshold counting so many times where attacks see it."""
+        return self if weight == self.upload.weight else replace(self, upload=replace(self.upload, weight=weight))
+
     def surrogate_graphs(self, batch: int) -> list[ClassifierGraph]:
         """The same of each surrogate, with its own normalisation."""
         shape = self.dataset.shape

@@ -195,7 +195,7 @@ def _assembled(
     graph.inputs[:] = [x]
     logits, squash = _append_logits(op, graph.outputs[0], upload, batch)
     if upload.detector is not None:
-        logits = append_rejection(op, logits, graph.outputs[1], upload.detector)
+        logits = append_rejection(op, logits, graph.outputs[1], upload.detector, upload.weight)
     graph.outputs[:] = [logits]
     passes.RemoveUnusedNodesPass()(model)
     passes.RemoveUnusedOpsetsPass()(model)

@@ -4,17 +4,18 @@ A rejection becomes one more score behind those of the classes, which is the lar
 lies above its threshold. So there is one question for everything that follows: which answer has the largest score?
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import onnx_ir as ir
 
 from auditor.errors import SpecError
-from auditor.graph.build import Builder, shape_of
-from auditor.graph.head import trace
+from auditor.graph.build import Builder, constant_of, shape_of
+from auditor.graph.head import PASSING
 from auditor.runtime import Tensor
 from auditor.spec import Detector
 
+_FLOATING = (ir.DataType.FLOAT, ir.DataType.DOUBLE, ir.DataType.FLOAT16)
 _NUMBERS = ("tensor(float)", "tensor(double)", "tensor(float16)", "tensor(bool)", "tensor(int64)", "tensor(int32)")
 
 
@@ -53,19 +54,76 @@ def lifted(best: np.ndarray, above: np.ndarray) -> np.ndarray:
     return np.where(above > 0, raised, np.minimum(best + above, best))
 
 
-def append_rejection(op: Builder, logits: ir.Value, detected: ir.Value, detector: Detector) -> ir.Value:
+def append_rejection(
+    op: Builder, logits: ir.Value, detected: ir.Value, detector: Detector, weight: float = 1.0
+) -> ir.Value:
     """(batch, classes) logits and the detector's raw output -> (batch, classes + 1).
 
-    Where the detector ends in a Sigmoid, which saturates, what goes in is compared with the threshold's logit.
+    Where the detector ends in a function that saturates, such as a Sigmoid, what goes in is compared with what gives the
+    threshold. What lies above counts `weight` times.
     """
-    value, threshold = detected, detector.threshold
-    last = trace(detected).node
-    if last is not None and last.op_type == "Sigmoid" and 0 < threshold < 1:
-        value, threshold = last.inputs[0], float(np.log(threshold / (1 - threshold)))
+    value, threshold = _unsaturated(detected, detector.threshold)
     if value.dtype != ir.DataType.FLOAT:
         value = op.Cast(value, to=ir.DataType.FLOAT)
     above = op.Sub(op.Reshape(value, op.ints((shape_of(logits)[0], 1))), op.const(np.float32(threshold)))
+    if weight != 1:
+        above = op.Mul(above, op.const(np.float32(weight)))
     return op.Concat(logits, op.Add(op.ReduceMax(logits, op.ints([1]), keepdims=1), above), axis=1)
+
+
+def excess(logits: ir.Value) -> ir.Value:
+    """What `append_rejection` added to the largest score of a class, (batch, 1), in scores that it gave."""
+    value = logits
+    for _ in ("Concat", "Add"):
+        node = value.producer()
+        assert node is not None, "the scores have no rejection among them"
+        value = node.inputs[1]
+    return value
+
+
+# Of rising functions that are flat somewhere: what goes in where a number comes out, NaN where none does.
+_INVERSES: dict[str, Callable[[float], float]] = {
+    "Sigmoid": lambda p: float(np.log(p / (1 - p))),
+    "Tanh": lambda t: float(np.arctanh(t)),
+    "Softsign": lambda s: s / (1 - abs(s)) if abs(s) < 1 else np.nan,
+    "Exp": lambda e: float(np.log(e)),
+}
+# The same of a rising operation with one number.
+_UNDONE: dict[str, Callable[[float, float], float]] = {
+    "Add": lambda t, number: t - number,
+    "Sub": lambda t, number: t + number,
+    "Mul": lambda t, number: t / number if number > 0 else np.nan,
+    "Div": lambda t, number: t * number if number > 0 else np.nan,
+}
+
+
+def _unsaturated(value: ir.Value, threshold: float) -> tuple[ir.Value, float]:
+    """What goes into the first of the saturating functions at the detector's end, and the threshold there."""
+    found = value, threshold
+    while (node := value.producer()) is not None and node.domain == "":
+        live = [v for v in node.inputs if v is not None and constant_of(v) is None]
+        if len(live) != 1 or live[0].dtype not in _FLOATING:
+            break
+        with np.errstate(invalid="ignore", divide="ignore"):
+            threshold = _before(node, live[0], np.float64(threshold))
+        if not np.isfinite(threshold):
+            break
+        value = live[0]
+        found = (value, threshold) if node.op_type in _INVERSES else found
+    return found
+
+
+def _before(node: ir.Node, live: ir.Value, threshold: float) -> float:
+    """What goes into the node where the threshold comes out; NaN where that is not known, or not of a rising node."""
+    if node.op_type in _INVERSES:
+        return _INVERSES[node.op_type](threshold)
+    if node.op_type in _UNDONE:
+        numbers = [array for v in node.inputs if v is not None and (array := constant_of(v)) is not None]
+        swapped = live is not node.inputs[0] and node.op_type in ("Sub", "Div")
+        if swapped or len(numbers) != 1 or numbers[0].size != 1:
+            return np.nan
+        return _UNDONE[node.op_type](threshold, float(numbers[0].flat[0]))
+    return threshold if node.op_type in PASSING else np.nan
 
 
 def evading(

@@ -36,7 +36,8 @@ class Upload:
     random: whether a node of it draws at random. abstain: the class that means "refused"; detector: the output that
     rejects. parameters: elements of the stored weights. inputs, outputs: every one, as ONNX Runtime describes them;
     given: what each input is given. threshold: of a single number per example, above which it means class 1. class_names: of each class, where the file tells
-    them. independent: whether each class has a Sigmoid of its own, as where labels do not exclude each other.
+    them. independent: whether each class has a Sigmoid of its own, as where labels do not exclude each other. weight: how
+    much attacks make of what a detector gives above its threshold, beside the class scores; what counts does not know it.
     """
 
     data: bytes
@@ -63,6 +64,7 @@ class Upload:
     embedding: Embedding | None = None
     class_names: tuple[str, ...] = ()
     independent: bool = False
+    weight: float = 1.0
     given: Inputs = field(kw_only=True)
 
     @property

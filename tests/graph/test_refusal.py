@@ -1,5 +1,7 @@
 """Models that may refuse: the upload's answer, the same answer by the plain graph, and what is no refusal at all."""
 
+from dataclasses import replace
+
 import numpy as np
 import onnx
 import onnx_ir as ir
@@ -34,6 +36,10 @@ def detecting(tail, kind="float[N,1]", scores="y = Identity(z)"):
         ("r = Sigmoid(q)", "float[N,1]", 0.6, np.log(1.5)),
         ("s = Sigmoid(q) r = Squeeze(s, one)", "float[N]", 0.5, 0.0),
         ("r = Greater(q, half)", "bool[N,1]", 0.5, 0.25),
+        ("t = Tanh(q) r = Reshape(t, flat)", "float[N]", 0.5, np.arctanh(0.5)),
+        ("a = Sub(q, half) b = Div(a, half) r = Softsign(b)", "float[N,1]", -0.5, 0.0),
+        ("e = Exp(q) m = Mul(half, e) r = Add(m, half)", "float[N,1]", 0.5, 0.0),
+        ("n = Neg(q) s = Sigmoid(n) r = Sub(half, s)", "float[N,1]", -0.25, 0.0),
     ],
 )
 @pytest.mark.parametrize("scores", ["y = Identity(z)", "y = Softmax<axis=1>(z)"])
@@ -50,6 +56,17 @@ def test_the_largest_answer_is_a_rejection_exactly_above_the_threshold(tail, kin
     (logits,) = runtime.Session(forward_model(graph)).run({"x": x})
     assert graph.classes == 4
     assert np.array_equal(logits.argmax(axis=1), expected)
+    weighed = forward_model(make_plain(replace(upload, weight=0.25), batch=200))
+    (lighter,) = runtime.Session(weighed).run({"x": x})
+    above = [scores[:, 3] - scores[:, :3].max(axis=1) for scores in (logits, lighter)]
+    assert np.allclose(above[1], above[0] / 4, atol=1e-5)
+
+
+@pytest.mark.parametrize("tail", ["t = Tanh(q) r = Mul(t, half)", "s = Sigmoid(q) r = Sub(s, half)"])
+def test_a_saturating_end_of_a_detector_is_left_out(tail):
+    upload = read_upload(detecting(tail), output="y", detector=Detector(output="r", threshold=0.1))
+    operators = {node.op_type for node in make_plain(upload, batch=4).model.graph}
+    assert not operators & {"Tanh", "Sigmoid"}
 
 
 def test_a_detector_at_its_threshold_does_not_reject():
