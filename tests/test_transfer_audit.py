@@ -81,6 +81,16 @@ def test_a_layer_inside_a_surrogate_is_followed_and_its_passes_count(words, audi
     assert row["crossings"][-1]["both"] > 0
 
 
+@pytest.mark.parametrize(("attack", "gradients"), [("transfer-mi-fgsm", 10), ("transfer-ila", 22)])
+def test_a_surrogate_is_followed_in_the_mean_over_what_is_done_to_inputs(attack, gradients, audit, ridge):
+    words = ("--eot", "shift:1", "--draws", 3, "--budget", "10m", "--json")
+    report = json.loads(audit("--surrogate", ridge, "--attack", attack, *words).out)
+    (row,) = report["stages"]
+    assert row["queries"] % 3 == 0
+    assert row["backwards"] == gradients * row["queries"]
+    assert row["crossings"][-1]["both"] > 0
+
+
 @pytest.mark.parametrize(
     ("words", "stages"),
     [

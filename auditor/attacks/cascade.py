@@ -26,7 +26,7 @@ from auditor.attacks.space import Space, View
 from auditor.attacks.stage import Stage
 from auditor.attacks.targeted import Targeted
 from auditor.attacks.transfer import Crossing, Surrogate
-from auditor.attacks.transformations import Served
+from auditor.attacks.transformations import Served, Transformed
 from auditor.attacks.trees import Forest, Proof
 from auditor.attacks.verify import Judge
 from auditor.classifier import Array, Classifier, Counted, Layer
@@ -113,10 +113,21 @@ class _StageRun:
             self.given |= {"forest": forest, "target": target}
         if stage.access == "transfer":
             assert surrogate is not None, f"{stage.attack} needs a surrogate"
-            self.surrogate = Counted(space.view(surrogate.classifier, x).classifier, len(examples.index))
-            layer = None if surrogate.layer is None else self.surrogate.counting(self._seen(surrogate.layer))
-            followed, _ = evading(self.surrogate, y, examples.refused)
-            self.given |= {"surrogate": self._aimed(followed), "pool": surrogate.pool, "layer": layer}
+            self.given |= self._followed(surrogate, x, y, served)
+
+    def _followed(self, surrogate: Surrogate, x: Array, y: Array, served: Served) -> dict[str, Any]:
+        """What a transfer attack is given: the surrogate behind the same transformations, in the mean over what is drawn of
+        them."""
+        behind = served.before(surrogate.classifier, self.rng.split("served surrogate"))
+        counted = self.surrogate = Counted(self.space.view(behind, x).classifier, len(self.examples.index))
+        followed, _ = evading(counted, y, self.examples.refused)
+        layer = surrogate.layer
+        if isinstance(behind, Transformed):
+            followed = averaged = self._mean(followed)
+            layer = layer and averaged.layer(counted.counting(self._seen(behind.layer(layer))))
+        elif layer is not None:
+            layer = counted.counting(self._seen(layer))
+        return {"surrogate": self._aimed(followed), "pool": surrogate.pool, "layer": layer}
 
     def _seen(self, layer: Layer) -> Layer:
         """A layer at the inputs that points stand for."""
@@ -124,8 +135,9 @@ class _StageRun:
 
     def _averaged(self, classifier: Classifier) -> Classifier:
         """The classifier in the mean over what is drawn, where something is."""
-        if self.stage.draws == 1:
-            return classifier
+        return classifier if self.stage.draws == 1 else self._mean(classifier)
+
+    def _mean(self, classifier: Classifier) -> Averaged:
         target = None if self.examples.target is None else self.xp.asarray(self.examples.target)
         return Averaged(classifier, self.stage.draws, self.y, target)
 

@@ -5,7 +5,7 @@ Athalye, Carlini & Wagner 2018 on randomised defences. Losses, gradients and sco
 """
 
 from auditor.attacks.attempt import margin
-from auditor.classifier import Array, Classifier, Evaluation
+from auditor.classifier import Array, Classifier, Evaluation, Layer
 from auditor.spec import Loss
 
 # A point counts only when other classes surely win most of the fresh draws (see `votes`). So that attacks do not stop
@@ -41,6 +41,16 @@ class Averaged:
             loss=sum(one.loss for one in found) * share,
             g=sum(one.g for one in found) * share,
         )
+
+    def layer(self, layer: Layer) -> Layer:
+        """A layer of the classifier, its features and slopes in the mean."""
+
+        def at(x: Array, along: Array | None, active: Array) -> tuple[Array, Array]:
+            features, g = zip(*(layer.at(x, along, active) for _ in range(self._draws)), strict=True)
+            share = self.xp.float32(1 / self._draws)
+            return sum(features) * share, sum(g) * share
+
+        return Layer(layer.width, at)
 
     def _scores(self, drawn: list[Array]) -> Array:
         """Mean scores, the own class ahead, or all but the target. NaN in a row of which a draw was not finite."""

@@ -42,27 +42,27 @@ class Random:
         """The streams of some of the examples. rows: (m,) positions among them"""
         return replace(self, examples=self.examples[rows])
 
-    def integers(self, step: int, count: int) -> Array:
-        """(n, count) uint32 numbers."""
+    def integers(self, step: int | Array, count: int) -> Array:
+        """(n, count) uint32 numbers. step: one for all, or (n,)."""
         xp = self.xp
         blocks = -(-count // 4)
         n = self.examples.shape[0]
         counters = [
             xp.broadcast_to(xp.arange(blocks, dtype=xp.uint64)[None, :], (n, blocks)),
-            xp.full((n, blocks), step, dtype=xp.uint64),
+            xp.broadcast_to(xp.reshape(xp.asarray(step, dtype=xp.uint64), (-1, 1)), (n, blocks)),
             xp.broadcast_to((self.examples.astype(xp.uint64) & _MASK)[:, None], (n, blocks)),
             xp.broadcast_to((self.examples.astype(xp.uint64) >> 32)[:, None], (n, blocks)),
         ]
         words = xp.stack(_philox(xp, counters, self.key), axis=-1)
         return xp.reshape(words, (n, blocks * 4))[:, :count].astype(xp.uint32)
 
-    def uniform(self, step: int, shape: tuple[int, ...]) -> Array:
+    def uniform(self, step: int | Array, shape: tuple[int, ...]) -> Array:
         """(n, *shape) float32 in [0, 1): 24 random bits each."""
         bits = self.integers(step, int(np.prod(shape, dtype=np.int64))) >> 8
         values = bits.astype(self.xp.float32) * self.xp.float32(2.0**-24)
         return self.xp.reshape(values, (self.examples.shape[0], *shape))
 
-    def normal(self, step: int, shape: tuple[int, ...]) -> Array:
+    def normal(self, step: int | Array, shape: tuple[int, ...]) -> Array:
         """(n, *shape) float32 standard normal numbers (Box and Muller 1958)."""
         xp = self.xp
         count = int(np.prod(shape, dtype=np.int64))

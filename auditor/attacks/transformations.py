@@ -9,9 +9,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from auditor.attacks.random import Random
 from auditor.attacks.transfer.warp import grid, scaled
-from auditor.classifier import Array, Classifier, Evaluation
+from auditor.classifier import Array, Classifier, Evaluation, Layer
 from auditor.data.domain import Box
 from auditor.data.layout import channel_axis
 from auditor.errors import DatasetError, SpecError
@@ -63,8 +65,8 @@ class Served:
     def __bool__(self) -> bool:
         return bool(self.transformations)
 
-    def drawn(self, rng: Random, step: int, shape: tuple[int, ...]) -> Drawn:
-        """What is done to each of the stream's examples, of `shape`, at its draw number `step`."""
+    def drawn(self, rng: Random, step: int | Array, shape: tuple[int, ...]) -> Drawn:
+        """What is done to each of the stream's examples, of `shape`, at its draw number `step`, one for all or (n,)."""
         chain = [
             self._one(transformation, rng.split(f"transformation {place}"), step, shape)
             for place, transformation in enumerate(self.transformations)
@@ -87,7 +89,7 @@ class Served:
         about."""
         return Transformed(classifier, self, rng) if self else classifier
 
-    def _one(self, transformation: Transformation, rng: Random, step: int, shape: tuple[int, ...]) -> Drawn:
+    def _one(self, transformation: Transformation, rng: Random, step: int | Array, shape: tuple[int, ...]) -> Drawn:
         xp, numbers = rng.xp, transformation.numbers
         width = 1.0 if self.domain is None else self.domain[1] - self.domain[0]
         if transformation.kind == "noise":
@@ -137,14 +139,14 @@ def _moved(xp: Any, planes: Array, by: Array) -> Array:
 
 
 class Transformed:
-    """A classifier as it answers behind the transformations; each call draws anew. Every call must be about the rng's n
-    rows."""
+    """A classifier as it answers behind the transformations; each call draws anew for the rows that it is about, by how many
+    came before for each, whatever its neighbours are asked. Every call must be about the rng's n rows."""
 
     def __init__(self, classifier: Classifier, served: Served, rng: Random) -> None:
         self._classifier, self._served, self._rng = classifier, served, rng
-        self._calls = 0
         self.xp, self.shape, self.classes = classifier.xp, classifier.shape, classifier.classes
         self.domain = classifier.domain
+        self._calls = self.xp.zeros((rng.examples.shape[0],), dtype=np.int64)
 
     def logits(self, x: Array, *, active: Array | None = None) -> Array:
         """See Classifier.logits."""
@@ -160,12 +162,22 @@ class Transformed:
         found = self._classifier.gradient(moved, y, loss, target=target, active=active)
         return Evaluation(found.logits, found.loss, self._put(found.g, rows, drawn.pull))
 
+    def layer(self, layer: Layer) -> Layer:
+        """A layer of the classifier as it answers behind the transformations."""
+
+        def at(x: Array, along: Array | None, active: Array) -> tuple[Array, Array]:
+            rows, drawn = self._next(active)
+            features, g = layer.at(self._put(x, rows, drawn.apply), along, active)
+            return features, self._put(g, rows, drawn.pull)
+
+        return Layer(layer.width, at)
+
     def _next(self, active: Array | None) -> tuple[Array, Drawn]:
         """The rows that are asked for, and what is done to them."""
         xp, n = self.xp, self._rng.examples.shape[0]
         rows = xp.arange(n) if active is None else xp.nonzero(active)[0]
-        self._calls += 1
-        return rows, self._served.drawn(self._rng.of(rows), self._calls, self.shape)
+        self._calls[rows] += 1
+        return rows, self._served.drawn(self._rng.of(rows), self._calls[rows], self.shape)
 
     def _put(self, values: Array, rows: Array, change: Callable[[Array], Array]) -> Array:
         changed = values.copy()

@@ -169,7 +169,8 @@ class _Diagnosis:
             return checks.not_made(
                 "doubling-restarts", "the preset 'quick' leaves it out" if left_out else self._no_probes()
             )
-        early = probed.broken & (probed.broken_at < (RESTARTS // 2) * (RESTART_STEPS + 1))
+        calls = (RESTARTS // 2) * (RESTART_STEPS + 1) * probed.stage.draws
+        early = probed.broken & (probed.broken_at < calls)
         return checks.restarts_help(probed.threat.eps[0], probed.threat.norm, early, probed.broken)
 
     def _unconstrained(self, reason: str) -> Check:

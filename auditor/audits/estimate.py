@@ -54,13 +54,15 @@ def estimate(
     if spec.target is not None:
         classes = Targeted.classes
     stages = [stage for stage in chosen if can_run(stage, gradient, trees)]
+    draws = chosen[0].draws
     apart = _all(spec, stages, classes) + (
-        passes_at_most(spec, classes) + pursuits_at_most(stages, classes) if gradient else Passes()
+        passes_at_most(spec, classes, draws) + pursuits_at_most(stages, classes) if gradient else Passes()
     )
     passes = _cascade(spec, stages, classes) * examples + apart * min(examples, DIAGNOSIS_EXAMPLES)
-    beside = [threat.at_most for threat in others if gradient or threat.access != "white-box"]
+    beside = [_of_threat(threat, draws) for threat in others if gradient or threat.access != "white-box"]
     passes += sum(beside, start=Passes()) * examples
-    passes += planted_at_most(spec, tuple(stages)) * min(examples, PLANTED_EXAMPLES)
+    if draws == 1:
+        passes += planted_at_most(spec, tuple(stages)) * min(examples, PLANTED_EXAMPLES)
     seconds = None if speed is None else _seconds(passes, speed)
     per_pass = None if seconds is None else seconds / max(passes.total, 1)
     if seconds is not None and spec.budget.seconds is not None:
@@ -72,6 +74,11 @@ def estimate(
         "seconds_per_pass": per_pass,
         "note": _NOTE,
     }
+
+
+def _of_threat(threat: OtherThreat, draws: int) -> Passes:
+    """What follows gradients averages them; what is learnt draws once a step."""
+    return threat.at_most * (draws if threat.access == "white-box" and threat.learn is None else 1)
 
 
 def _seconds(passes: Passes, speed: Speed) -> float:

@@ -32,6 +32,11 @@ class Plan:
     others: tuple[str, ...] = ()
     whole: tuple[str, ...] = ()
 
+    @property
+    def draws(self) -> int:
+        """How many passes each pass of an attack averages."""
+        return self.stages[0].draws
+
     def as_json(self) -> dict[str, Any]:
         return {
             "batch": self.batch,

@@ -79,7 +79,7 @@ def probes(prepared: Prepared, spec: AuditSpec, apart: Mapping[str, Progress]) -
     threat = _threat(spec)
     found = _at(threat and _only(threat, steepest_eps(threat, spec, prepared, apart)), rows, spec)
     found += pursuits(prepared, spec, apart).values()
-    return [probe.averaged(prepared.plan.stages[0].draws) for probe in found]
+    return [probe.averaged(prepared.plan.draws) for probe in found]
 
 
 def pursuits(prepared: Prepared, spec: AuditSpec, apart: Mapping[str, Progress]) -> dict[tuple[Norm, str], Probe]:
@@ -112,18 +112,18 @@ def _without_gradients(
     return [item for item in ran if item.stages[0].norm == norm and item.stages[0].access != "white-box"]
 
 
-def passes_at_most(spec: AuditSpec, classes: int) -> Passes:
-    """What all probes together may cost per example of the subsample."""
+def passes_at_most(spec: AuditSpec, classes: int, draws: int) -> Passes:
+    """What all probes together may cost per example of the subsample, each pass of which averages so many."""
     threat = _threat(spec)
     stages = [p.stage for p in _at(threat and _only(threat, threat.eps[0]), np.zeros(0, np.int64), spec)]
     costs = (CATALOGUE[stage.attack].at_most(stage.parameters, classes) for stage in stages)
-    return sum(costs, start=Passes(SLOPES + DRAWS + 1, SLOPES))
+    return sum(costs, start=Passes()) * draws + Passes(SLOPES + DRAWS + 1, SLOPES)
 
 
 def pursuits_at_most(stages: Sequence[Stage], classes: int) -> Passes:
     """What longer attacks may cost per example of the subsample, one after each of the stages that follow no gradient."""
     followed = [s for s in stages if s.access != "white-box" and s.norm in CATALOGUE["apgd"].norms]
-    return CATALOGUE["apgd"].at_most(_LONGER, classes) * len(followed)
+    return sum((CATALOGUE["apgd"].at_most(_LONGER, classes) * stage.draws for stage in followed), start=Passes())
 
 
 def _threat(spec: AuditSpec) -> Threat | None:

@@ -204,6 +204,8 @@ class Engine:
                 space=self.space,
                 seed=self.spec.seed,
                 pixels=pixels,
+                served=self.served,
+                draws=self.prepared.plan.draws,
             )
 
         return self.fitting(judged)
@@ -220,10 +222,11 @@ class Engine:
     def _lesson(self, classifier: Classifier) -> Lesson:
         dataset, xp = self._subject.dataset, classifier.xp
         index = spare(dataset, self.spec, LESSON)
-        view = self.space.view(classifier, xp.asarray(dataset.fetch(index)))
-        classifier, x = view.classifier, view.x
-        y = xp.argmax(classifier.logits(x), axis=1) if dataset.y is None else xp.asarray(dataset.y[index])
-        return Lesson(classifier, index, x, y, self.spec.seed)
+        rng = Random.keyed(xp, self.spec.seed, "lesson/served", xp.asarray(index))
+        view = self.space.view(self.served.before(classifier, rng), xp.asarray(dataset.fetch(index)))
+        x = view.x
+        y = xp.argmax(classifier.logits(view.input(x)), axis=1) if dataset.y is None else xp.asarray(dataset.y[index])
+        return Lesson(view.classifier, index, x, y, self.spec.seed)
 
     def fitting(self, work: Callable[[Classifier], T]) -> T:
         """work(classifier); a batch that does not fit is halved and the work done again, which leaves

@@ -9,8 +9,10 @@ import numpy as np
 
 from auditor import runtime
 from auditor.attacks.evading import evading
+from auditor.attacks.expectation import Averaged
 from auditor.attacks.progress import Examples
 from auditor.attacks.space import Space
+from auditor.attacks.transformations import Served
 from auditor.attacks.verify import Judge
 from auditor.classifier import Array, Classifier, Counted
 from auditor.spec import exact
@@ -52,10 +54,15 @@ def judge(
     space: Space,
     seed: int,
     pixels: Pixels | None = None,
+    served: Served | None = None,
+    draws: int = 1,
 ) -> Judged:
     """Every setting in turn. Points are moved to the nearest input of the space; one whose setting names a norm and an eps
-    counts only within it."""
-    return _Judge(threat, examples, classifier, verifier, space, seed, pixels).judged()
+    counts only within it.
+
+    A threat that follows gradients follows their mean over `draws` passes, behind what is `served`. Any other shows its
+    points to the classifier as it is: what does not break the untouched upload counts for nothing."""
+    return _Judge(threat, examples, classifier, verifier, space, seed, pixels, served or Served(), draws).judged()
 
 
 class _Judge:
@@ -68,12 +75,15 @@ class _Judge:
         space: Space,
         seed: int,
         pixels: Pixels | None,
+        served: Served,
+        draws: int,
     ) -> None:
         xp = classifier.xp
         self.threat, self.examples, self.verifier, self.space = threat, examples, verifier, space
-        self.view = space.view(classifier, xp.asarray(examples.x))
-        self.counted = Counted(self.view.classifier, len(examples.index))
-        self.shown, self.y = evading(self.counted, xp.asarray(examples.y), examples.refused)
+        self.served, self.draws = served, draws
+        self.counted = Counted(classifier, len(examples.index))
+        self.view = space.view(self.counted, xp.asarray(examples.x))
+        self.shown, self.y = evading(self.view.classifier, xp.asarray(examples.y), examples.refused)
         self.claims = self.refuted = 0
         self.scene = Scene(
             classifier=self.shown,
@@ -104,7 +114,7 @@ class _Judge:
         """The rows of `left` that no point of the setting breaks. (n,) bool"""
         if not left.any():
             return left
-        points = self.threat.points(self._seen(left), setting)
+        points = self.threat.points(self._seen(left, setting), setting)
         x_adv = next(points)
         while True:
             left = left & self._right(x_adv, left, setting)
@@ -117,10 +127,19 @@ class _Judge:
 
     def _each(self, setting: Setting) -> list[np.ndarray]:
         everyone = np.ones(len(self.examples.index), dtype=bool)
-        return [self._right(x_adv, everyone, setting) for x_adv in self.threat.points(self._seen(everyone), setting)]
+        return [
+            self._right(x_adv, everyone, setting)
+            for x_adv in self.threat.points(self._seen(everyone, setting), setting)
+        ]
 
-    def _seen(self, active: np.ndarray) -> Scene:
-        return replace(self.scene, active=self.scene.xp.asarray(active))
+    def _seen(self, active: np.ndarray, setting: Setting) -> Scene:
+        scene = replace(self.scene, active=self.scene.xp.asarray(active))
+        if self.threat.access != "white-box" or (self.draws == 1 and not self.served):
+            return scene
+        behind = self.served.before(self.counted, scene.rng(scene.xp, setting).split("served"))
+        view = self.space.view(behind, scene.xp.asarray(self.examples.x))
+        shown, _ = evading(view.classifier, scene.xp.asarray(self.examples.y), self.examples.refused)
+        return replace(scene, classifier=Averaged(shown, self.draws, self.y))
 
     def _right(self, points: Array, active: np.ndarray, setting: Setting) -> np.ndarray:
         """Where the model is right; rows outside `active` are not looked at. (n,) bool"""

@@ -135,6 +135,12 @@ def test_how_a_model_refuses_is_said_in_words(ask, service):
     assert rows(service, Audit)[0].words == WORDS | {"abstain": 0, "detector": "reject:0.9"}
 
 
+def test_what_is_done_to_inputs_at_random_is_asked_for_as_a_list(ask, service):
+    transformed = {"eot": ["noise:0.05", "resize:0.9,1.1"], "draws": 10}
+    assert ask(**transformed).status_code == 201
+    assert rows(service, Audit)[0].words == WORDS | transformed
+
+
 def test_a_stored_report_answers_with_200(ask, bell):
     bell.answer = {"state": "done"}
     assert ask().status_code == 200
@@ -175,6 +181,8 @@ def test_an_audit_that_is_not_settled_in_time_is_accepted(ask, bell, monkeypatch
         ({"target": "cat"}, "--target cat"),
         ({"detector": "reject:much"}, "OUTPUT:THRESHOLD"),
         ({"abstain": -1}, "abstain"),
+        ({"eot": ["blur:1"]}, "--eot blur:1"),
+        ({"eot": "noise:0.1"}, "/eot"),
         ({"target": 3, "preset": "autoattack", "attack": []}, "--target"),
         ({"input": "x" * 200_000}, "/input"),
         ({"batch_size": 10**6}, "batch_size"),

@@ -7,6 +7,7 @@ from auditor.attacks.expectation import Averaged
 from auditor.attacks.random import Random
 from auditor.attacks.transformations import Served
 from auditor.attacks.votes import NEEDED, Voter
+from auditor.classifier import Layer
 from auditor.errors import SpecError
 from auditor.graph.upload import read_upload
 from auditor.spec import Loss, Transformation
@@ -94,6 +95,35 @@ def test_an_averaged_gradient_is_that_of_the_mean():
     # down or up leaves black alone: one third of the draws stays in the one row; there each way is as likely
     expected = np.array([slope[0] + slope[1], slope[0] + slope[1]]) / 9
     np.testing.assert_allclose(found.g[:, 0, 0], np.tile(expected, (4, 1)), atol=0.12 * np.abs(slope).max())
+
+
+def test_a_layer_behind_transformations_has_its_mean_features_and_slopes():
+    """The scores of an affine classifier, as a layer of it."""
+    affine, n = Affine((1, 1, 2), 2), 4
+    x = np.random.default_rng(0).random((n, 1, 1, 2), np.float32)
+    along = np.tile(np.float32([1, -2]), (n, 1))
+
+    def at(x, along, active):
+        g = np.zeros_like(x) if along is None else (along @ affine.W).reshape(x.shape)
+        return affine.logits(x), g
+
+    behind = served("shift:1", shape=(1, 1, 2)).before(affine, keyed(n))
+    layer = Averaged(behind, 900, np.zeros(n, np.int64)).layer(behind.layer(Layer(2, at)))
+    features, g = layer.at(x, along, np.ones(n, bool))
+    slope = along[0] @ affine.W
+    expected = np.array([slope[0] + slope[1], slope[0] + slope[1]]) / 9  # as of the gradient above
+    np.testing.assert_allclose(g[:, 0, 0], np.tile(expected, (n, 1)), atol=0.12 * np.abs(slope).max())
+    sums = x.sum(axis=3)[:, 0] / 9  # what is left of both pixels, wherever they are
+    np.testing.assert_allclose(features, sums * affine.W.sum(axis=1) + affine.b, atol=0.12 * np.abs(affine.W).max())
+
+
+def test_what_is_drawn_for_an_example_does_not_depend_on_how_often_others_were_asked():
+    affine, n = Affine((3, 7, 9), 3), 6
+    x = np.random.default_rng(0).random((n, 3, 7, 9), np.float32)
+    some = np.arange(n) % 2 == 0
+    busy, idle = (served(*EVERY).before(affine, keyed(n)) for _ in range(2))
+    busy.logits(x, active=~some)
+    np.testing.assert_array_equal(busy.logits(x)[some], idle.logits(x)[some])
 
 
 def halved(threshold):

@@ -4,11 +4,13 @@ import pytest
 
 from auditor import local, options
 from auditor.attacks.catalogue import CATALOGUE, Passes
+from auditor.attacks.diagnosis import DRAWS
+from auditor.attacks.diagnosis import PASSES as SLOPES
 from auditor.attacks.space import Space
 from auditor.audits.estimate import Speed, estimate
 from auditor.audits.presets import PRESETS
 from auditor.request import settle
-from auditor.spec import AuditSpec, Budget, Threat
+from auditor.spec import AuditSpec, Budget, Threat, Transformation
 from auditor.threats.catalogue import chosen_others
 
 SPEC = AuditSpec(threats=(Threat(norm="Linf", eps=("0.05", "0.1")), Threat(norm="L2", eps=("1",))), preset="quick")
@@ -55,8 +57,17 @@ def test_an_attack_costs_what_its_parameters_allow(attack, parameters, classes, 
     assert CATALOGUE[attack].at_most(parameters, classes) == most
 
 
+_AT_RANDOM = {"eot": ["noise:0.05"], "draws": 3, "norm": ["Linf"], "eps": ["0.02,0.1"]}
+
+
 @pytest.mark.parametrize(
-    "words", [{"preset": "quick"}, {"attack": sorted(CATALOGUE)}, {"norm": ["L0"], "eps": ["1,3"]}]
+    "words",
+    [
+        {"preset": "quick"},
+        {"attack": sorted(CATALOGUE)},
+        {"norm": ["L0"], "eps": ["1,3"]},
+        _AT_RANDOM | {"attack": ["fgsm", "square", "transfer-ila"]},
+    ],
 )
 def test_no_audit_costs_more(words, demo_model, demo_data, tmp_path):
     counted = []
@@ -116,6 +127,27 @@ def test_seconds_come_from_a_measured_pass_and_end_with_the_budget_of_time():
 @pytest.mark.parametrize("preset", PRESETS)
 def test_every_preset_can_be_estimated(preset):
     assert passes(preset=preset) > 0
+
+
+def test_what_is_averaged_costs_its_draws_in_the_probes_too():
+    spec = SPEC.model_copy(update={"eot": (Transformation.parse("noise:0.1"),), "attacks": ("fgsm",), "draws": 7})
+    one, seven = (
+        estimate(spec.model_copy(update={"draws": draws}), examples=100, classes=10)["passes_at_most"]
+        for draws in (2, 7)
+    )
+    in_one_draw = 100 * (2 * SLOPES + DRAWS + 1)  # gradients and the loss around each example
+    assert (seven - in_one_draw) * 2 == (one - in_one_draw) * 7
+
+
+def test_threats_that_follow_gradients_cost_their_draws():
+    spec = SPEC.model_copy(
+        update={"also": ("colour", "fog"), "domain": (0.0, 1.0), "eot": (Transformation.parse("noise:0.1"),)}
+    )
+    others = chosen_others(spec, Space(spec.domain), (1, 8, 8), left=0)
+    with_them, without = (
+        estimate(spec, examples=200, classes=10, others=some)["passes_at_most"] for some in (others, ())
+    )
+    assert with_them - without == 200 * (20 * (5 * 31 + 5 * 30) + 5)
 
 
 def test_threats_beside_the_norms_cost_their_points():

@@ -51,6 +51,11 @@ def test_a_specification_file_travels_as_words_too(tmp_path):
     assert audit.examples == 10
 
 
+def test_transformations_travel_one_by_one_with_their_commas():
+    said = _without_paths(words_of({"eot": ["noise:0.05", "resize:0.9,1.1"]}))
+    assert new_audit({**said, "model": "m", "data": "d"}).eot == ["noise:0.05", "resize:0.9,1.1"]
+
+
 def test_a_policy_is_read_here_and_its_baseline_named_as_any_other(tmp_path):
     (tmp_path / "policy.yaml").write_text("clean: 0.5\nregression: {baseline: digits@prod}\n")
     said = _without_paths(words_of({"policy": tmp_path / "policy.yaml"}))

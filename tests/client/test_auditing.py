@@ -21,7 +21,7 @@ def test_options_travel_as_words(client, script):
         resources.Version.model_validate(version()),
         resources.Dataset.model_validate(dataset()),
         norm="Linf", eps=["2/255"], domain=(0, 1), mean=[0.5, 0.25], scale=2, examples=9, quantize=8, constraints={"features": {"0": {}}}, preset=None, margin=0.1,
-        target=0, abstain=1, detector="reject:0.9",
+        target=0, abstain=1, detector="reject:0.9", eot=["noise:0.05", "resize:0.9,1.1"], draws=10,
     )  # fmt: skip
     assert json.loads(script.requests[0].content) == {
         "model": "version-id",
@@ -38,6 +38,8 @@ def test_options_travel_as_words(client, script):
         "target": 0,
         "abstain": 1,
         "detector": "reject:0.9",
+        "eot": ["noise:0.05", "resize:0.9,1.1"],
+        "draws": 10,
     }
 
 

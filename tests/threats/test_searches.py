@@ -6,8 +6,9 @@ import pytest
 from auditor.attacks.norms import distance
 from auditor.attacks.random import Random
 from auditor.attacks.space import Space
+from auditor.attacks.transformations import Served
 from auditor.errors import SpecError
-from auditor.spec import AuditSpec, Threat
+from auditor.spec import AuditSpec, Threat, Transformation
 from auditor.threats.colour import NODES, colour, node_weights, pulled, recoloured
 from auditor.threats.noise import DRAWS, noise
 from auditor.threats.pixels import Pixels
@@ -102,6 +103,22 @@ def test_where_all_examples_move_alike_the_best_colour_is_found():
         [True, False, False, False, False],
         [True] * 5,
     ]
+
+
+@pytest.mark.parametrize("draws", [1, 5])
+def test_a_search_by_gradients_follows_their_mean_behind_what_is_done_to_inputs(draws):
+    """Grey images of one level again; noise moves none of the means that decide, and every pass costs its draws."""
+    pixels = Pixels(1, 3, 3, 0, (0.0, 1.0))
+    classifier = Affine((1, 3, 3), 2, seed=3, domain=(0.0, 1.0))
+    slope = float((classifier.W[1] - classifier.W[0]).sum())
+    classifier.b = np.array([0.5 * slope, 0], np.float32)
+    x = np.repeat(np.float32([0.45, 0.75]), 9).reshape(2, 1, 3, 3)
+    y = np.argmax(classifier.logits(x), axis=1)
+    noisy = Served((Transformation.parse("noise:0.0001"),), (0.0, 1.0))
+    found = judged(colour(pixels), classifier, x, y, pixels, served=noisy, draws=draws)
+    assert found.standing.tolist() == [[True, True, False, False, False], [True] * 5]
+    assert found.backwards[1] == 5 * 30 * draws
+    assert found.forwards[1] == 5 * (30 * draws + 1)
 
 
 def lesson(classifier, x, y):

@@ -91,7 +91,7 @@ class Agreeing:
         return Verdict(int(np.argmax(scores)) != y, int(np.argmax(scores)), 1.0)
 
 
-def judged(threat, classifier, x, y, pixels=PIXELS):
+def judged(threat, classifier, x, y, pixels=PIXELS, **chance):
     examples = Examples(np.arange(len(x)), x, y, np.argmax(classifier.logits(x), axis=1) == y)
     return judge(
         threat,
@@ -101,6 +101,7 @@ def judged(threat, classifier, x, y, pixels=PIXELS):
         space=Space(classifier.domain),
         seed=0,
         pixels=pixels,
+        **chance,
     )
 
 

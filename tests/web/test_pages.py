@@ -424,6 +424,7 @@ def test_words_of_every_kind_reach_the_audit(visitor, service, project, inputs):
     (dataset,), (model,) = rows(service, Dataset), rows(service, Model)
     models.change(service, project.id, model.name, resources.ModelChange(surrogate=True))
     said = {"model": f"{model.name}@1", "data": dataset.id, "eps_L2": "1", "detector": "z:0.9", "draws": "30"}
+    said["eot"] = "noise:0.05 resize:0.9,1.1"
     said |= {"surrogates": f"{model.name}@1:mean=0.5:std=0.25 {model.name}", "attack": "transfer-mi-fgsm"}
     said |= {
         "policy": "clean: 0.9\nrobust: ['L2:1=0.5']",
@@ -436,6 +437,7 @@ def test_words_of_every_kind_reach_the_audit(visitor, service, project, inputs):
     assert audit.priority == -3
     assert audit.words == {
         "norm": ["L2"], "eps": ["1"], "attack": ["transfer-mi-fgsm"], "detector": "z:0.9", "draws": 30, "scale": "1/255",
+        "eot": ["noise:0.05", "resize:0.9,1.1"],
         "policy": {"clean": 0.9, "robust": [{"norm": "L2", "eps": "1", "threshold": 0.5}]}, "on_inconclusive": "warn",
     }  # fmt: skip
     named = sorted(rows(service, Surrogate), key=lambda row: row.position)
