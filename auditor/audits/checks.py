@@ -339,6 +339,16 @@ def restarts_help(eps: str, norm: str, fewer: np.ndarray, more: np.ndarray) -> C
     return _judged("doubling-restarts", surely_above(gained, n, CHANGED), finding, advice, evidence)
 
 
+def longer_along_surrogates(eps: str, norm: str, more: np.ndarray) -> Check:
+    """Whether a longer attack along surrogates breaks much of what all attacks left; more: (n,) bool, what it breaks of it."""
+    n, gained = len(more), int(np.sum(more))
+    evidence = {"norm": norm, "eps": eps, "examples": n, "only_longer": gained}
+    finding = (
+        f"at {norm} {eps} a longer attack along surrogates breaks {gained} of {n} examples that all attacks left"
+    )
+    return _judged("surrogate-steps", surely_above(gained, n, CHANGED), finding, _UNFINISHED_ASCENT, evidence)
+
+
 def loss_still_rises(eps: str, norm: str, late_rise: np.ndarray) -> Check:
     """late_rise: (m,) of the examples that stand PGD-40, see `Traced.late_rise`; NaN rows are left out."""
     known = late_rise[np.isfinite(late_rise)]

@@ -23,10 +23,12 @@ from auditor.audits.outcomes import Outcomes
 from auditor.audits.planted import PlantedItem, left_out, planted
 from auditor.audits.prepare import Prepared
 from auditor.audits.probes import (
+    ALONG_SURROGATES,
     HALF_DOMAIN,
     PURSUIT,
     RESTART_STEPS,
     RESTARTS,
+    Probe,
     Probed,
     load_probed,
     load_slopes,
@@ -72,6 +74,7 @@ class _Diagnosis:
         self.apart = {item.name: finished[item.name] for item in self.items if item.name in finished}
         self.todo = probes(prepared, self.spec, self.apart)
         self.pursuits = pursuits(prepared, self.spec, self.apart) if self.todo else {}
+        self.surrogates = next((probe for probe in self.todo if probe.stage.name == ALONG_SURROGATES), None)
         measured = load_slopes(checkpoints)
         self.slopes: Slopes | None = measured and measured[0]
         self.jumps: np.ndarray | None = measured and measured[1]
@@ -130,6 +133,7 @@ class _Diagnosis:
             yield checks.gradient_vanishes(self.slopes)
             yield self._saturation(self.slopes)
             yield checks.loss_jumps(self.jumps)
+        yield from self._along_surrogates()
         yield self._half_domain(reason)
         yield self._unconstrained(reason)
         if not {"fgsm", "pgd-20", "pgd-40", "noise"} <= self.probed.keys():
@@ -152,6 +156,14 @@ class _Diagnosis:
         yield checks.silent_success(seen, broken)
         yield self._noise(noise)
         yield self._restarts()
+
+    def _along_surrogates(self) -> Iterator[Check]:
+        probe = self.surrogates
+        if probe is None or (broken := self._found(probe)) is None:
+            return
+        outcomes = next(o for o in self.outcomes if o.threat.norm == probe.threat.norm)
+        stood = Grid(probe.threat, self.subject.space).critical(outcomes.distance[self.rows]) >= 0
+        yield checks.longer_along_surrogates(probe.threat.eps[0], probe.threat.norm, broken & stood)
 
     def _noise(self, noise: Probed) -> Check:
         name, threat = "noise-beats-white-box", noise.threat
@@ -286,7 +298,11 @@ class _Diagnosis:
     def _pursued(self, norm: Norm, name: str) -> np.ndarray | None:
         """What a longer gradient attack breaks of what white-box attacks left; (n,) bool, None where it was not needed."""
         probe = self.pursuits.get((norm, name))
-        if probe is None or probe.stage.name not in self.probed:
+        return None if probe is None else self._found(probe)
+
+    def _found(self, probe: Probe) -> np.ndarray | None:
+        """What a probe of some of the subsample breaks, (n,) bool; None where it has not ended."""
+        if probe.stage.name not in self.probed:
             return None
         found = np.zeros(len(self.rows), dtype=bool)
         found[np.searchsorted(self.rows, probe.item.rows)] = self.probed[probe.stage.name].broken

@@ -34,6 +34,7 @@ RESTARTS, RESTART_STEPS = 10, 10
 NOISE, NOISE_QUICK = 1000, 100  # random points per example
 _SLOPES = "probe-gradients"
 PURSUIT = "pursuit"
+ALONG_SURROGATES = f"{PURSUIT}-surrogates"
 _LONGER = {"steps": 100, "restarts": 2}
 
 
@@ -77,9 +78,23 @@ def probes(prepared: Prepared, spec: AuditSpec, apart: Mapping[str, Progress]) -
     if not prepared.gradient.followed or not len(rows):
         return []
     threat = _threat(spec)
-    found = _at(threat and _only(threat, steepest_eps(threat, spec, prepared, apart)), rows, spec)
+    one = threat and _only(threat, steepest_eps(threat, spec, prepared, apart))
+    found = _at(one, rows, spec) + _along_surrogates(one, prepared, spec, apart)
     found += pursuits(prepared, spec, apart).values()
     return [probe.averaged(prepared.plan.draws) for probe in found]
+
+
+def _along_surrogates(
+    one: Threat | None, prepared: Prepared, spec: AuditSpec, apart: Mapping[str, Progress]
+) -> list[Probe]:
+    """Where surrogates stand in for slopes, a longer attack along them on what white-box attacks left at the one eps."""
+    if one is None or prepared.gradient.access != "surrogate-gradient":
+        return []
+    nearest = nearest_by_gradients(prepared, spec, apart, one.norm)
+    if nearest is None:
+        return []
+    left = subsample(prepared, spec.seed)[critical([exact(one.eps[0])], nearest) >= 0]
+    return [_probe(left, one, ALONG_SURROGATES, "apgd", **_LONGER)] if len(left) else []
 
 
 def pursuits(prepared: Prepared, spec: AuditSpec, apart: Mapping[str, Progress]) -> dict[tuple[Norm, str], Probe]:
@@ -121,9 +136,11 @@ def passes_at_most(spec: AuditSpec, classes: int, draws: int) -> Passes:
 
 
 def pursuits_at_most(stages: Sequence[Stage], classes: int) -> Passes:
-    """What longer attacks may cost per example of the subsample, one after each of the stages that follow no gradient."""
-    followed = [s for s in stages if s.access != "white-box" and s.norm in CATALOGUE["apgd"].norms]
-    return sum((CATALOGUE["apgd"].at_most(_LONGER, classes) * stage.draws for stage in followed), start=Passes())
+    """What longer attacks may cost per example of the subsample, one along surrogates and one after each of the stages that
+    follow no gradient."""
+    blind = [s for s in stages if s.access != "white-box" and s.norm in CATALOGUE["apgd"].norms]
+    draws = sum(stage.draws for stage in [*stages[:1], *blind])
+    return CATALOGUE["apgd"].at_most(_LONGER, classes) * draws
 
 
 def _threat(spec: AuditSpec) -> Threat | None:

@@ -183,6 +183,14 @@ def test_saturated_activations_are_followed_by_surrogates(tmp_path):
     assert alone["accuracy"][-1] < 0.9  # the true gradient leaves 0.99
 
 
+@pytest.mark.parametrize(("attack", "severity"), [("fgsm", "warning"), ("apgd-ce", "info")])
+def test_few_steps_along_surrogates_are_too_few(attack, severity, tmp_path):
+    report = audited(tmp_path, two_layers("h = Relu(a) r = Round(h) y = MatMul(r, V)"), attacks=(attack,))
+    assert report.model.gradient["access"] == "surrogate-gradient"
+    assert severities(report)["surrogate-steps"] == severity
+    assert not any("pursuit" in probe["attack"] for probe in report.diagnosis.probes)
+
+
 def test_an_end_that_saturates_is_left_out(tmp_path):
     report = audited(tmp_path, upload(SATURATED, k=20, I=np.eye(4)))
     assert report.model.gradient["access"] == "white-box"
