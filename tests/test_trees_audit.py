@@ -15,7 +15,11 @@ EXAMPLES = 12
 def tables(tmp_path):
     datasets = pytest.importorskip("sklearn.datasets")
     paths = {}
-    for name, load in (("wine", datasets.load_wine), ("cancer", datasets.load_breast_cancer)):
+    for name, load in (
+        ("wine", datasets.load_wine),
+        ("cancer", datasets.load_breast_cancer),
+        ("iris", datasets.load_iris),
+    ):
         data = load()
         paths[name] = tmp_path / f"{name}.npz"
         np.savez(paths[name], x=data.data.astype(np.float32), y=data.target)
@@ -112,3 +116,12 @@ def test_relations_between_columns_leave_the_trees_to_the_other_attacks(command,
     assert "structure" not in {stage.access for stage in report.stages}
     assert any("search of the trees" in said for said in report.not_tested)
     assert report.curves[0].points[0].certified_accuracy is None
+
+
+def test_a_vote_of_forests_is_attacked_by_decisions_and_scores(command, tmp_path, tables):
+    """It is no sum of trees and has no gradient: a curve in every norm all the same."""
+    report = audited(command, tmp_path, "vote_forests.iris.onnx", tables["iris"], "--domain", "0,8", *EVERY_NORM)
+    assert report.model.gradient["access"] == "score"
+    assert {stage.access for stage in report.stages} == {"decision", "score"}
+    for curve in report.curves:
+        assert curve.points[-1].robust_accuracy < report.clean.correct / EXAMPLES

@@ -43,14 +43,14 @@ def estimate(
     speed: Speed | None = None,
     others: Sequence[OtherThreat] = (),
 ) -> dict[str, Any]:
-    """At most what an audit of `examples` examples costs, ready for JSON. gradient: whether white-box attacks run;
-    label_only, random, trees: see `chosen_stages`.
+    """At most what an audit of `examples` examples costs, ready for JSON. gradient, label_only, random, trees: see
+    `chosen_stages`.
 
     passes_at_most: forwards and backwards of all examples in the cascade, in the diagnosis and under `others`. Where speed was
     measured: pass_seconds_at_most, within the budget of time if there is one, and seconds_per_pass; the note says what
     is not in them.
     """
-    chosen = chosen_stages(spec, label_only=label_only, random=random, trees=trees)
+    chosen = chosen_stages(spec, gradient=gradient, label_only=label_only, random=random, trees=trees)
     if spec.target is not None:
         classes = Targeted.classes
     stages = [stage for stage in chosen if can_run(stage, gradient, trees)]

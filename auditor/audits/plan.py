@@ -71,8 +71,8 @@ def make_plan(
     others: Sequence[OtherThreat] = (),
 ) -> Plan:
     """The plan for `examples` sampled examples. `batch` is the shape that the plain graph reached; without a
-    gradient only attacks that need none remain. label_only, random, trees: see `chosen_stages`."""
-    chosen = chosen_stages(spec, label_only=label_only, random=random, trees=trees)
+    gradient only attacks that need none remain. gradient, label_only, random, trees: see `chosen_stages`."""
+    chosen = chosen_stages(spec, gradient=gradient, label_only=label_only, random=random, trees=trees)
     stages = tuple(s for s in chosen if can_run(s, gradient, trees))
     if not stages:
         raise SpecError(

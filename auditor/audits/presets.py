@@ -88,7 +88,8 @@ PRESETS: dict[Preset, tuple[Step, ...]] = {
     ),
 }
 
-# What takes the place of a preset's attacks on scores where the upload gives labels only. docs/blackbox.md has the
+# What takes the place of a preset's attacks on scores where the upload gives labels only, and comes before them where it has
+# no gradient: a nearest point gives the whole curve, which the attacks on scores then bring down. docs/blackbox.md has the
 # figures that led here: in Linf HopSkipJump finds nothing after RayS, in L2 it goes much further from where SurFree ends.
 BY_LABELS: dict[Preset, tuple[Step, ...]] = {
     "quick": (
@@ -110,8 +111,8 @@ BY_LABELS: dict[Preset, tuple[Step, ...]] = {
     ),
 }
 
-# What comes last where constraints are declared: categories and whole numbers are no matter of gradients. AutoAttack's
-# composition stays what it is.
+# What comes last where constraints are declared: categories and whole numbers are no matter of gradients. So too where there is
+# no gradient, since what has none is often cut along single features. AutoAttack's composition stays what it is.
 TABLES: dict[Preset, Step] = {
     "quick": Step("feature-search", "feature-search", NORMS, {"queries": 300}, warm=True),
     "standard": Step("feature-search", "feature-search", NORMS, {"queries": 1500}, warm=True),
@@ -150,11 +151,12 @@ AVERAGED = {"ddn", "minimal-apgd", "sigma-zero", "apgd-ce", "apgd-dlr-warm"}
 
 
 def chosen_stages(
-    spec: AuditSpec, *, label_only: bool = False, random: bool = False, trees: bool = False
+    spec: AuditSpec, *, gradient: bool = True, label_only: bool = False, random: bool = False, trees: bool = False
 ) -> list[Stage]:
     """The preset's stages for the norms asked for, or those of the attacks named, and where surrogates are named one that
     follows them; SpecError where there are none.
 
+    gradient: there is one that attacks follow; where there is none and no trees are known, decisions come before scores.
     label_only: the upload tells no scores, so that a preset's attacks see no more than labels or gradients. random: it
     draws at random. Where it does, or inputs are transformed at random, every pass of an attack averages several, and a
     preset's stages are fewer. trees: it is a sum of trees that attacks may know.
@@ -162,9 +164,16 @@ def chosen_stages(
     random = random or bool(spec.eot)
     norms = [threat.norm for threat in spec.threats]
     steps = [_named(name) for name in spec.attacks] or _preset(spec, label_only, random)
+    blind = not (gradient or label_only or random or trees or spec.attacks) and spec.preset in BY_LABELS
+    if blind:
+        decisions = BY_LABELS[spec.preset]
+        steps = [
+            *decisions,
+            *(step for step in steps if step.attack not in {decision.attack for decision in decisions}),
+        ]
     if trees and spec.preset in TREES and not spec.attacks:
         steps[:0] = TREES[spec.preset]
-    if spec.constraints is not None and spec.preset in TABLES and not (spec.attacks or label_only):
+    if (blind or spec.constraints is not None) and spec.preset in TABLES and not (spec.attacks or label_only):
         steps.append(TABLES[spec.preset])
     if spec.target is not None and spec.also:
         raise SpecError("threats beside the norms know no target; leave --also or --target out")

@@ -44,8 +44,9 @@ class Subject:
     def sha256(self) -> str:
         """Digest of all that can change a bit of an example's result: what is asked, what will run, and on what."""
         trees = self.trees is not None
-        chosen = chosen_stages(self.spec, label_only=self.upload.label_only, random=self.upload.random, trees=trees)
-        stages = [stage.as_json() for stage in chosen]
+        known = {"label_only": self.upload.label_only, "random": self.upload.random, "trees": trees}
+        chosen = [chosen_stages(self.spec, gradient=gradient, **known) for gradient in (True, False)]
+        stages = [[stage.as_json() for stage in stages] for stages in chosen]
         circumstances = [__version__, runtime.fingerprint(self.spec.device)]
         dataset = [self.dataset.sha256, self.dataset.preprocessing["steps"]]
         what = [self.upload.sha256, dataset, self.spec.sha256, stages, circumstances]

@@ -100,8 +100,9 @@ def test_more_of_anything_costs_more():
     assert passes(preset="standard", classes=10) > passes(preset="standard", classes=3)
 
 
-def test_without_a_gradient_only_scores_are_paid_for():
-    assert passes(gradient=False) == 200 * (2 + 1) * 100 + 100 * (2 + 1) * 100
+def test_without_a_gradient_queries_alone_are_paid_for():
+    """Decisions once per norm, scores at each eps."""
+    assert passes(gradient=False) == (200 + 100) * (2 * 400 + (2 + 1) * (100 + 300))
 
 
 def test_labels_alone_are_paid_for_where_there_are_no_scores():

@@ -57,9 +57,21 @@ def test_every_preset_attacks_every_norm_with_and_without_gradients(preset, thre
 
 def test_without_a_gradient_only_attacks_that_need_none_remain():
     plan = make_plan(spec(LINF, L2), 10, batch=4, gradient=False)
-    assert {stage.access for stage in plan.stages} == {"score"}
+    assert {stage.access for stage in plan.stages} == {"score", "decision"}
     with pytest.raises(SpecError, match="add --attack square"):
         make_plan(spec(attacks=("pgd",)), 10, batch=4, gradient=False)
+
+
+@pytest.mark.parametrize("preset", BY_LABELS)
+@pytest.mark.parametrize("threat", [LINF, L2, L1, L0], ids=lambda threat: threat.norm)
+def test_without_a_gradient_decisions_come_before_scores(preset, threat):
+    accesses = [stage.access for stage in make_plan(spec(threat, preset=preset), 10, batch=4, gradient=False).stages]
+    assert accesses == sorted(accesses)
+    assert set(accesses) == {"decision", "score"}
+    names = [stage.name for stage in make_plan(spec(threat, preset=preset), 10, batch=4, gradient=False).stages]
+    assert len(set(names)) == len(names)
+    of_trees = make_plan(spec(threat, preset=preset), 10, batch=4, gradient=False, trees=True)
+    assert "feature-search" not in {stage.name for stage in of_trees.stages}
 
 
 @pytest.mark.parametrize("preset", BY_LABELS)
