@@ -29,6 +29,7 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
 
+import altair  # noqa: F401  here, once: importing it takes longer than many of these audits
 import numpy as np
 import onnx
 from known import DATA, OWN, SAID, known
@@ -147,6 +148,7 @@ def judged(path: Path, name: str, examples: int, seconds: int) -> Row:
             "threads": 1,
             "examples": examples,
             "budget": f"{seconds}s",
+            "no_examples": True,
             **given.words,
         }
         request = options.request(words)
