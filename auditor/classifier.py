@@ -96,7 +96,7 @@ class OnnxClassifier:
         self.policy = policy
         self.shape, self.classes, self.batch = graph.shape, graph.classes, graph.batch
         self._computed = self.xp.asarray(
-            [available(graph.classes - len(graph.refused))[loss] for loss in Loss], dtype=np.int64
+            [available(graph.reading.classes(graph.classes))[loss] for loss in Loss], dtype=np.int64
         )
         self._x = self.xp.zeros((self.batch, *self.shape), dtype=np.float32)
         self._logits = self.xp.zeros((self.batch, self.classes), dtype=np.float32)

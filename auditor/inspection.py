@@ -67,6 +67,7 @@ class Inspection:
     cost: Cost | None
     remark: str | None
     trees: dict[str, int] | None = None
+    multilabel: bool = False
 
     def as_json(self) -> dict[str, Any]:
         """The facts in JSON's types; gradient: whether it is covered, and what is in its way or was not looked at."""
@@ -89,7 +90,7 @@ class Inspection:
         yield "outputs", "\n".join(self.outputs)
         yield "attacked", self.attacked + (f", {self.layout}" if self.layout else "")
         yield "batch", "dynamic" if self.fixed_batch is None else f"fixed to {self.fixed_batch}"
-        yield "classes", f"{self.classes}, as {_SCORES[self.scores]}"
+        yield "labels" if self.multilabel else "classes", f"{self.classes}, as {_SCORES[self.scores]}"
         yield "opset", str(self.opset)
         yield "parameters", f"{self.parameters:,}"
         yield "operators", ", ".join(f"{name} {count}" for name, count in self.operators.items())
@@ -137,7 +138,11 @@ def inspect(upload: Upload, *, shape: tuple[int, ...] | None = None, batch: int 
             example = tuple(int(d) for d in wanted)  # type: ignore[arg-type]
             found, cost = measure(upload, example, batch)
             stand_ins = _covering(make_plain(upload, batch=1, shape=example)) if found else []
-            trees = _trees(make_plain(upload, batch=1, shape=example)) if upload.has_trees else None
+            trees = (
+                _trees(make_plain(upload, batch=1, shape=example))
+                if upload.has_trees and not upload.multilabel
+                else None
+            )
         except ModelError as error:
             remark = f"not covered: {error}"
     return Inspection(
@@ -156,6 +161,7 @@ def inspect(upload: Upload, *, shape: tuple[int, ...] | None = None, batch: int 
         cost=cost,
         remark=remark,
         trees=trees,
+        multilabel=upload.multilabel,
     )
 
 

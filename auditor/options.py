@@ -47,8 +47,9 @@ def request(options: Mapping[str, Any], spec: Path | None = None) -> Request:
         settings["detector"] = Detector.parse(str(words["detector"]))
     if "threshold" in words:
         settings["threshold"] = words["threshold"]
-    if "unbatched" in words:
-        settings["unbatched"] = words["unbatched"] is True
+    settings |= {flag: words[flag] is True for flag in ("unbatched", "multilabel") if flag in words}
+    if "label" in words:
+        settings["label"] = str(words["label"]).strip()
     if "fix" in words:
         settings["fix"] = tuple(Held.parse(str(said)) for said in words["fix"])
     if "target" in words:

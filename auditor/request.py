@@ -14,7 +14,7 @@ import numpy as np
 from auditor import runtime
 from auditor.audits import choices
 from auditor.audits.gates import Baseline, check_comparable
-from auditor.audits.goal import check_target, goal_of, refuses
+from auditor.audits.goal import check_several_labels, check_target, goal_of, refuses
 from auditor.audits.presets import chosen_stages
 from auditor.audits.rules import check_waivers
 from auditor.audits.subject import Subject, takes_half
@@ -27,12 +27,12 @@ from auditor.data.decoding import Decoder, apart
 from auditor.data.domain import UNDECLARED, Domain
 from auditor.data.embedded import embedded
 from auditor.data.half import cast_to_half
-from auditor.data.labels import in_order_of
+from auditor.data.labels import in_order_of, of_model, one_each
 from auditor.data.levels import on_levels
 from auditor.data.preprocessing import Preprocessing
 from auditor.data.read import read_dataset
 from auditor.data.weighing import weighed
-from auditor.errors import SpecError
+from auditor.errors import DatasetError, SpecError
 from auditor.graph.file import read_file
 from auditor.graph.inputs import Inputs
 from auditor.graph.upload import Upload, read_upload
@@ -106,17 +106,28 @@ def settle(request: Request) -> Asked:
     """
     settings = request.settings
     _refuse_unwritable(request.out)
-    choice = {name: settings.get(name) for name in ("input", "output", "abstain", "detector", "threshold")}
-    choice |= {"fix": settings.get("fix", ()), "unbatched": settings.get("unbatched", False)}
-    upload = read_model(request.model, layout=request.layout, **choice)
+    choice = {name: settings.get(name) for name in ("input", "output", "abstain", "detector", "threshold", "label")}
+    choice |= {name: settings.get(name, False) for name in ("unbatched", "multilabel")}
+    choice |= {"fix": settings.get("fix", ()), "layout": request.layout}
+    upload = read_model(request.model, **choice)
     upload.given.refuse_missing()
     if settings.get("draws") is not None and not (upload.random or settings.get("eot")):
         raise SpecError(
             "--draws averages over what is drawn, and here nothing is: the model has no random node, and no --eot was given"
         )
     request, upload, dataset = _suited(request, upload)
+    if dataset.labels is not None and not upload.multilabel and upload.label is None:
+        _refuse_one_hot(dataset, upload)
+        again = read_model(request.model, **{**choice, "multilabel": True})
+        upload = dataclasses.replace(again, given=upload.given, input_shape=upload.input_shape)
+    dataset = of_model(dataset, upload)
+    settings = {**request.settings, "multilabel": upload.multilabel, "label": upload.label}
+    if upload.label is not None:
+        settings["threshold"] = upload.threshold
+    request = dataclasses.replace(request, settings=settings)
     preset = request.threat or choices.threat_preset(dataset.attacked or dataset.shape, dataset.domain)
-    surrogates = tuple(read_model(choice.path) for choice in request.surrogates)
+    alike = {"multilabel": upload.multilabel, "label": upload.label}
+    surrogates = tuple(read_model(choice.path, **alike) for choice in request.surrogates)
     spec = specify(
         request,
         preset,
@@ -136,6 +147,7 @@ def settle(request: Request) -> Asked:
     names = tuple(choice.path.name for choice in request.surrogates)
     subject = Subject(request.model.name, upload, dataset, spec, surrogates, names)
     check_target(subject)
+    check_several_labels(subject)
     check_surrogates(subject)
     _ = subject.others, subject.served  # SpecError for what does not apply to such examples
     return Asked(subject, _said(request, subject, preset), baseline)
@@ -204,6 +216,16 @@ def with_carried(request: Request, upload: Upload, dataset: Dataset) -> tuple[Re
     shape = (upload.input_shape[0], prod(dataset.shape) + features.shape[1])
     upload = dataclasses.replace(upload, given=given, input_shape=shape)
     return request, upload, carrying(dataset, features, names, words, free=free)
+
+
+def _refuse_one_hot(dataset: Dataset, upload: Upload) -> None:
+    """DatasetError for labels that say one class of many in another way, of a model whose scores are no probabilities of
+    labels that do not exclude each other."""
+    if one_each(dataset) and not upload.independent:
+        raise DatasetError(
+            f"{dataset.name}: each example has exactly one of {dataset.labels} labels, so that these seem to be classes, one-hot: "
+            "store their argmax; or say --multilabel where each label is decided by itself"
+        )
 
 
 def on_grid(request: Request, levels: tuple[int, int]) -> Request:
@@ -311,6 +333,12 @@ def _said(request: Request, subject: Subject, preset: str) -> tuple[str, ...]:
     if along := subject.upload.given.kept:
         said.append(f"{', '.join(along)}: of each example its own, which no attack changes")
     said += _weighing(request, dataset)
+    if subject.upload.multilabel:
+        said.append(f"{subject.upload.classes} labels at once: right is an example with every one of them right")
+    if subject.upload.label is not None:
+        said.append(
+            f"label {subject.upload.label} of {subject.upload.width} alone, as a decision between two classes"
+        )
     if dataset.y is None:
         said.append("no labels: the model's own answer serves, and stability is measured")
     return tuple(said)

@@ -140,9 +140,28 @@ class NamedSurrogate(Body):
     std: str | None = None
 
 
+class Declared(Body):
+    """How a model is to be read, where its file leaves a choice: said at its upload, it holds for its check and for its audits
+    unless they say otherwise. The names are those of the options of `auditor audit`; fix: NAME=VALUE each."""
+
+    input: str | None = Field(default=None, max_length=500)
+    output: str | None = Field(default=None, max_length=500)
+    layout: Literal["NCHW", "NHWC"] | None = None
+    fix: list[str] = Field(default=[], max_length=1000)
+    threshold: float | None = Field(default=None, allow_inf_nan=False)
+    multilabel: bool = False
+    label: str | None = Field(default=None, max_length=500)
+    unbatched: bool = False
+
+    @property
+    def said(self) -> dict[str, Any]:
+        """What was said, without what was left open."""
+        return self.model_dump(exclude_defaults=True)
+
+
 class NewAudit(Body):
     """An audit as asked for: the options of `auditor audit`, with underscores for hyphens. What was declared of a model when it
-    was uploaded (input, output, layout) holds unless it is said here.
+    was uploaded (see Declared) holds unless it is said here.
 
     model: NAME (its latest version), NAME@NUMBER, NAME@ALIAS or a version's id; data: a dataset's name or id;
     constraints: {"features": …, "groups": …, "relations": …}, what the features of a table may be (docs/constraints.md);
@@ -184,6 +203,8 @@ class NewAudit(Body):
     fix: list[str] = Field(default=[], max_length=1000)
     output: str | None = None
     threshold: float | None = None
+    multilabel: bool = False
+    label: int | str | None = None
     unbatched: bool = False
     label_column: str | None = None
     weights: str | None = Field(default=None, max_length=500)

@@ -12,7 +12,15 @@ from collections.abc import Mapping
 from enum import IntEnum
 from typing import Annotated, Literal, TypeVar
 
-from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from auditor.constraints import Constraints
 from auditor.errors import SpecError
@@ -301,7 +309,11 @@ class AuditSpec(Frozen):
     target: Target | None = None  # the class that has to be reached; None where any but the label will do
     abstain: int | None = Field(default=None, ge=0)  # the class by which the model refuses to answer
     detector: Detector | None = None  # the output by which it rejects an input
-    threshold: float | None = Field(default=None, allow_inf_nan=False)  # above which a single number means class 1
+    threshold: float | None = Field(
+        default=None, allow_inf_nan=False
+    )  # above which a number means class 1, or its label
+    multilabel: bool = False  # each score decides about a label of its own; right is who has all of them right
+    label: int | None = Field(default=None, ge=0)  # the one of these labels that is audited alone
     unbatched: bool = False  # the whole of the attacked input is one example
     fix: tuple[Held, ...] = ()  # what the inputs beside the attacked one are given
 
@@ -354,6 +366,8 @@ YOUNGER = (
     "fix",
     "threshold",
     "unbatched",
+    "multilabel",
+    "label",
 )
 
 
@@ -373,7 +387,7 @@ def digest(value: object) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-T = TypeVar("T", bound=Frozen)
+T = TypeVar("T", bound=BaseModel)
 
 
 def build(kind: type[T], /, **fields: object) -> T:

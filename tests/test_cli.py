@@ -238,6 +238,8 @@ OPTIONS = {
     "fix": ["mask=1"],
     "threshold": 0.0,
     "unbatched": True,
+    "multilabel": True,
+    "label": 0,
     "output": "scores",
     "labels": "y.npy",
     "label_column": "class",

@@ -115,6 +115,8 @@ OTHER = {
     "eot": (Transformation.parse("noise:0.05"),),
     "threshold": 0.0,
     "unbatched": True,
+    "multilabel": True,
+    "label": 0,
     "fix": (Held.parse("mask=1"),),
 }
 NEEDS = {"quantize": {"domain": (0.0, 1.0)}}

@@ -40,18 +40,38 @@ async def upload(
     input: Word = None,
     output: Word = None,
     layout: Layout | None = None,
+    fix: Annotated[list[str], Query(max_length=1000, description="NAME=VALUE: what another input is given")] = [],  # noqa: B006
+    threshold: Annotated[
+        float | None, Query(description="Of an output of one number, above which it means class 1")
+    ] = None,
+    multilabel: Annotated[bool, Query(description="Each score decides about a label of its own")] = False,
+    label: Annotated[
+        str | None, Query(max_length=500, description="The one of several labels that is audited alone")
+    ] = None,
+    unbatched: Annotated[bool, Query(description="The whole of the input is one example")] = False,
     surrogate: Annotated[
         bool | None, Query(description="Whether the versions of this name may stand in for other models")
     ] = None,
     upload: Annotated[str | None, Query(description="Instead of a body: the id of a finished upload")] = None,
     wait: Wait = 10.0,
 ) -> resources.Version:
-    """The body is the ONNX file. input, output and layout are needed only where the file leaves a choice.
+    """The body is the ONNX file. input, output, layout, fix, threshold, multilabel, label and unbatched are needed only where
+    the file leaves a choice; what is said here holds for every audit of the version, unless the audit says otherwise.
 
     The answer comes when the file was checked: it is `ready`, with what was found out about it, or `refused`, with the
     reason.
     """
-    new = models.NewVersion.checked(name, filename, input, output, layout, surrogate)
+    declared = resources.Declared(
+        input=input,
+        output=output,
+        layout=layout,
+        fix=fix,
+        threshold=threshold,
+        multilabel=multilabel,
+        label=label,
+        unbatched=unbatched,
+    )
+    new = models.NewVersion.checked(name, filename, surrogate, declared)
     sha256, size = await keep(request, service, caller.project_id, upload, service.settings.max_model_bytes)
     made = await run_in_threadpool(models.add, service, caller.project_id, new, sha256, size, upload)
     response.headers["Location"] = f"/api/v1/models/{quote(made.model, safe='')}/versions/{made.number}"

@@ -16,12 +16,12 @@ import numpy as np
 from auditor import runtime
 from auditor.attacks.attempt import Attempt
 from auditor.attacks.catalogue import CATALOGUE
-from auditor.attacks.evading import evading
 from auditor.attacks.expectation import Averaged
 from auditor.attacks.grid import Grid
 from auditor.attacks.norms import per_row
 from auditor.attacks.progress import Examples, Progress, StageRow
 from auditor.attacks.random import Random
+from auditor.attacks.shown import shown
 from auditor.attacks.space import Space, View
 from auditor.attacks.stage import Stage
 from auditor.attacks.targeted import Targeted
@@ -95,12 +95,12 @@ class _StageRun:
         self.xp = classifier.xp
         x, y = self.xp.asarray(examples.x), self.xp.asarray(examples.y)
         self.rng = Random.keyed(self.xp, seed, f"{stage.norm}/{stage.name}", examples.index)
-        shown = served.before(classifier, self.rng.split("served"))
+        behind = served.before(classifier, self.rng.split("served"))
         knows_trees = stage.access == "structure"
-        self.view = View(shown, x) if knows_trees else space.view(shown, x)
+        self.view = View(behind, x) if knows_trees else space.view(behind, x)
         self.classifier = Counted(self.view.classifier, len(examples.index))
-        shown, self.y = evading(self.classifier, y, examples.refused)
-        self.seen = self._aimed(self._averaged(shown))
+        seen, self.y = shown(self.classifier, y, examples.reading)
+        self.seen = self._aimed(self._averaged(seen))
         self.claims = self.refuted = 0
         self.surrogate: Counted | None = None
         self.given: dict[str, Any] = dict(stage.parameters)
@@ -120,7 +120,7 @@ class _StageRun:
         them."""
         behind = served.before(surrogate.classifier, self.rng.split("served surrogate"))
         counted = self.surrogate = Counted(self.space.view(behind, x).classifier, len(self.examples.index))
-        followed, _ = evading(counted, y, self.examples.refused)
+        followed, _ = shown(counted, y, self.examples.reading)
         layer = surrogate.layer
         if isinstance(behind, Transformed):
             followed = averaged = self._mean(followed)

@@ -6,11 +6,12 @@ import numpy as np
 
 from auditor import runtime
 from auditor.attacks.attempt import margin, safely_broken
-from auditor.attacks.evading import Evading, evading
 from auditor.attacks.norms import Ball
 from auditor.attacks.random import Random
+from auditor.attacks.shown import Shown, shown
 from auditor.attacks.targeted import Targeted
 from auditor.classifier import Array, Classifier, Evaluation
+from auditor.graph.reading import EXCLUSIVE, Reading
 from auditor.spec import Loss
 
 PASSES = 3  # forwards, and backwards, that `slopes` takes per example
@@ -74,8 +75,7 @@ def jumps(classifier: Classifier, x: np.ndarray, y: np.ndarray, rng: Random, wid
 class Traced:
     """A classifier that remembers every step of an attack: the loss, and at which call each row was first broken; every
     call must be about the same rows, with the same labels. target: (n,) what counts as broken, where the attack sees
-    it through `Targeted`; None where any class but y does, and those in `refused`, which the attack sees through
-    `Evading`.
+    it through `Targeted`; None where any answer but y does, read as `reading` says.
     """
 
     def __init__(
@@ -83,12 +83,12 @@ class Traced:
         classifier: Classifier,
         y: np.ndarray,
         target: np.ndarray | None = None,
-        refused: tuple[int, ...] = (),
+        reading: Reading = EXCLUSIVE,
     ) -> None:
         self._classifier = classifier
         self._sign = 1 if target is None else -1  # an attack goes down the target's loss
         xp = classifier.xp
-        seen, self._y = evading(classifier, xp.asarray(y), refused)
+        seen, self._y = shown(classifier, xp.asarray(y), reading)
         self._seen = seen if target is None else Targeted(classifier, self._y, xp.asarray(target))
         self._calls = 0
         self._broken_at = np.full(len(y), -1, dtype=np.int64)
@@ -117,7 +117,7 @@ class Traced:
         return np.where(self._broken_at < 0, last, np.nan)
 
     def _look(self, logits: Array, active: Array | None) -> None:
-        shown = self._seen.seen(logits) if isinstance(self._seen, Targeted | Evading) else logits
+        shown = self._seen.seen(logits) if isinstance(self._seen, Targeted | Shown) else logits
         rows = safely_broken(self.xp, shown, self._y)
         rows = runtime.to_host(rows if active is None else rows & active)
         self._broken_at = np.where(rows & (self._broken_at < 0), self._calls, self._broken_at)

@@ -50,12 +50,3 @@ class Evading:
         refusal = xp.max(logits[:, self._refused], axis=1)[:, None]
         kept = logits[:, self._number]
         return xp.where(self._own, xp.maximum(kept, refusal), kept)
-
-
-def evading(classifier: Classifier, y: Array, refused: tuple[int, ...]) -> tuple[Classifier, Array]:
-    """What an attack is shown of the classifier, and its labels there; both as they are where nothing is a refusal, or
-    the classifier, a surrogate, does not have it."""
-    if not any(k < classifier.classes for k in refused):
-        return classifier, y
-    seen = Evading(classifier, y, refused)
-    return seen, seen.y

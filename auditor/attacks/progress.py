@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from auditor.graph.reading import EXCLUSIVE, Reading
 from auditor.spec import Norm
 
 
@@ -12,8 +13,8 @@ from auditor.spec import Norm
 class Examples:
     """A slice. index: (n,) positions in the dataset; x: (n, *shape) float32; y: (n,); right: (n,) right when clean.
 
-    target: (n,) the class that has to be reached, beside the label, None where any other will do; refused: answers that
-    are no better than the label, see `Evading`, none where there is a target; start: (n, *shape)
+    target: (n,) the class that has to be reached, beside the label, None where any other will do; reading: how scores
+    read as answers, without refusals where there is a target; start: (n, *shape)
     points that are of that class, x itself where none is known, for attacks that begin at such a point.
     """
 
@@ -23,7 +24,7 @@ class Examples:
     right: np.ndarray
     target: np.ndarray | None = None
     start: np.ndarray | None = None
-    refused: tuple[int, ...] = ()
+    reading: Reading = EXCLUSIVE
 
 
 @dataclass(frozen=True)

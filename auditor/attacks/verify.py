@@ -12,9 +12,10 @@ from functools import cached_property
 from typing import Protocol
 
 import numpy as np
-from scipy.special import softmax
+from scipy.special import expit, softmax
 
 from auditor import runtime
+from auditor.graph.labelset import against
 from auditor.graph.normalise import normalise
 from auditor.graph.upload import Upload
 from auditor.spec import Normalisation
@@ -60,7 +61,7 @@ class Verifier:
 
     def scores(self, x: np.ndarray, *, optimised: bool = True) -> np.ndarray:
         """(*shape) float32 in domain units -> (answers,) scores of the upload: of its classes, and of a rejection where it has
-        a detector."""
+        a detector; of several labels less the threshold."""
         return self.run(self._sessions[0 if optimised else 1], x)
 
     def run(self, session: runtime.Session, x: np.ndarray) -> np.ndarray:
@@ -70,11 +71,20 @@ class Verifier:
         return np.asarray(upload.run(session, one)[0], dtype=np.float64)
 
     def confidence(self, scores: np.ndarray) -> float:
-        """The probability that (answers,) scores give to the largest class; -inf where the upload gives labels only."""
+        """The probability that (answers,) scores give to the largest class, of independent labels to the set of them; -inf
+        where the upload gives labels only."""
         if self._upload.scores == "label":
             return -np.inf
+        if self._upload.multilabel:
+            raw = scores + (self._upload.threshold or 0)
+            given = raw if self._upload.scores == "probabilities" else expit(raw)
+            return float(np.prod(np.where(scores > 0, given, 1 - given)))
         scores = scores[: self._upload.classes]
         return float(np.max(scores if self._upload.scores == "probabilities" else softmax(scores)))
+
+    def answer(self, scores: np.ndarray) -> int:
+        """The class that (answers,) scores give: the first largest; of several labels the set of them."""
+        return int(self._upload.reading.answers(np, scores[None])[0])
 
     def inside(self, x: np.ndarray) -> bool:
         """Whether an input is finite and inside the domain."""
@@ -90,10 +100,14 @@ class Verifier:
         if not self.inside(x_adv):
             return Verdict(False, -1, -np.inf)
         default, plain = (self.scores(x_adv, optimised=optimised) for optimised in (True, False))
-        predicted = int(np.argmax(default))
+        predicted = self.answer(default)
         if not (np.isfinite(default).all() and np.isfinite(plain).all()):
             return Verdict(False, predicted, -np.inf)
-        if target is None:
+        if self._upload.multilabel:
+            sets = np.array([y])
+            margin = min(_relative_margin(against(np, scores[None], sets)[0], 0) for scores in (default, plain))
+            counts = margin > 0
+        elif target is None:
             margin = min(_relative_margin(scores, y, self._upload.refused) for scores in (default, plain))
             counts = margin > 0
         else:

@@ -94,8 +94,9 @@ def gradient_agrees(
     return Check("gradient", "warning", f"{why}; {advice}", evidence)
 
 
-def gradient_vanishes(slopes: Slopes) -> Check:
-    """Whether examples have a gradient at all: where it is zero or not finite, a gradient attack walks blindly."""
+def gradient_vanishes(slopes: Slopes, *, one_sided: bool = False) -> Check:
+    """Whether examples have a gradient at all: where it is zero or not finite, a gradient attack walks blindly. one_sided:
+    whether the label's own score may be a constant by what the scores are, so that its slope says nothing."""
     n, zero, broken = len(slopes.zero), int(np.sum(slopes.zero)), int(np.sum(~slopes.finite))
     evidence = {"examples": n, "zero": zero, "not_finite": broken, "zero_label": int(np.sum(slopes.zero_label))}
     if broken:
@@ -114,7 +115,7 @@ def gradient_vanishes(slopes: Slopes) -> Check:
             "activations inside the model, and judge it by the attacks that need no gradient",
             evidence,
         )
-    masked = int(np.sum(slopes.zero_label & ~slopes.zero))
+    masked = 0 if one_sided else int(np.sum(slopes.zero_label & ~slopes.zero))
     if surely_above(masked, n, RARE):
         return Check(
             "vanishing-gradient",

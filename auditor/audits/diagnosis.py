@@ -130,7 +130,7 @@ class _Diagnosis:
             for name in ("vanishing-gradient", "saturated-softmax", "unstable-loss"):
                 yield checks.not_made(name, reason)
         else:
-            yield checks.gradient_vanishes(self.slopes)
+            yield checks.gradient_vanishes(self.slopes, one_sided=self.subject.upload.one_sided)
             yield self._saturation(self.slopes)
             yield checks.loss_jumps(self.jumps)
         yield from self._along_surrogates()
@@ -249,7 +249,7 @@ class _Diagnosis:
         name = "half-domain-accuracy"
         if self.spec.target is not None:
             return checks.not_made(name, "the class of a grey image need not be the target")
-        if self.subject.refused:
+        if self.subject.reading.refused:
             return checks.not_made(name, "the model may refuse a grey image")
         if self.todo and self.spec.domain is None:
             return checks.not_made(name, "the inputs have no domain, so that nothing lies half of it away")

@@ -16,6 +16,7 @@ from auditor.audits.subject import Subject
 from auditor.data.dataset import Dataset
 from auditor.data.sampling import sample
 from auditor.errors import DatasetError, SpecError
+from auditor.graph.reading import Reading
 from auditor.spec import AuditSpec, Target
 
 KEPT = 16  # examples of a class among which the nearest one is chosen to start from, fewer of many classes
@@ -33,6 +34,18 @@ def check_target(subject: Subject) -> None:
     if spec.target != "random" and spec.target >= classes:
         raise SpecError(f"there is no class {spec.target} to aim at; the model's classes are 0 to {classes - 1}")
     audited(subject.dataset, spec)
+
+
+def check_several_labels(subject: Subject) -> None:
+    """SpecError for what cannot be asked of a model that decides about several labels at once."""
+    if not subject.upload.multilabel:
+        return
+    if subject.spec.target is not None:
+        raise SpecError("--target is one class out of several; a label can be audited alone with --label")
+    if subject.drawn:
+        raise SpecError(
+            "where chance plays a part, several labels at once cannot be audited yet; audit one with --label"
+        )
 
 
 def goal_of(target: Target) -> str:
@@ -97,11 +110,11 @@ def check_answerable(dataset: Dataset, abstain: int | None) -> None:
         )
 
 
-def answer(scores: np.ndarray, refused: tuple[int, ...]) -> int:
+def answer(scores: np.ndarray, reading: Reading) -> int:
     """The class that (answers,) scores give, or would give if they did not refuse."""
     own = scores.copy()
-    own[list(refused)] = -np.inf
-    return int(np.argmax(own))
+    own[list(reading.refused)] = -np.inf
+    return int(reading.answers(np, own[None])[0])
 
 
 def targets(spec: AuditSpec, classes: int, index: np.ndarray, label: np.ndarray) -> np.ndarray | None:

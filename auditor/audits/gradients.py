@@ -14,8 +14,8 @@ import numpy as np
 
 from auditor import runtime
 from auditor.attacks.catalogue import CATALOGUE, Access
-from auditor.attacks.evading import evading
 from auditor.attacks.probe import GradientCheck, check_gradient
+from auditor.attacks.shown import shown
 from auditor.attacks.stage import Stage
 from auditor.attacks.trial import by_chance, climbed
 from auditor.audits.plan import default_threads
@@ -90,14 +90,13 @@ class _Trial:
         self.spec, self.graph = subject.spec, graph
         self.x = subject.dataset.fetch(index)
         self._label = label
-        kept = [k for k in range(graph.classes) if k not in graph.refused]
-        self.label = np.searchsorted(kept, label)  # as attacks are shown it
+        self.label = graph.reading.labels(label, graph.classes)  # as attacks are shown it
 
     def classifier(self, policy: Policy = "true") -> Classifier:
         spec = self.spec
         threads = spec.threads or default_threads()
         whole = OnnxClassifier(self.graph, domain=spec.domain, device=spec.device, threads=threads, policy=policy)
-        seen, _ = evading(whole, whole.xp.asarray(self._label), self.graph.refused)
+        seen, _ = shown(whole, whole.xp.asarray(self._label), self.graph.reading)
         return seen
 
     def true(self, randomised: bool) -> Gradient:

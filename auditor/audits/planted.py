@@ -22,6 +22,7 @@ from auditor.audits.run import Engine, Step, WorkItem, run_stages, subsample
 from auditor.audits.subject import Subject
 from auditor.classifier import Classifier, OnnxClassifier
 from auditor.graph.plain import ClassifierGraph
+from auditor.graph.reading import EXCLUSIVE
 from auditor.graph.readout import features, with_readouts
 from auditor.spec import AuditSpec, Norm, Threat
 
@@ -137,7 +138,7 @@ class PlantedEngine(Engine):
     def examples(self, item: WorkItem) -> Examples:
         """Label 0 is "the same"; right are those around which an adversarial example was planted."""
         label = np.zeros(len(item.rows), dtype=np.int64)
-        return replace(super().examples(item), y=label, right=self._right, target=None, start=None)
+        return replace(super().examples(item), y=label, right=self._right, target=None, start=None, reading=EXCLUSIVE)
 
 
 class PlantedEngines:

@@ -129,7 +129,7 @@ def prepare(subject: Subject, *, allow_chance: bool = False) -> Prepared:
     """
     dataset, spec = subject.dataset, subject.spec
     if dataset.y is not None:
-        check_labels(dataset.y, subject.upload.classes)
+        check_labels(dataset.y, subject.upload.decisions)
     check_answerable(dataset, spec.abstain)
     index = audited(dataset, spec)
     verifier = subject.verifier()
@@ -138,7 +138,7 @@ def prepare(subject: Subject, *, allow_chance: bool = False) -> Prepared:
     rows = np.flatnonzero(attackable(seen.label, dataset, spec.target))
     index, label, predicted = index[rows], seen.label[rows], seen.predicted[rows]
     if dataset.y is not None and not allow_chance:
-        _question_chance(label, predicted, subject.upload.classes, dataset.name)
+        _question_chance(label, predicted, subject.upload.decisions, dataset.name)
     probed = np.flatnonzero(predicted == label)[:_PROBED]
     try:
         graph, gradient, halvings, subject = _fitting(subject, index[probed], label[probed], randomised)
@@ -212,10 +212,10 @@ def _clean_pass(subject: Subject, verifier: Verifier, index: np.ndarray) -> _See
                 f"the model gives scores that are not finite for the clean example {position} of {dataset.name}; "
                 "check the declared domain, mean and std"
             )
-        predicted[row], confidence[row] = int(np.argmax(scores)), verifier.confidence(scores)
+        predicted[row], confidence[row] = verifier.answer(scores), verifier.confidence(scores)
         if dataset.y is None:
-            label[row] = answer(scores, subject.upload.refused)
-        own[row] = scores[label[row]]
+            label[row] = answer(scores, subject.upload.reading)
+        own[row] = scores[label[row]] if subject.drawn else np.nan
         if row < _PROBED and not randomised:
             randomised = not np.array_equal(scores, verifier.scores(x))
         digests += example_digests(x[None], label[row : row + 1])

@@ -17,10 +17,10 @@ from auditor.attacks.cascade import run_stage
 from auditor.attacks.catalogue import CATALOGUE, Passes
 from auditor.attacks.diagnosis import DRAWS, Slopes, Traced, jumps, slopes
 from auditor.attacks.diagnosis import PASSES as SLOPES
-from auditor.attacks.evading import evading
 from auditor.attacks.grid import Grid, critical
 from auditor.attacks.progress import Progress
 from auditor.attacks.random import Random
+from auditor.attacks.shown import shown
 from auditor.attacks.stage import Stage
 from auditor.audits.checkpoints import Checkpoints
 from auditor.audits.checks import contested
@@ -220,7 +220,7 @@ def _run(engine: Engine, probe: Probe, checkpoints: Checkpoints) -> tuple[Progre
     traces: list[Traced] = []
 
     def attack(classifier: object) -> Progress:
-        traces.append(Traced(classifier, examples.y, examples.target, examples.refused))  # type: ignore[arg-type]
+        traces.append(Traced(classifier, examples.y, examples.target, examples.reading))  # type: ignore[arg-type]
         return run_stage(
             probe.stage,
             examples,
@@ -252,7 +252,7 @@ def _measure_slopes(engine: Engine, item: WorkItem, checkpoints: Checkpoints) ->
         rng = Random.keyed(engine.classifier.xp, engine.spec.seed, "jumps", examples.index)
 
         def jumped(classifier: Classifier) -> np.ndarray:
-            seen, y = evading(classifier, classifier.xp.asarray(examples.y), examples.refused)
+            seen, y = shown(classifier, classifier.xp.asarray(examples.y), examples.reading)
             return jumps(seen, examples.x, y, rng, engine.spec.width)
 
         around = engine.fitting(jumped)

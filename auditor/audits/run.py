@@ -145,7 +145,7 @@ class Engine:
 
     def _examples(self, rows: np.ndarray) -> Examples:
         examples = self.prepared.examples(self._subject.dataset, rows)
-        return dataclasses.replace(examples, refused=self._subject.refused)
+        return dataclasses.replace(examples, reading=self._subject.reading)
 
     def run(self, stage: Stage, examples: Examples, progress: Progress) -> Progress:
         """One stage at the audit's own grid of eps."""
@@ -225,7 +225,10 @@ class Engine:
         rng = Random.keyed(xp, self.spec.seed, "lesson/served", xp.asarray(index))
         view = self.space.view(self.served.before(classifier, rng), xp.asarray(dataset.fetch(index)))
         x = view.x
-        y = xp.argmax(classifier.logits(view.input(x)), axis=1) if dataset.y is None else xp.asarray(dataset.y[index])
+        if dataset.y is None:
+            y = self._subject.reading.answers(xp, classifier.logits(view.input(x)))
+        else:
+            y = xp.asarray(dataset.y[index])
         return Lesson(view.classifier, index, x, y, self.spec.seed)
 
     def fitting(self, work: Callable[[Classifier], T]) -> T:

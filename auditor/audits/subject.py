@@ -20,6 +20,7 @@ from auditor.data.dataset import Dataset, digest_arrays
 from auditor.errors import AuditorError
 from auditor.graph.located import find_trees
 from auditor.graph.plain import ClassifierGraph, make_plain
+from auditor.graph.reading import Reading
 from auditor.graph.saturation import unsaturated
 from auditor.graph.trees import Trees
 from auditor.graph.upload import Upload
@@ -83,10 +84,11 @@ class Subject:
         return Space(spec.domain)
 
     @property
-    def refused(self) -> tuple[int, ...]:
-        """The answers that are no better for an attack than the label; none where it has to reach one class, beside which
-        they are like any other."""
-        return self.upload.refused if self.spec.target is None else ()
+    def reading(self) -> Reading:
+        """How scores read as answers. None of them is a refusal where an attack has to reach one class, beside which
+        refusals are like any other."""
+        reading = self.upload.reading
+        return reading if self.spec.target is None else replace(reading, refused=())
 
     @cached_property
     def served(self) -> Served:
@@ -110,12 +112,16 @@ class Subject:
         """The plain graph for this dataset's examples, declared normalisation included, without an end that saturates."""
         normalisation = self.spec.normalisation
         graph = make_plain(self.upload, batch=batch, shape=self.dataset.shape, normalisation=normalisation)
-        return replace(unsaturated(graph), refused=self.refused, aimed=self.spec.target is not None)
+        if not self.upload.multilabel:  # there it is no order of scores that decides
+            graph = unsaturated(graph)
+        return replace(graph, reading=self.reading, aimed=self.spec.target is not None)
 
     @cached_property
     def trees(self) -> Trees | None:
         """The model as one sum of trees, where it is one and each feature of an input can change by itself."""
-        if not self.upload.has_trees or not self._separable or self.drawn or self.upload.refused:
+        if not self.upload.has_trees or not self._separable or self.drawn:
+            return None
+        if self.upload.refused or self.upload.multilabel:
             return None
         if isinstance(self.space, Half):  # a threshold's neighbours in float32 are no inputs
             return None
@@ -138,8 +144,8 @@ class Subject:
             return "the attacks that do were not chosen"
         if not self._separable:
             return "the constraints bind columns to each other, by a relation or a category"
-        if self.drawn or self.upload.refused:
-            return "the model draws at random, or may refuse"
+        if self.drawn or self.upload.refused or self.upload.multilabel:
+            return "the model draws at random, may refuse, or gives several labels at once"
         return "they are not all there is to the scores but a sum, or columns before them mix features"
 
     def weighing(self, weight: float) -> "Subject":

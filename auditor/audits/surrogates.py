@@ -28,6 +28,10 @@ _VALUES = 2**27  # numbers that the examples of a training may hold, half a giga
 def check_surrogates(subject: Subject) -> None:
     """Raises SpecError for a surrogate that tells other classes apart or has no gradient, ModelError for one that does
     not take the dataset's examples, DatasetError where one is to be trained and too few examples are left for it."""
+    if needs_training(subject) and subject.upload.multilabel:
+        raise SpecError(
+            "a model of several labels at once has no surrogate trained for it; name one with --surrogate"
+        )
     left = len(spare(subject.dataset, subject.spec, FEWEST))
     if needs_training(subject) and left < FEWEST:
         raise DatasetError(
@@ -72,7 +76,11 @@ def build_surrogate(subject: Subject, trained: Trained | None, *, batch: int, th
     graphs = subject.surrogate_graphs(batch)
     if trained is not None:
         graphs = [make_plain(read_upload(trained.model), batch=batch, shape=subject.dataset.shape)]
-    known = [replace(graph, refused=tuple(k for k in subject.refused if k < graph.classes)) for graph in graphs]
+    refused = subject.reading.refused
+    known = [
+        replace(graph, reading=replace(graph.reading, refused=tuple(k for k in refused if k < graph.classes)))
+        for graph in graphs
+    ]
     members = [OnnxClassifier(graph, domain=None, device=spec.device, threads=threads) for graph in known]
     layer = abreast(members[0].xp, [member.layer for member in members])
     return Surrogate(Ensemble(members), _pool(subject.dataset, spec), layer)

@@ -22,7 +22,6 @@ from auditor.graph.bodies import bodies, captured
 from auditor.graph.build import Builder, shape_of
 from auditor.graph.plain import ClassifierGraph, serialise
 from auditor.graph.recurrent import RECURRENT, spell_out_all
-from auditor.graph.refusal import evading
 from auditor.graph.saturation import outdone
 
 LOSS, GRADIENT = "auditor_loss", "auditor_gradient"
@@ -57,7 +56,7 @@ def gradient_model(graph: ClassifierGraph, *, device: runtime.Device = "cpu", po
     """
     op, model, x, logits = _opened(graph, device, policy)
     y, target, choice = (_int_input(model, name, graph.batch) for name in (LABEL, TARGET, CHOICE))
-    scores, own, aim = (logits, y, target) if not graph.refused else evading(op, logits, graph.refused, y, target)
+    scores, own, aim = graph.reading.append(op, logits, y, target)
     if graph.band is not None and not graph.aimed:
         scores = outdone(op, scores, own, graph.band)
     loss = loss_heads(op, scores, own, aim, choice)

@@ -55,6 +55,8 @@ def inspect(
     threshold: Annotated[
         float | None, Option(help="Of an output of one number, above which it means class 1.")
     ] = None,
+    multilabel: Annotated[bool, Option(help="Each score decides about a label of its own.")] = False,
+    label: Annotated[str | None, Option(help="Of several labels, the one to look at: name or number.")] = None,
     layout: Annotated[str | None, Option(help="NCHW or NHWC, where the shape does not tell.")] = None,
     shape: Annotated[
         str | None, Option(help="One example's shape where the model leaves it open: 3,224,224.")
@@ -74,6 +76,8 @@ def inspect(
         output=output,
         threshold=threshold,
         unbatched=unbatched,
+        multilabel=multilabel,
+        label=label,
         layout=layout_of(layout),
         shape=shape_of(shape),
         batch=batch_size,

@@ -52,8 +52,12 @@ class AuditOptions(TypedDict):
     threshold: Annotated[
         float | None, Option(help="Of an output of one number: above it, the answer is class 1, else class 0.")
     ]
+    multilabel: Annotated[
+        bool, Option(help="Each score decides about a label of its own (told by labels of shape (N, labels)).")
+    ]
+    label: Annotated[str | None, Option(help="Of several labels, audit the decision about this one: name or number.")]
     labels: Annotated[Path | None, Option(help="Labels beside DATA: .npy, or CSV for images.")]
-    label_column: Annotated[str | None, Option(help="The label's column in a table.")]
+    label_column: Annotated[str | None, Option(help="The label's column in a table; of several labels, a,b,c.")]
     weights: Annotated[str | None, Option(help="The column, or array, of what each example counts for.")]
     groups: Annotated[
         str | None,

@@ -27,7 +27,7 @@ def submit(
 ) -> resources.Audit:
     """Upload what are files, and ask for the audit. Raises InputError for what is neither a file nor a reference."""
     said = _without_paths(words)
-    choices = {key: said.get(key) for key in ("input", "output", "layout")}
+    choices = {key: said[key] for key in resources.Declared.model_fields if key in said}
     version = _model(client, model, name=name, **choices)
     dataset = _dataset(client, data, words.get("labels"))
     surrogates = [_surrogate(client, surrogate_of(one)) for one in words.get("surrogate", ())]

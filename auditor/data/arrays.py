@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from auditor.data.dataset import Dataset, digest_arrays
 from auditor.data.domain import Box, Domain, declared_domain, domain_of_levels, level_values
-from auditor.data.labels import integer_labels
+from auditor.data.labels import read_labels
 from auditor.data.layout import Shape, arrange
 from auditor.data.preprocessing import Preprocessing
 from auditor.errors import DatasetError
@@ -124,15 +124,15 @@ def dataset_of_arrays(
     record: dict[str, Any],
     columns: Mapping[str, NDArray[Any]] | None = None,
 ) -> Dataset:
-    """x: (N, *stored) of any numeric type; stored_y: (N,) integers or names, or None; columns: as in Dataset. uint8 values are
-    grey levels."""
+    """x: (N, *stored) of any numeric type; stored_y: (N,) integers or names, (N, labels) zeros and ones, or None; columns: as in
+    Dataset. uint8 values are grey levels."""
     if x.dtype.kind not in "biuf":
         raise DatasetError(f"{name}: inputs of type {x.dtype} are not numbers; store them as uint8 or float32.")
     if x.ndim < 2:
         raise DatasetError(f"{name}: inputs of shape {x.shape} have no axis besides the examples; expected (N, ...).")
     eight_bit = x.dtype == np.uint8
     preprocessing.refuse_for_arrays(name, eight_bit=eight_bit)
-    y, class_names = (None, None) if stored_y is None else integer_labels(stored_y, name)
+    y, class_names, labels = (None, None, None) if stored_y is None else read_labels(stored_y, name)
     arrangement = arrange(x.shape[1:], shape, layout, name)
     steps = list(arrangement.steps)
     implied: Box | None = None
@@ -155,6 +155,7 @@ def dataset_of_arrays(
         shape=arrangement.shape,
         y=y,
         class_names=class_names,
+        labels=labels,
         domain=box,
         implied_domain=implied,
         normalisation=preprocessing.normalisation,

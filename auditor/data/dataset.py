@@ -22,7 +22,8 @@ class Dataset:
     name: of the file or folder, for messages and the report.
     sha256: digest of the content, the same for a folder and its zip, for an `.npz` and its `.npy` pair.
     shape: of one example, in the model's layout.
-    y: (size,) int64, or None without labels. class_names: the name of each class index, where the data name them.
+    y: (size,) int64, or None without labels. labels: where each example has several labels at once, of how many its y is a
+    set (see `auditor.graph.labelset`), and class_names are theirs; None where y are classes. class_names: the name of each class index, where the data name them.
     domain: the box that `fetch` keeps, in its own units; None where the user declared that there is none.
     implied_domain: the domain the data themselves imply (eight-bit data do), None for values in unknown units.
     normalisation: declared mean and std, which come after the attack and which `fetch` has not applied.
@@ -44,6 +45,7 @@ class Dataset:
     implied_domain: Box | None
     normalisation: Normalisation | None
     preprocessing: Mapping[str, Any]
+    labels: int | None = field(default=None, kw_only=True)
     decode: Callable[[NDArray[np.int64]], NDArray[np.float32]] = field(repr=False, compare=False)
     columns: Mapping[str, NDArray[Any]] = field(default_factory=dict, repr=False, compare=False)
     attacked: tuple[int, ...] | None = None

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from auditor.data.labels import named_labels
+from auditor.data.labels import named_labels, sets_of, several_columns
 from auditor.data.members import Members
 from auditor.data.preprocessor_config import CONFIG_NAME
 from auditor.data.tables import read_csv_rows
@@ -26,13 +26,14 @@ _SPLITS = {"train", "training", "val", "valid", "validation", "test", "testing"}
 
 @dataclass(frozen=True)
 class Listing:
-    """images: the names in order. y, class_names, columns: as in Dataset. labels_from: where the labels came from."""
+    """images: the names in order. y, class_names, labels, columns: as in Dataset. labels_from: where the labels came from."""
 
     images: tuple[str, ...]
     y: NDArray[np.int64] | None
     class_names: tuple[str, ...] | None
     labels_from: str | None
     columns: Mapping[str, NDArray[Any]] = field(default_factory=dict)
+    labels: int | None = None
 
 
 def list_images(
@@ -128,9 +129,12 @@ def _from_csv(
     known = set(images)
     start, file_column = 0, 0
     column: int | None = 1
+    several = several_columns(label_column, rows[0])
+    beside = tuple(dict.fromkeys((*beside, *several)))
     if label_column is not None or beside or rows[0][0].strip() not in known:
         start = 1
-        file_column, column = _columns(rows[0], file, label_column, without=bool(beside))
+        wanted = None if several else label_column
+        file_column, column = _columns(rows[0], file, wanted, without=bool(beside))
     places = [_place(rows[0], file, name) for name in beside]
     last = max(place for place in (file_column, column, *places) if place is not None)
     chosen, labels, others = [], [], []
@@ -149,6 +153,9 @@ def _from_csv(
     if len(set(chosen)) != len(chosen):
         raise DatasetError(f"{file} lists '{_first_repeated(chosen)}' twice; give each image one label.")
     columns = dict(zip(beside, np.array(others, dtype=str).reshape(len(chosen), len(places)).T, strict=True))
+    if several:
+        sets, count = sets_of(np.stack([columns[name] for name in several], axis=1).tolist(), several, file)
+        return Listing(tuple(chosen), sets, several, file, columns, count)
     if column is None and not any(labels):
         return Listing(tuple(chosen), None, class_names, None, columns)
     if column is None:

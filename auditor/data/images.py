@@ -64,6 +64,7 @@ def read_images(
         shape=form.shape,
         y=listing.y,
         class_names=listing.class_names,
+        labels=listing.labels,
         domain=box,
         implied_domain=preprocessing.ends or (0.0, 1.0),
         normalisation=preprocessing.normalisation,

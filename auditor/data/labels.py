@@ -9,6 +9,62 @@ from numpy.typing import NDArray
 
 from auditor.data.dataset import Dataset
 from auditor.errors import DatasetError
+from auditor.graph.labelset import MOST, decode, encode
+from auditor.graph.upload import Upload
+
+
+def read_labels(values: NDArray[Any], name: str) -> tuple[NDArray[np.int64], tuple[str, ...] | None, int | None]:
+    """Labels as they came -> what `integer_labels` gives, and of how many labels each is a set: (N, K) zeros and ones are, with
+    two labels at least; None of classes."""
+    several = values.ndim == 2 and 1 < values.shape[1] <= MOST and values.dtype.kind in "biuf"
+    if several and bool(np.isin(values, (0, 1)).all()):
+        return encode(np, values == 1), None, values.shape[1]
+    return *integer_labels(values, name), None
+
+
+def several_columns(named: str | None, columns: Sequence[str]) -> tuple[str, ...]:
+    """The columns of several labels that NAME,NAME,… stands for, none where one column is meant."""
+    if named is None or "," not in named or named in columns:
+        return ()
+    return tuple(name.strip() for name in named.split(","))
+
+
+def sets_of(rows: Sequence[Sequence[str]], names: Sequence[str], name: str) -> tuple[NDArray[np.int64], int]:
+    """Texts, one for each label of each example -> sets of labels (N,) int64 and how many labels there are. DatasetError for a
+    text that is neither 0 nor 1."""
+    for row in rows:
+        for text, label in zip(row, names, strict=True):
+            if text not in ("0", "1"):
+                raise DatasetError(f"{name}: the label {label} is '{text[:40]}'; of several labels each is 0 or 1.")
+    if len(names) > MOST:
+        raise DatasetError(f"{name}: {len(names)} labels at once are more than the {MOST} that can be audited.")
+    return encode(np, np.array(rows) == "1"), len(names)
+
+
+def of_model(dataset: Dataset, upload: Upload) -> Dataset:
+    """The dataset with the labels that the model decides about, in its order where both name them: all of an example as one
+    set, or the one that is audited alone. DatasetError where the two do not fit."""
+    y, labels = dataset.y, dataset.labels
+    if y is None or (labels is None and not upload.multilabel):
+        return dataset
+    if labels is not None and dataset.class_names and set(dataset.class_names) == set(upload.class_names):
+        order = [dataset.class_names.index(label) for label in upload.class_names]
+        y = encode(np, decode(np, y, labels)[:, order])
+        dataset = dataclasses.replace(dataset, y=y, class_names=upload.class_names)
+    if (labels or 1) != upload.width:
+        raise DatasetError(
+            f"{dataset.name} has {labels or 1} labels for each example, and the model decides about {upload.width}; store them "
+            "as zeros and ones of shape (N, labels), in the model's order, or name their columns with --label-column a,b,c"
+        )
+    if upload.label is not None:
+        return dataclasses.replace(dataset, y=(y >> upload.label) & 1, labels=None, class_names=None)
+    return dataset
+
+
+def one_each(dataset: Dataset) -> bool:
+    """Whether several labels are told of each example, and every example has exactly one."""
+    y = dataset.y
+    return y is not None and dataset.labels is not None and bool(((y > 0) & (y & (y - 1) == 0)).all())
 
 
 def integer_labels(values: NDArray[Any], name: str) -> tuple[NDArray[np.int64], tuple[str, ...] | None]:
@@ -21,7 +77,8 @@ def integer_labels(values: NDArray[Any], name: str) -> tuple[NDArray[np.int64], 
     if values.ndim != 1:
         raise DatasetError(
             f"{name}: labels of shape {values.shape} are not one class index per example; "
-            "for one-hot labels or scores, store their argmax."
+            "for one-hot labels or scores, store their argmax; of several labels at once, zeros and ones of shape "
+            f"(N, labels), at most {MOST} of them."
         )
     if values.dtype.kind in "US":
         return named_labels([str(value) for value in values.astype(str)])
@@ -95,7 +152,7 @@ def in_order_of(dataset: Dataset, names: Sequence[str]) -> Dataset:
     names: of the model's classes. Raises DatasetError where only some of the data's names are among them.
     """
     own = dataset.class_names
-    if own is None or dataset.y is None or not set(own) & set(names):
+    if own is None or dataset.y is None or dataset.labels is not None or not set(own) & set(names):
         return dataset
     unknown = [name for name in own if name not in names]
     if unknown:

@@ -20,7 +20,7 @@ def look(path: Path) -> dict[str, Any]:
 
     format; examples; shape of one, for images as the first comes; stored: type of the values; classes: how many the
     labels name, null without labels; class_names; labels: how many examples each class has, null where there are very
-    many classes. Of a table or an archive of images whose labels a request still has to name, only what is known, and
+    many classes; labels_at_once: of how many labels each example has a set, where it has. Of a table or an archive of images whose labels a request still has to name, only what is known, and
     `remark` says what is missing. Raises DatasetError for what cannot be read.
     """
     try:
@@ -40,8 +40,10 @@ def _format(path: Path) -> str:
 
 def _facts(dataset: Dataset) -> dict[str, Any]:
     names = dataset.class_names
-    classes = None if dataset.y is None else len(names) if names else len(np.unique(dataset.y))
-    labels = None if dataset.y is None or len(dataset.y) == 0 else np.bincount(dataset.y.clip(0, _MOST_COUNTED))
+    counted = dataset.labels or (len(names) if names else None)
+    classes = None if dataset.y is None else counted or len(np.unique(dataset.y))
+    few = dataset.y is not None and len(dataset.y) > 0 and dataset.labels is None
+    labels = None if dataset.y is None or not few else np.bincount(dataset.y.clip(0, _MOST_COUNTED))
     return {
         "examples": dataset.size,
         "shape": list(dataset.shape),
@@ -49,6 +51,7 @@ def _facts(dataset: Dataset) -> dict[str, Any]:
         "classes": classes,
         "class_names": None if names is None else list(names),
         "labels": None if labels is None or len(labels) > _MOST_COUNTED else labels.tolist(),
+        **({} if dataset.labels is None else {"labels_at_once": dataset.labels}),
     }
 
 

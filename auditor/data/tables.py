@@ -3,6 +3,7 @@
 import csv
 import io
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 from auditor.data.arrays import MAX_ARRAY_BYTES, dataset_of_arrays
 from auditor.data.dataset import Dataset
 from auditor.data.domain import Domain
+from auditor.data.labels import several_columns
 from auditor.data.layout import Shape
 from auditor.data.preprocessing import Preprocessing
 from auditor.errors import DatasetError
@@ -37,12 +39,15 @@ def read_table(
     columns that a model names; then these are the features, in this order, and the others are left out. beside: columns that
     hold something else about each example, and are no features."""
     table = _table(path)
-    label = _label_column(table.column_names, label_column, path.name)
+    several = several_columns(label_column, table.column_names)
+    label = None if several else _label_column(table.column_names, label_column, path.name)
+    for column in several:
+        _label_column(table.column_names, column, path.name)
     features: list[str] = []
     dropped: list[str] = []
     columns = {name: stored_column(_there(table, name, path.name), name, path.name) for name in beside}
     for column in table.column_names:
-        if column != label and column not in beside:
+        if column != label and column not in several and column not in beside:
             unwanted = column not in wanted if wanted else column.lower() in _ROW_NUMBERS
             (dropped if unwanted else features).append(column)
     if wanted:
@@ -54,10 +59,15 @@ def read_table(
     x = np.empty((table.num_rows, len(features)), dtype=np.float32)
     for position, column in enumerate(features):
         x[:, position] = _numbers(table.column(column), column, path.name)
-    stored_y = None if label is None else stored_column(table.column(label), label, path.name)
-    record = {"inputs": features, "labels": label, "left_out": dropped}
+    stored_y: NDArray[Any] | None
+    if several:
+        stored_y = np.stack([stored_column(table.column(name), name, path.name) for name in several], axis=1)
+    else:
+        stored_y = None if label is None else stored_column(table.column(label), label, path.name)
+    record = {"inputs": features, "labels": list(several) or label, "left_out": dropped}
     _check_columns(features, shape, path.name)
-    return dataset_of_arrays(path.name, x, stored_y, shape, layout, domain, preprocessing, record, columns)
+    dataset = dataset_of_arrays(path.name, x, stored_y, shape, layout, domain, preprocessing, record, columns)
+    return replace(dataset, class_names=several) if several else dataset
 
 
 def _in_order(features: list[str], wanted: Sequence[str], others: list[str], name: str) -> list[str]:

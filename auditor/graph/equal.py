@@ -43,9 +43,23 @@ def _of_classes(upload: Upload, scores: np.ndarray, logits: np.ndarray, squash: 
     """`differences` of the classes' own scores."""
     if upload.scores == "label":
         return (_margin(logits, scores.argmax(axis=1)) < -1e-3 * np.ptp(logits, axis=1)).astype(np.float64)
+    if upload.multilabel:
+        return _of_labels(upload.threshold or 0.0, scores, logits, squash)
     spread = np.maximum(np.ptp(scores, axis=1), 1e-2 * np.abs(scores).max(axis=1) + 1e-30)
     with np.errstate(invalid="ignore", over="ignore"):
         found = np.abs(squashed(logits, squash) - scores).max(axis=1) / spread
+    return np.where(np.isfinite(scores).all(axis=1), np.nan_to_num(found, nan=np.inf), np.nan)
+
+
+def _of_labels(threshold: float, scores: np.ndarray, logits: np.ndarray, squash: Sequence[str]) -> np.ndarray:
+    """`differences` of scores about several labels, which have lost the threshold, the logits what stands for it."""
+    inside = np.log(threshold / (1 - threshold)) if squash else threshold
+    with np.errstate(invalid="ignore", over="ignore"):
+        found = np.abs(squashed(logits + inside, squash) - threshold - scores).max(axis=1)
+    spread = np.maximum(
+        np.ptp(np.pad(scores, ((0, 0), (1, 0))), axis=1), 1e-2 * np.abs(scores + threshold).max(axis=1)
+    )
+    found = found / (spread + 1e-30)
     return np.where(np.isfinite(scores).all(axis=1), np.nan_to_num(found, nan=np.inf), np.nan)
 
 

@@ -21,6 +21,7 @@ from auditor.graph.equal import differences, rows_mix
 from auditor.graph.flatten import decides_for_all
 from auditor.graph.freeze import freeze
 from auditor.graph.head import SQUASHING, softmax_in_steps, trace
+from auditor.graph.labelset import centre
 from auditor.graph.load import from_ir, to_ir
 from auditor.graph.normalise import append_normalisation
 from auditor.graph.opset import raise_opset
@@ -33,6 +34,7 @@ from auditor.graph.precision import (
     with_float_input,
 )
 from auditor.graph.randomness import spelled_out
+from auditor.graph.reading import EXCLUSIVE, Reading
 from auditor.graph.refusal import append_rejection
 from auditor.graph.upload import Upload
 from auditor.spec import Normalisation
@@ -43,8 +45,8 @@ class ClassifierGraph:
     """A classifier as a graph of one opset whose every shape is static.
 
     x: (batch, *shape) float32 in the domain's units, before normalisation. logits: (batch, classes) float32; the
-    largest decides as the upload does; one of them is a detector's rejection, where there is a detector. refused: the
-    scores that losses take for the label's own, see `auditor.graph.refusal`. band: beyond these two ends the upload takes
+    largest decides as the upload does, of several labels those above 0; one of them is a detector's rejection, where there
+    is a detector. reading: how losses take them. band: beyond these two ends the upload takes
     scores for equal, see `auditor.graph.saturation`. aimed: whether losses are asked of a target, in the label's place.
     """
 
@@ -54,7 +56,7 @@ class ClassifierGraph:
     classes: int
     shape: tuple[int, ...]
     batch: int
-    refused: tuple[int, ...] = ()
+    reading: Reading = EXCLUSIVE
     band: tuple[float, float] | None = None
     aimed: bool = False
 
@@ -201,30 +203,37 @@ def _assembled(
     passes.RemoveUnusedOpsetsPass()(model)
     graph.sort()
     _name(graph, x, logits)
-    return ClassifierGraph(model, x, logits, upload.answers, tuple(shape), batch), squash
+    reading = Reading(multilabel=upload.multilabel)
+    return ClassifierGraph(model, x, logits, upload.answers, tuple(shape), batch, reading), squash
 
 
 def _append_logits(op: Builder, output: ir.Value, upload: Upload, batch: int) -> tuple[ir.Value, tuple[str, ...]]:
     """The frozen graph's scores -> (batch, classes) float32 logits, and the operators that were left out.
 
-    Softmax, LogSoftmax and Sigmoid at the end are left out, where they work within each example; a single binary
-    logit z becomes (0, z), a number with a threshold (threshold, number).
+    Softmax, LogSoftmax and Sigmoid at the end are left out, where they work within each example, and a threshold moves to
+    where they were; a single binary logit z becomes (0, z), a number with a threshold (threshold, number), and numbers about
+    several labels lose the threshold.
     """
-    head, value = trace(output), output
+    head, value, threshold = trace(output), output, upload.threshold
     squash: tuple[str, ...] = ()
+    inside = None if threshold is None else centre(threshold, head)
     if (
-        upload.threshold is None
+        (threshold is None or inside is not None)
         and head.node is not None
         and head.operator in SQUASHING
         and within_rows(head.node, upload.classes, batch)
     ):
-        value, squash = head.read, head.squash
+        value, squash, threshold = head.read, head.squash, inside
     if value.dtype != ir.DataType.FLOAT:
         value = op.Cast(value, to=ir.DataType.FLOAT)
-    wanted = (batch, 1 if upload.binary or upload.threshold is not None else upload.classes)
+    wanted = (batch, upload.width)
     columns = value if shape_of(value) == wanted else op.Reshape(value, op.ints(wanted))
-    if upload.threshold is not None:
-        columns = op.Concat(op.const(np.full((batch, 1), upload.threshold, np.float32)), columns, axis=1)
+    if upload.label is not None:
+        columns = op.Gather(columns, op.ints([upload.label]), axis=1)
+    if upload.multilabel:
+        columns = op.Sub(columns, op.const(np.float32(threshold or 0)))
+    elif threshold is not None:
+        columns = op.Concat(op.const(np.full((batch, 1), threshold, np.float32)), columns, axis=1)
     if upload.binary:
         columns = op.Concat(op.const(np.zeros((batch, 1), np.float32)), columns, axis=1)
         squash = ("Softmax",)

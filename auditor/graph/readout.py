@@ -12,6 +12,7 @@ from onnx_ir.passes import common as passes
 from auditor.graph.build import Builder, constant_of, shape_of
 from auditor.graph.head import PASSING, SQUASHING
 from auditor.graph.plain import ClassifierGraph
+from auditor.graph.reading import EXCLUSIVE
 
 _LINEAR = ("Conv", "ConvTranspose", "Gemm", "MatMul")
 _FOLLOWED = {*PASSING, *SQUASHING, "Add", "Sub", "Mul", "Div", "Neg", "Concat"}
@@ -123,4 +124,4 @@ def _ending(
     model.graph.outputs[:] = [logits]
     passes.RemoveUnusedNodesPass()(model)
     logits.name = "readout"
-    return replace(graph, model=model, x=x, logits=logits, classes=width, band=None)
+    return replace(graph, model=model, x=x, logits=logits, classes=width, reading=EXCLUSIVE, band=None)

@@ -14,9 +14,11 @@ from auditor.errors import ModelError
 from auditor.graph.embedding import Embedding, cut_behind, find_tokens
 from auditor.graph.head import Head, Scores, trace
 from auditor.graph.inputs import FLOATS, LEVELS, Inputs, find_inputs, written
+from auditor.graph.labelset import check_label, check_multilabel, usual_threshold
 from auditor.graph.load import STANDARD, all_nodes, damage_told, default_opset, load, to_ir
 from auditor.graph.metadata import class_names
 from auditor.graph.randomness import is_random
+from auditor.graph.reading import Reading
 from auditor.graph.refusal import check_abstain, check_detector, lifted
 from auditor.runtime import Session, Tensor
 from auditor.spec import Detector, Held, Layout
@@ -36,7 +38,9 @@ class Upload:
     random: whether a node of it draws at random. abstain: the class that means "refused"; detector: the output that
     rejects. parameters: elements of the stored weights. inputs, outputs: every one, as ONNX Runtime describes them;
     given: what each input is given. threshold: of a single number per example, above which it means class 1. class_names: of each class, where the file tells
-    them. independent: whether each class has a Sigmoid of its own, as where labels do not exclude each other. weight: how
+    them. independent: whether each class has a Sigmoid of its own, as where labels do not exclude each other. multilabel: whether
+    each of `classes` is then a label that is decided by itself, above `threshold`. width: numbers per example in the
+    output; label: the one of them that is audited by itself, as a decision between two classes. weight: how
     much attacks make of what a detector gives above its threshold, beside the class scores; what counts does not know it.
     """
 
@@ -65,6 +69,9 @@ class Upload:
     class_names: tuple[str, ...] = ()
     independent: bool = False
     weight: float = 1.0
+    multilabel: bool = False
+    label: int | None = None
+    width: int = field(kw_only=True)
     given: Inputs = field(kw_only=True)
 
     @property
@@ -75,9 +82,19 @@ class Upload:
         return abstained if self.detector is None else (*abstained, self.classes)
 
     @property
+    def reading(self) -> Reading:
+        """How its scores read as answers."""
+        return Reading(self.refused, self.multilabel)
+
+    @property
     def answers(self) -> int:
         """The classes, and one more for a detector's rejection."""
         return self.classes + (self.detector is not None)
+
+    @property
+    def decisions(self) -> int:
+        """How many different labels an example may have: the classes, or the sets of labels."""
+        return 2**self.classes if self.multilabel else self.classes
 
     @property
     def decisive(self) -> list[str]:
@@ -85,7 +102,8 @@ class Upload:
         return [self.output] if self.detector is None else [self.output, self.detector.output]
 
     def scored(self, output: Any, detected: np.ndarray | None = None) -> np.ndarray:
-        """The raw outputs of one run -> (N, answers); the first largest is the answer. See `class_scores`.
+        """The raw outputs of one run -> (N, answers); the first largest is the answer, or of several labels those above 0. See
+        `class_scores`.
 
         A rejection's score is the largest of the classes' plus what the detector gives above its threshold: so it is the
         largest exactly where the detector rejects.
@@ -100,19 +118,28 @@ class Upload:
     def class_scores(self, output: Any) -> np.ndarray:
         """The raw output of one run -> (N, classes); the largest is the decision.
 
-        A single probability p becomes (1 - p, p), a single number with a threshold (threshold, number); a label becomes one-hot; ZipMap's dictionaries become columns.
+        A single probability p becomes (1 - p, p), a single number with a threshold (threshold, number); numbers about several
+        labels lose the threshold; a label becomes one-hot; ZipMap's dictionaries become columns.
         """
-        if isinstance(output, list):
-            return np.array([[row[name] for name in self.names] for row in output], np.float32)
         if self.label_only:
             return (np.reshape(output, (-1, 1)) == np.array(self.names or range(self.classes))).astype(np.float32)
-        single = self.binary or self.threshold is not None
-        columns = np.reshape(output, (-1, 1 if single else self.classes))
+        if isinstance(output, list):
+            output = np.array([[row[name] for name in self.names] for row in output], np.float32)
+        columns = np.reshape(output, (-1, self.width))
         if columns.dtype == np.float16:
             columns = columns.astype(np.float32)
+        if self.label is not None:
+            columns = columns[:, self.label : self.label + 1]
+        if self.multilabel:
+            return columns - columns.dtype.type(self.threshold or 0)
         if self.threshold is not None:
             return np.concatenate([np.full_like(columns, self.threshold), columns], axis=1)
         return np.concatenate([1 - columns, columns], axis=1) if self.binary else columns
+
+    @property
+    def one_sided(self) -> bool:
+        """Whether numbers are compared with a constant, and not with each other."""
+        return self.multilabel or self.binary or self.threshold is not None
 
     @property
     def label_only(self) -> bool:
@@ -151,12 +178,15 @@ def read_upload(
     detector: Detector | None = None,
     fix: Sequence[Held] = (),
     threshold: float | None = None,
+    multilabel: bool = False,
+    label: str | int | None = None,
     unbatched: bool = False,
 ) -> Upload:
     """Check an upload and find its attacked input and its class scores.
 
     input, output: names, needed where the file offers several. fix: what other inputs are given; where a value is missing,
-    whoever runs the model is told. threshold: makes a single number per example a decision between two classes.
+    whoever runs the model is told. threshold: makes a single number per example a decision between two classes. multilabel:
+    each number is about a label of its own; label: the name or number of one that is audited alone.
     unbatched: whether the whole of the attacked input is one example, without a batch axis. layout: of images, else told from the shape. abstain,
     detector: how the model refuses, if it does; SpecError where it does not do so.
     ModelError says why the file is not a classifier that can be audited.
@@ -192,11 +222,19 @@ def read_upload(
         heads,
         widths,
         output,
-        single=threshold is not None,
+        single=threshold is not None and label is None and not multilabel,
+        decided=threshold is not None or label is not None or multilabel,
     )
     head, width = heads[scores.name], widths[scores.name]
-    binary = width == 1 and head.operator == "Sigmoid" and threshold is None
-    classes = 2 if width == 1 else width
+    labels = class_names(model, width) or tuple(name for name in head.names if isinstance(name, str))
+    if multilabel:
+        check_multilabel(width, head.scores, refuses=abstain is not None or detector is not None)
+    number = None if label is None else check_label(str(label), width, labels, head.scores, multilabel=multilabel)
+    alone = not multilabel and (width == 1 or number is not None)
+    if threshold is None and (multilabel or (number is not None and head.squash != ("Sigmoid",))):
+        threshold = usual_threshold(head)
+    binary = alone and head.operator == "Sigmoid" and threshold is None
+    classes = 2 if alone else width
     if abstain is not None:
         check_abstain(abstain, classes)
     return Upload(
@@ -207,7 +245,7 @@ def read_upload(
         input_type=attacked.type,
         input_shape=shape,
         output=scores.name,
-        scores=head.scores if threshold is None else "logits",
+        scores=head.scores if threshold is None or multilabel else "logits",
         classes=classes,
         operators=_operators(model),
         parameters=_parameters(model),
@@ -223,7 +261,10 @@ def read_upload(
         threshold=threshold,
         embedding=embedding,
         independent=width > 1 and head.operator == "Sigmoid",
-        class_names=class_names(model, classes) or tuple(name for name in head.names if isinstance(name, str)),
+        multilabel=multilabel,
+        label=number,
+        width=width,
+        class_names=class_names(model, classes) or labels,
         given=given,
     )
 
@@ -268,8 +309,16 @@ def _measured(session: Session, given: Inputs, shape: tuple[int, ...]) -> dict[s
 
 
 def _scores_output(
-    outputs: tuple[Tensor, ...], heads: dict[str, Head], widths: dict[str, int], name: str | None, *, single: bool
+    outputs: tuple[Tensor, ...],
+    heads: dict[str, Head],
+    widths: dict[str, int],
+    name: str | None,
+    *,
+    single: bool,
+    decided: bool,
 ) -> Tensor:
+    """single: whether only an output of one number will do; decided: whether one of one number says enough, since it was said
+    how it decides."""
     listed = ", ".join(f"'{o.name}' {written(o)}" for o in outputs)
     if name is not None:
         outputs = tuple(o for o in outputs if o.name == name)
@@ -282,7 +331,7 @@ def _scores_output(
             raise ModelError(
                 f"--threshold is for an output of one number per example, and the model has none: {listed}"
             )
-    several = [o for o in candidates if single or widths[o.name] > 1 or heads[o.name].operator == "Sigmoid"]
+    several = [o for o in candidates if decided or widths[o.name] > 1 or heads[o.name].operator == "Sigmoid"]
     if len(several) > 1:
         raise ModelError(f"the model has several outputs that may be class scores: {listed}; name one with --output")
     if several:

@@ -35,7 +35,7 @@ def create(service: Service, project_id: str, asked: resources.NewAudit, key: st
         return {
             "version_id": version.id,
             "dataset_id": dataset.id,
-            "words": _declared(version) | words,
+            "words": _over(models.declared(version), words),
             "priority": asked.priority,
             "baseline_id": _baseline(session, project_id, baseline),
             "surrogates": [_stand_in(session, project_id, named) for named in asked.surrogates],
@@ -94,10 +94,11 @@ def _once(
     return audit.id
 
 
-def _declared(version: Version) -> dict[str, Any]:
-    """What was said of a model when it was uploaded, which holds for its audits unless they say otherwise."""
-    said = {name: getattr(version, name) for name in ("input", "output", "layout")}
-    return {name: value for name, value in said.items() if value is not None}
+def _over(declared: dict[str, Any], words: dict[str, Any]) -> dict[str, Any]:
+    """What was said of the audit over what was declared of its model. Of all labels at once and one alone, either stands for the
+    other."""
+    said = words.keys() & {"label", "multilabel"}
+    return {name: value for name, value in declared.items() if not (said and name in ("label", "multilabel"))} | words
 
 
 def _words(asked: resources.NewAudit) -> tuple[dict[str, Any], str | None]:
@@ -121,6 +122,7 @@ def _check(words: dict[str, Any], surrogates: Sequence[resources.NamedSurrogate]
     named = [one.model_dump(exclude_none=True) for one in surrogates]
     asked = request({**words, "model": "model", "data": "data", "surrogate": named, "baseline": baseline})
     asked.refuse_expired()
+    asked.settings.pop("label", None)  # which the model knows by name
     # Which threats and which domain stand in for those that the data choose makes no difference to what is refused.
     domain = (0.0, 1.0) if asked.domain is UNDECLARED else asked.domain
     spec = specify(asked, asked.threat or "image-8bit", domain=domain)

@@ -1,8 +1,8 @@
 """Models: names for sequences of versions, each an uploaded ONNX file that a worker checks."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import cast
+from dataclasses import dataclass, field
+from typing import Any, cast
 
 from sqlalchemy.orm import Session
 
@@ -12,21 +12,21 @@ from auditor.operations.errors import NotFound, Unacceptable
 from auditor.operations.names import checked_alias, checked_filename, checked_name, is_id
 from auditor.operations.service import Service
 from auditor.operations.times import moment
-from auditor.spec import Layout
+from auditor.spec import Held
 from auditor.store import tables
 from auditor.store.queries import models as queries
+
+COLUMNS = ("input", "output", "layout")  # of Declared, which have columns of their own
 
 
 @dataclass(frozen=True)
 class NewVersion:
-    """What is said of an uploaded model. input, output, layout: where the file leaves a choice. surrogate: whether the
+    """What is said of an uploaded model. declared: how it is to be read, where the file leaves a choice. surrogate: whether the
     versions of this name may stand in for other models; None leaves that as it is."""
 
     name: str
     filename: str
-    input: str | None = None
-    output: str | None = None
-    layout: Layout | None = None
+    declared: resources.Declared = field(default_factory=resources.Declared)
     surrogate: bool | None = None
 
     @classmethod
@@ -34,14 +34,14 @@ class NewVersion:
         cls,
         name: str,
         filename: str | None,
-        input: str | None,
-        output: str | None,
-        layout: Layout | None,
         surrogate: bool | None,
+        declared: resources.Declared,
     ) -> "NewVersion":
-        """Raises Unacceptable. filename: NAME.onnx unless given."""
+        """Raises Unacceptable, and SpecError for a value that no input can be held at. filename: NAME.onnx unless given."""
         name = checked_name(name, "model")
-        return cls(name, checked_filename(filename or f"{name}.onnx"), input, output, layout, surrogate)
+        for said in declared.fix:
+            Held.parse(said)
+        return cls(name, checked_filename(filename or f"{name}.onnx"), declared, surrogate)
 
 
 def add(
@@ -60,14 +60,19 @@ def add(
             sha256=sha256,
             size=size,
             filename=new.filename,
-            input=new.input,
-            output=new.output,
-            layout=new.layout,
+            **{name: getattr(new.declared, name) for name in COLUMNS},
+            declared={name: value for name, value in new.declared.said.items() if name not in COLUMNS},
         )
         if new.surrogate is not None:
             session.get_one(tables.Model, model_id).surrogate = new.surrogate
         check(session, project_id, version_id=version_id)
     return show_version(service, project_id, model_id, number)
+
+
+def declared(version: tables.Version) -> dict[str, Any]:
+    """What was said of how a model is to be read when it was uploaded, in the words of `resources.Declared`."""
+    said = {name: getattr(version, name) for name in COLUMNS}
+    return {name: value for name, value in said.items() if value is not None} | (version.declared or {})
 
 
 def resolve(session: Session, project_id: str, text: str) -> tables.Model:

@@ -47,6 +47,7 @@ def beyond(report: Report) -> str:
         "chance, in the model or before it": model.randomness,
         "tokens, whose embedding was attacked": model.input.get("tokens"),
         "inputs that come with each example": model.input.get("carried"),
+        "one label of scores by name": model.input.get("label") and (model.output or {}).get("names"),
     }
     found = [what for what, there in facts.items() if there]
     if found:
@@ -114,6 +115,8 @@ def _model(report: Report) -> dict[str, Any]:
         "ran": ran,
         "answered": "outputs[0]" if detector else f"{ran}[0]",
         "copies": copies if isinstance(copies, int) and copies > 1 else None,
+        "several": model.labels,
+        "alone": about.get("label"),
         "single": output["single"],
         "classes": _literal(output["names"]) if output["names"] else None,
         "count": model.classes,

@@ -22,6 +22,7 @@ _SINGLE = (
     "abstain",
     "draws",
     "threshold",
+    "label",
 )
 
 
@@ -56,8 +57,9 @@ def _options(spec: Mapping[str, Any]) -> Iterator[str]:
     if spec["normalisation"]:
         for name in ("mean", "std"):
             yield from (f"--{name}", ",".join(map(repr, spec["normalisation"][name])))
-    if spec.get("unbatched"):
-        yield "--unbatched"
+    for flag in ("unbatched", "multilabel"):
+        if spec.get(flag):
+            yield f"--{flag}"
     for held in spec.get("fix") or ():
         yield from ("--fix", str(Held(**held)))
     if spec.get("detector"):

@@ -14,6 +14,7 @@ from auditor.report.sections import (
     curves,
     diagnosis,
     distances,
+    labels,
     mapping,
     others,
     remedies,
@@ -25,6 +26,7 @@ _SECTIONS: dict[str, Callable[[Report], Section | None]] = {
     "summary": summary.section,
     "curves": curves.section,
     "classes": classes.section,
+    "labels": labels.section,
     "distances": distances.section,
     "others": others.section,
     "diagnosis": diagnosis.section,
@@ -33,7 +35,7 @@ _SECTIONS: dict[str, Callable[[Report], Section | None]] = {
     "mapping": mapping.section,
     "reproduce": reproduce.section,
 }
-_BEFORE_EXHIBITS = 4  # sections
+_BEFORE_EXHIBITS = "distances"
 
 
 def compose(report: Report, exhibits: Exhibits | None = None, *, only: Collection[str] = _SECTIONS) -> Document:
@@ -41,7 +43,7 @@ def compose(report: Report, exhibits: Exhibits | None = None, *, only: Collectio
     said, tone, reason = headline(report)
     made = [make(report) for name, make in _SECTIONS.items() if name in only]
     if exhibits is not None:
-        made.insert(_BEFORE_EXHIBITS, pictures.section(exhibits))
+        made.insert(list(_SECTIONS).index(_BEFORE_EXHIBITS) + 1, pictures.section(exhibits))
     document = Document(
         title=f"Robustness of {report.model.name}",
         subtitle=f"audited on {report.dataset.name}, {report.audit.finished_at[:10]}",

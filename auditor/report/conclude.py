@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ from auditor.report.document import build_report
 from auditor.report.exhibits import Exhibits, choose, is_image
 from auditor.report.files import write_adversarial, write_outcomes, write_report
 from auditor.report.limits import not_tested, not_tested_beside
+from auditor.report.naming import called
 from auditor.report.pages import write_pages
 from auditor.report.schema import Report
 from auditor.spec import AuditSpec, Norm
@@ -141,4 +143,5 @@ def _exhibits(subject: Subject, report: Report, adversarial: Mapping[Norm, Mappi
         if share is not None
     }
     layout = (subject.spec.layout or "NCHW") if is_image(dataset.shape) else None
-    return Exhibits(choose(adversarial, dataset.fetch, known), layout, dataset.domain)
+    shown = choose(adversarial, dataset.fetch, known)
+    return Exhibits(shown, layout, dataset.domain, partial(called, report.model))

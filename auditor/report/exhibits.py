@@ -36,6 +36,7 @@ class Exhibits:
     shown: tuple[Exhibit, ...]
     layout: Layout | None
     domain: tuple[float, float] | None
+    called: Callable[[int], str] = str  # what an answer is called
 
 
 def choose(
@@ -69,9 +70,9 @@ def section(exhibits: Exhibits) -> Section | None:
     """None where there is nothing to show."""
     norms = list(dict.fromkeys(exhibit.norm for exhibit in exhibits.shown))
     blocks = tuple(
-        _gallery(norm, own, exhibits.layout, exhibits.domain)
+        _gallery(norm, own, exhibits.layout, exhibits.domain, exhibits.called)
         if exhibits.layout is not None and exhibits.domain is not None
-        else _changes(norm, own)
+        else _changes(norm, own, exhibits.called)
         for norm in norms
         for own in [[exhibit for exhibit in exhibits.shown if exhibit.norm == norm]]
     )
@@ -83,7 +84,9 @@ def is_image(shape: tuple[int, ...]) -> bool:
     return len(shape) == 3 and (shape[0] in (1, 3) or shape[2] in (1, 3)) and min(sorted(shape)[1:]) >= 4
 
 
-def _gallery(norm: Norm, own: list[Exhibit], layout: Layout, domain: tuple[float, float]) -> Gallery:
+def _gallery(
+    norm: Norm, own: list[Exhibit], layout: Layout, domain: tuple[float, float], called: Callable[[int], str]
+) -> Gallery:
     rows = []
     for exhibit in own:
         x, x_adv = (pixels(array, layout, domain) for array in (exhibit.x, exhibit.x_adv))
@@ -92,7 +95,9 @@ def _gallery(norm: Norm, own: list[Exhibit], layout: Layout, domain: tuple[float
         sure = "" if exhibit.confidence is None else f", {percent(exhibit.confidence)} sure"
         rows.append(
             (
-                Picture(png(x), f"example {exhibit.index}", (f"example {exhibit.index}", f"label {exhibit.label}")),
+                Picture(
+                    png(x), f"example {exhibit.index}", (f"example {exhibit.index}", f"label {called(exhibit.label)}")
+                ),
                 Picture(
                     png(0.5 + factor * delta),
                     f"perturbation of example {exhibit.index}, {factor:.0f} times",
@@ -101,7 +106,7 @@ def _gallery(norm: Norm, own: list[Exhibit], layout: Layout, domain: tuple[float
                 Picture(
                     png(x_adv),
                     f"adversarial example {exhibit.index}",
-                    (f"taken for {exhibit.predicted}{sure}", f"SSIM {ssim(x, x_adv):.3f}"),
+                    (f"taken for {called(exhibit.predicted)}{sure}", f"SSIM {ssim(x, x_adv):.3f}"),
                 ),
             )
         )
@@ -109,13 +114,13 @@ def _gallery(norm: Norm, own: list[Exhibit], layout: Layout, domain: tuple[float
     return Gallery(_COLUMNS, tuple(rows), caption)
 
 
-def _changes(norm: Norm, own: list[Exhibit]) -> Table:
+def _changes(norm: Norm, own: list[Exhibit], called: Callable[[int], str]) -> Table:
     rows = []
     for exhibit in own:
         x, x_adv = exhibit.x.ravel().astype(np.float64), exhibit.x_adv.ravel().astype(np.float64)
         most = np.argsort(-np.abs(x_adv - x), kind="stable")[:_FEATURES]
         changes = ", ".join(f"[{i}] {x[i]:.4g} → {x_adv[i]:.4g}" for i in most if x[i] != x_adv[i])
-        taken = f"{exhibit.label} → {exhibit.predicted}"
+        taken = f"{called(exhibit.label)} → {called(exhibit.predicted)}"
         rows.append((str(exhibit.index), taken, size(exhibit.distance), changes))
     heads = ("example", "class", "distance", "largest changes of its features")
     return Table(heads, tuple(rows), f"{norm}: the examples that the smallest changes break", frozenset({2}))

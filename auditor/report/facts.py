@@ -77,16 +77,18 @@ def model(subject: Subject, prepared: Prepared) -> dict[str, Any]:
         "gradient": prepared.gradient.as_json(),
         "randomness": _randomness(prepared, subject.spec) if subject.drawn else None,
         "refusal": _refusal(upload, prepared, subject.design(prepared.index)) if upload.refused else None,
+        "labels": _labels(upload) if upload.multilabel else None,
     }
 
 
 def _beside(upload: Upload) -> dict[str, Any]:
-    """The columns of a table whose inputs they are, what inputs beside the attacked one are given, and the input of tokens
-    whose embedding is attacked, where there are any."""
+    """The columns of a table whose inputs they are, what inputs beside the attacked one are given, the input of tokens
+    whose embedding is attacked, and which label is audited alone, of how many, where there are any."""
     tokens = None if upload.embedding is None else upload.embedding.tokens.name
     held = {value.input: value.value for _, value in upload.given.held if value.input != tokens}
     carried = {one.tensor.name: one.column for one in upload.given.carried}
-    facts = {"columns": list(upload.given.names), "held": held, "carried": carried, "tokens": tokens}
+    alone = None if upload.label is None else {"number": upload.label, "of": upload.width}
+    facts = {"columns": list(upload.given.names), "held": held, "carried": carried, "tokens": tokens, "label": alone}
     return {name: told for name, told in facts.items() if told}
 
 
@@ -100,6 +102,11 @@ def _randomness(prepared: Prepared, spec: AuditSpec) -> dict[str, Any]:
         "unanimous": int(np.sum(prepared.confidence == 1)),
         "expected_accuracy": prepared.expected_accuracy,
     }
+
+
+def _labels(upload: Upload) -> dict[str, Any]:
+    """What a model decides about that gives several labels at once."""
+    return {"count": upload.classes, "names": list(upload.class_names), "threshold": upload.threshold}
 
 
 def _refusal(upload: Upload, prepared: Prepared, design: Design) -> dict[str, Any]:

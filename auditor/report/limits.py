@@ -52,9 +52,12 @@ def not_tested(
         said.append("transfer attacks, which follow another model (--surrogate, --attack transfer)")
     if subject.spec.quantize is None and subject.dataset.implied_domain is not None:
         said.append("inputs in whole grey levels: points found may lie between them (--quantize 8)")
-    if subject.upload.independent:
+    if subject.upload.label is not None:
+        said.append(f"the other labels: the decision about label {subject.upload.label} was audited alone")
+    elif subject.upload.independent and not subject.upload.multilabel:
         said.append(
-            "each label by itself: every class has a Sigmoid of its own, and the largest was taken for the answer"
+            "each label by itself: every class has a Sigmoid of its own, and the largest was taken for the answer (labels of "
+            "shape (N, labels), --label)"
         )
     if subject.upload.embedding is not None:
         said.append(

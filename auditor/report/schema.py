@@ -54,8 +54,9 @@ class Audit(Section):
 
 class Model(Section):
     """The upload. operators: how many nodes of each; input: name, type, shape, layout, the columns of a table whose
-    inputs they are, what other inputs are held at, which come with each example and out of which column, and the input of
-    tokens whose embedding was attacked, where there are any; gradient: access and why, the policy
+    inputs they are, what other inputs are held at, which come with each example and out of which column, the input of
+    tokens whose embedding was attacked and the label that was audited alone, by its number and of how many, where there are
+    any; gradient: access and why, the policy
     by which slopes were replaced, and under substitutes each such node and what stands in for its slope; output: the name of the
     one that decides, whether it is a single number per example, and the labels that it gives or whose scores it gives by name.
 
@@ -67,6 +68,10 @@ class Model(Section):
     refusal, of a model that may refuse: the class to abstain by and the detector's output and threshold, null where there
     is none; answers: the numbers that stand for a refusal where a class is given, the detector's one behind the last
     class; how many clean examples are refused, and of those that are not which share is right (null where all are).
+
+    labels, of a model that decides about several labels at once: how many, their names where the file tells them ([] where not),
+    and the threshold above which one is given. Where an answer is a number (label, predicted, adversarial), it is the sum of
+    2^k over the labels k that are given; classes is then the number of labels too.
     """
 
     name: str
@@ -80,6 +85,7 @@ class Model(Section):
     gradient: PlainObject
     randomness: PlainObject | None = None
     refusal: PlainObject | None = None
+    labels: PlainObject | None = None
 
 
 class Dataset(Section):

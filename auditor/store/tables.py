@@ -148,8 +148,8 @@ class Model(Table):
 
 
 class Version(Table):
-    """One uploaded ONNX file. facts: what the check found; reason: why it was refused. input, output, layout: as
-    declared at the upload, where the file leaves a choice."""
+    """One uploaded ONNX file. facts: what the check found; reason: why it was refused. input, output, layout,
+    and under `declared` further words of the same kind: as declared at the upload, where the file leaves a choice."""
 
     __tablename__ = "version"
     __table_args__ = (UniqueConstraint("model_id", "number"),)
@@ -162,6 +162,7 @@ class Version(Table):
     input: Mapped[str | None]
     output: Mapped[str | None]
     layout: Mapped[str | None] = mapped_column(String(4))
+    declared: Mapped[dict[str, Any] | None]
     state: Mapped[str] = mapped_column(String(16))  # checking, ready, refused
     reason: Mapped[str | None]
     facts: Mapped[dict[str, Any] | None]

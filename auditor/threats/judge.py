@@ -8,9 +8,9 @@ from fractions import Fraction
 import numpy as np
 
 from auditor import runtime
-from auditor.attacks.evading import evading
 from auditor.attacks.expectation import Averaged
 from auditor.attacks.progress import Examples
+from auditor.attacks.shown import shown
 from auditor.attacks.space import Space
 from auditor.attacks.transformations import Served
 from auditor.attacks.verify import Judge
@@ -83,7 +83,7 @@ class _Judge:
         self.served, self.draws = served, draws
         self.counted = Counted(classifier, len(examples.index))
         self.view = space.view(self.counted, xp.asarray(examples.x))
-        self.shown, self.y = evading(self.view.classifier, xp.asarray(examples.y), examples.refused)
+        self.shown, self.y = shown(self.view.classifier, xp.asarray(examples.y), examples.reading)
         self.claims = self.refuted = 0
         self.scene = Scene(
             classifier=self.shown,
@@ -138,8 +138,8 @@ class _Judge:
             return scene
         behind = self.served.before(self.counted, scene.rng(scene.xp, setting).split("served"))
         view = self.space.view(behind, scene.xp.asarray(self.examples.x))
-        shown, _ = evading(view.classifier, scene.xp.asarray(self.examples.y), self.examples.refused)
-        return replace(scene, classifier=Averaged(shown, self.draws, self.y))
+        seen, _ = shown(view.classifier, scene.xp.asarray(self.examples.y), self.examples.reading)
+        return replace(scene, classifier=Averaged(seen, self.draws, self.y))
 
     def _right(self, points: Array, active: np.ndarray, setting: Setting) -> np.ndarray:
         """Where the model is right; rows outside `active` are not looked at. (n,) bool"""

@@ -14,6 +14,7 @@ from auditor.options import spelled_normalisation, surrogate_of
 from auditor.spec import NORMS
 from auditor.web.pages import go, pages, render
 from auditor.web.session import Visitor, needs
+from auditor.web.words import number
 
 router = pages()
 Writer = Annotated[Visitor, needs("audits:write")]
@@ -38,6 +39,7 @@ _TEXTS = (
     "interpolation",
     "channel_order",
     "scale",
+    "label",
     "target",
     "detector",
     "budget",
@@ -61,7 +63,7 @@ _LONGEST, _BRACKETS = 50_000, 1000
 _FILES = ("constraints", "policy")  # what would be a YAML file on the command line
 _LISTS = ("attack", "also", "fail_under")
 _WITH_COMMAS = ("eot", "fix")  # one of several may hold commas itself
-_TICKS = ("unbatched", "allow_chance", "no_examples")
+_TICKS = ("unbatched", "multilabel", "allow_chance", "no_examples")
 
 
 @router.get("/audits/new")
@@ -85,7 +87,7 @@ def ask(request: Request, visitor: Writer) -> Response:
 def _asked(visitor: Visitor) -> resources.NewAudit:
     """The form's words; a field that was left empty says nothing. Raises pydantic's ValidationError."""
     words: dict[str, Any] = {name: visitor.said(name) for name in _TEXTS if visitor.said(name)}
-    words |= {name: _number(visitor.said(name)) for name in _NUMBERS if visitor.said(name)}
+    words |= {name: number(visitor.said(name)) for name in _NUMBERS if visitor.said(name)}
     words |= {name: visitor.said(name).replace(",", " ").split() for name in _LISTS}
     words |= {name: visitor.said(name).split() for name in _WITH_COMMAS}
     words |= {name: bool(visitor.said(name)) for name in _TICKS}
@@ -117,17 +119,6 @@ def _surrogate(text: str) -> resources.NamedSurrogate:
     """NAME[@ALIAS][:mean=0.5:std=0.25]."""
     choice = surrogate_of(text)
     return resources.NamedSurrogate(model=str(choice.path), **spelled_normalisation(choice.normalisation))
-
-
-def _number(text: str) -> int | float | str:
-    """A text that is no number stays one, to be refused by the field's own words."""
-    try:
-        return int(text)
-    except ValueError:
-        try:
-            return float(text)
-        except ValueError:
-            return text
 
 
 def _form(request: Request, visitor: Visitor, said: Mapping[str, str], wrong: str = "") -> Response:

@@ -1,6 +1,7 @@
 """Broken examples: a browser, and a page for each, with pictures where inputs are images."""
 
 import io
+from functools import partial
 from typing import Annotated, Literal
 
 import numpy as np
@@ -11,6 +12,7 @@ from auditor.audits.outcomes import at_most
 from auditor.operations import audits, originals, results
 from auditor.operations.errors import NotFound
 from auditor.report.exhibits import pixels, png, ssim
+from auditor.report.naming import called
 from auditor.report.schema import Report
 from auditor.spec import Norm
 from auditor.web import reading
@@ -60,6 +62,7 @@ def index(
         norms=[curve.norm for curve in report.curves],
         attacks=sorted(attacks),
         labels=sorted(set(report.dataset.label)),
+        called=partial(called, report.model),
         drawn=_drawn(report),
     )
 
@@ -89,6 +92,7 @@ def show(request: Request, visitor: Reader, audit_id: str, norm: Norm, example: 
         label=report.dataset.label[position],
         predicted=report.dataset.predicted[position],
         outcome=found,
+        called=partial(called, report.model),
         broken_at=next((point.eps for point in curve.points if distance <= at_most(point.eps)), None),
         drawn=drawn,
         known=x is not None,

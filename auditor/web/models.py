@@ -1,19 +1,22 @@
 """Models: their versions, how robust each was found, and uploads."""
 
 from pathlib import PurePath
-from typing import Annotated
+from typing import Annotated, Any
 from urllib.parse import urlencode
 
 from fastapi import Request, Response
 
+from auditor import resources
 from auditor.api.audits import shown
 from auditor.api.pages import page
 from auditor.operations import audits, deletion, models, trend
 from auditor.options import layout_of
 from auditor.report.comparison.schema import MOST
+from auditor.spec import build
 from auditor.web import arrivals, charts
 from auditor.web.pages import go, pages, part, render
 from auditor.web.session import Visitor, needs
+from auditor.web.words import number
 
 router = pages()
 Reader = Annotated[Visitor, needs("models:read")]
@@ -33,18 +36,24 @@ def index(request: Request, visitor: Reader, name: str | None = None, cursor: st
 def upload(visitor: Writer) -> Response:
     """The next version of a name; without a name, of the file's."""
     file, service = visitor.file("file"), visitor.service
-    words = {name: visitor.said(name) or None for name in ("input", "output")}
     new = models.NewVersion.checked(
         visitor.said("name") or PurePath(file.filename or "").stem,
         file.filename,
-        words["input"],
-        words["output"],
-        layout_of(visitor.said("layout") or None),
         True if visitor.said("surrogate") else None,
+        _declared(visitor),
     )
     sha256, size = arrivals.kept(service, file, service.settings.max_model_bytes)
     made = models.add(service, visitor.project_id, new, sha256, size)
     return go(f"/models/{part(made.model)}")
+
+
+def _declared(visitor: Visitor) -> resources.Declared:
+    """A field that was left empty says nothing. Raises SpecError."""
+    words: dict[str, Any] = {name: visitor.said(name) or None for name in ("input", "output", "label")}
+    words |= {"layout": layout_of(visitor.said("layout") or None), "fix": visitor.said("fix").split()}
+    words |= {name: bool(visitor.said(name)) for name in ("multilabel", "unbatched")}
+    said = visitor.said("threshold")
+    return build(resources.Declared, **words, threshold=number(said) if said else None)
 
 
 @router.get("/models/{model}")

@@ -29,6 +29,7 @@ from auditor.report.conclude import Circumstances, conclude
 from auditor.report.focus import summary
 from auditor.report.schema import Report
 from auditor.request import Asked, Request, read_model, settle
+from auditor.spec import Held
 
 Facts = dict[str, Any]
 Arrays = Mapping[str, np.ndarray]
@@ -63,10 +64,11 @@ class Commands:
         return self._known[given.pop("do")](**given)
 
     def check_model(
-        self, path: str, name: str, input: str | None = None, output: str | None = None, layout: str | None = None
+        self, path: str, name: str, layout: str | None = None, fix: Sequence[str] = (), **declared: Any
     ) -> Facts:
-        """The facts of an upload; ModelError where it is no classifier that can be audited."""
-        upload = read_model(Path(path), input=input, output=output, layout=options.layout_of(layout))
+        """The facts of an upload, read as declared; ModelError where it is no classifier that can be audited."""
+        held = tuple(map(Held.parse, fix))
+        upload = read_model(Path(path), layout=options.layout_of(layout), fix=held, **declared)
         return {"name": name, **inspection.inspect(upload).as_json()}
 
     def check_dataset(self, path: str, name: str) -> Facts:

@@ -58,6 +58,20 @@ def test_an_uploaded_model_is_checked_and_shown(client, service):
     assert (item.kind, item.state, item.priority) == ("check", "queued", 100)
 
 
+def test_how_a_model_is_to_be_read_is_kept_for_its_check_and_its_audits(client, service):
+    said = {"fix": ["mask=1,0", "scale=2"], "threshold": 0.0, "multilabel": True, "unbatched": True, "output": "y"}
+    version = upload(client, **said).json()
+    with service.database.reading() as session:
+        row = session.get(Version, version["id"])
+    assert models.declared(row) == said
+    assert row.output == "y"
+    assert models.declared(Version(input="x")) == {"input": "x"}
+    wrong = upload(client, fix=["mask"])
+    assert wrong.status_code == 422
+    assert "mask" in wrong.json()["detail"]
+    assert upload(client, threshold="much").status_code == 422
+
+
 def test_a_name_of_any_script_can_be_followed(client):
     made = upload(client, name="модель 1")
     assert made.status_code == 201

@@ -7,12 +7,14 @@ import pytest
 
 from auditor.attacks.attempt import margin
 from auditor.attacks.catalogue import CATALOGUE
-from auditor.attacks.evading import Evading, evading
+from auditor.attacks.evading import Evading
 from auditor.attacks.norms import distance
+from auditor.attacks.shown import shown
 from auditor.attacks.verify import Verifier
 from auditor.attacks.votes import DRAWS, Voter
 from auditor.classifier import OnnxClassifier
 from auditor.graph.plain import make_plain
+from auditor.graph.reading import Reading
 from auditor.graph.upload import read_upload
 from auditor.spec import Detector, Loss
 from tests.graph.models import text
@@ -44,7 +46,7 @@ def accepted():
 
 @pytest.fixture(scope="module")
 def seen(upload, accepted):
-    graph = replace(make_plain(upload, batch=N), refused=upload.refused)
+    graph = replace(make_plain(upload, batch=N), reading=upload.reading)
     return Evading(OnnxClassifier(graph, domain=None), accepted[1], upload.refused)
 
 
@@ -113,10 +115,10 @@ def test_a_class_to_abstain_by_is_no_way_out(rng):
     x, y = np.array([[2, 1, 0]], np.float32), np.array([0])
     graph = make_plain(upload, batch=1)
     blind = OnnxClassifier(graph, domain=None)
-    shown, label = evading(OnnxClassifier(replace(graph, refused=(2,)), domain=None), y, (2,))
-    assert shown.classes == 2
+    seeing, label = shown(OnnxClassifier(replace(graph, reading=upload.reading), domain=None), y, upload.reading)
+    assert seeing.classes == 2
     there = {}
-    for name, (classifier, own) in {"blind": (blind, y), "seeing": (shown, label)}.items():
+    for name, (classifier, own) in {"blind": (blind, y), "seeing": (seeing, label)}.items():
         attempt = CATALOGUE["fab"].function(classifier, x, own, ceiling=np.full(1, np.inf), norm="L2", rng=rng(1))
         there[name] = upload.scored(attempt.x_adv @ weights.T).argmax()
     assert there == {"blind": 2, "seeing": 1}
@@ -136,11 +138,11 @@ def test_the_losses_are_those_of_the_scores_that_are_shown(upload, seen, accepte
 
 def test_classes_are_numbered_without_the_refused_ones():
     classifier, y = Affine((6,), 5), np.array([0, 2, 4])
-    shown, labels = evading(classifier, y, (1, 3))
-    assert shown.classes == 3
+    seen, labels = shown(classifier, y, Reading((1, 3)))
+    assert seen.classes == 3
     assert np.array_equal(labels, [0, 1, 2])
     x = np.random.default_rng(0).standard_normal((3, 6)).astype(np.float32)
-    assert np.array_equal(np.sign(margin(np, shown.logits(x), labels)), np.sign(_margin(classifier.logits(x), y)))
+    assert np.array_equal(np.sign(margin(np, seen.logits(x), labels)), np.sign(_margin(classifier.logits(x), y)))
 
 
 def _margin(z, y):
@@ -152,8 +154,8 @@ def _margin(z, y):
 
 def test_a_surrogate_that_does_not_refuse_is_followed_as_it_is():
     classifier, y = Affine((6,), 3), np.array([0])
-    assert evading(classifier, y, (3,)) == (classifier, y)
-    assert evading(classifier, y, ()) == (classifier, y)
+    assert shown(classifier, y, Reading((3,))) == (classifier, y)
+    assert shown(classifier, y, Reading()) == (classifier, y)
 
 
 @pytest.mark.parametrize(

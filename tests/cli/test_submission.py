@@ -116,3 +116,13 @@ def test_a_surrogate_is_uploaded_to_stand_in_or_is_there_already(tmp_path, other
         {"model": "id-of-other", "mean": "0.1,0.2", "std": "1.0,2.0"},
         {"model": "stored@prod"},
     ]
+
+
+def test_what_is_said_of_a_models_reading_goes_with_its_upload(tmp_path):
+    (tmp_path / "m.onnx").touch()
+    client = Uploading()
+    words = {"threshold": 0.0, "unbatched": True, "fix": ["a=1"], "label": "dog", "norm": ["Linf"], "layout": "NCHW"}
+    submission.submit(client, str(tmp_path / "m.onnx"), "digits", words, name="m", idempotency_key=None)
+    read = {name: said for name, said in words.items() if name != "norm"}
+    assert client.uploaded == [("m.onnx", {"name": "m", **read})]
+    assert client.asked[2].items() >= words.items()

@@ -38,6 +38,15 @@ def test_an_upload_says_whether_it_may_stand_in_for_others(client, script, said,
     assert script.requests[0].url.params.get("surrogate") == sent
 
 
+def test_how_a_model_is_to_be_read_is_sent_with_it(client, script):
+    script.on("POST", "/models", httpx.Response(201, json=version()))
+    client.upload_model(b"onnx", name="n", fix=["a=1", "b=2"], threshold=0, label=0, unbatched=True)
+    sent = script.requests[0].url.params
+    assert sent.multi_items() == [
+        ("name", "n"), ("threshold", "0"), ("label", "0"), ("unbatched", "true"), ("fix", "a=1"), ("fix", "b=2"), ("filename", "n.onnx")
+    ]  # fmt: skip
+
+
 def test_a_model_is_opened_to_stand_in_for_others(client, script):
     script.on("PATCH", "/models/digits", {**model(), "surrogate": True})
     assert client.change_model("digits", surrogate=True).surrogate

@@ -394,3 +394,15 @@ def test_examples_are_read_in_whatever_order_they_are_asked_for(folder, tmp_path
         x = everything(dataset)
         for order in ([2, 0, 1], [1], [2, 2, 0]):
             assert np.array_equal(dataset.fetch(np.array(order)), x[order])
+
+
+def test_a_label_table_may_hold_several_labels_at_once(folder):
+    names = [str(path.relative_to(folder)) for path in sorted(folder.rglob("*.png"))]
+    lines = "\n".join(f"{name},{k % 2},{k % 3 == 0:d}" for k, name in enumerate(names))
+    (folder / "labels.csv").write_text(f"filename,cat,dog\n{lines}\n")
+    dataset = read_dataset(folder, label_column="cat,dog")
+    assert (dataset.labels, dataset.class_names) == (2, ("cat", "dog"))
+    assert dataset.y.tolist() == [k % 2 + 2 * (k % 3 == 0) for k in range(len(names))]
+    (folder / "labels.csv").write_text(f"filename,cat,dog\n{names[0]},0,yes\n")
+    with pytest.raises(DatasetError, match="the label dog is 'yes'"):
+        read_dataset(folder, label_column="cat,dog")

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from auditor.data.labels import check_labels, integer_labels, named_labels
+from auditor.data.labels import check_labels, integer_labels, named_labels, read_labels
 from auditor.errors import DatasetError
 
 
@@ -70,3 +70,13 @@ def test_labels_inside_the_classes_pass():
 def test_labels_out_of_range_are_named_with_the_likely_cause(labels, message):
     with pytest.raises(DatasetError, match=message):
         check_labels(np.array(labels), 10)
+
+
+def test_zeros_and_ones_of_two_columns_at_least_are_sets_of_labels():
+    values = np.array([[0, 1, 1], [0, 0, 0], [1, 0, 0]])
+    for stored in (values.astype(kind) for kind in (np.uint8, bool, np.int64, np.float32)):
+        y, names, labels = read_labels(stored, "y.npy")
+        assert (y.tolist(), names, labels) == ([6, 0, 1], None, 3)
+    assert read_labels(values[:, :1], "y.npy")[2] is None
+    with pytest.raises(DatasetError, match="at most 53"):
+        read_labels(np.zeros((4, 54), np.uint8), "y.npy")

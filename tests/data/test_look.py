@@ -92,3 +92,9 @@ def test_the_facts_are_json(tmp_path, images):
     np.savez(tmp_path / "d.npz", x=np.zeros((5, 4)), y=np.array(["b", "a", "b", "a", "c"]))
     for path in (tmp_path / "d.npz", images(["cat/a.png"])):
         json.dumps(look(path))
+
+
+def test_sets_of_labels_are_told_by_how_many_labels_there_are(tmp_path):
+    np.savez(tmp_path / "d.npz", x=np.zeros((4, 2), np.float32), y=np.eye(4, 3, dtype=np.uint8))
+    found = look(tmp_path / "d.npz")
+    assert (found["classes"], found["labels_at_once"], found["labels"]) == (3, 3, None)

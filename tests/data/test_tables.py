@@ -118,3 +118,15 @@ def test_a_parquet_beyond_the_memory_allowed_is_refused_unread(tmp_path, monkeyp
     parquet.write_table(pa.table({"a": range(20), "b": range(20)}), tmp_path / "d.parquet")
     with pytest.raises(DatasetError, match="20 rows of 2 columns are more than"):
         read_dataset(tmp_path / "d.parquet", domain=None)
+
+
+def test_several_columns_of_zeros_and_ones_are_labels_at_once(tmp_path):
+    path = csv(tmp_path, "a,cat,dog,b\n1,0,1,2\n3,1,1,4\n5,0,0,6\n")
+    dataset = read_dataset(path, label_column="dog, cat", domain=None)
+    assert (dataset.labels, dataset.class_names) == (2, ("dog", "cat"))
+    assert dataset.y.tolist() == [0b01, 0b11, 0]
+    assert everything(dataset).tolist() == [[1, 2], [3, 4], [5, 6]]
+    with pytest.raises(DatasetError, match="no column 'cow'"):
+        read_dataset(path, label_column="dog,cow", domain=None)
+    with pytest.raises(DatasetError, match="zeros and ones"):
+        read_dataset(path, label_column="dog,b", domain=None)

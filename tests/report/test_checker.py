@@ -117,6 +117,17 @@ def a_class_to_abstain_by(folder):
     return of_a_table(folder, body, lambda scores: largest(scores[:, :3]), width=4, abstain=3)
 
 
+SEVERAL = "f (float[N,6] x) => (float[N,3] y) { z = MatMul(x, W) y = Sigmoid(z) }"
+
+
+def several_labels_at_once(folder):
+    return of_a_table(folder, SEVERAL, lambda scores: scores > 0)
+
+
+def one_label_of_several(folder):
+    return of_a_table(folder, SEVERAL, lambda scores: scores > 0.5, label=2, threshold=float(1 / (1 + np.exp(-0.5))))
+
+
 def a_detector(folder):
     body = (
         "f (float[N,6] x) => (float[N,3] y, float[N,1] r) { y = MatMul(x, W) n = ReduceL2<axes=[1]>(x) r = Neg(n) }"
@@ -156,6 +167,8 @@ def checked(monkeypatch, tmp_path, capsys):
         an_example_without_a_batch,
         beside_an_input_that_is_held,
         columns_that_are_inputs,
+        several_labels_at_once,
+        one_label_of_several,
         a_class_to_abstain_by,
         a_detector,
     ],
@@ -167,7 +180,7 @@ def test_every_row_of_an_audit_is_confirmed_and_no_clean_example_in_its_place(ch
     assert rows > 0
     assert checked(one.ran, model=one.model) == f"{rows} rows confirmed\n"
     np.savez(tmp_path / "unchanged.npz", **found | {"x_adv": found["x"]})
-    assert "the model gives it class" in checked(one.ran, tmp_path / "unchanged.npz", model=one.model)
+    assert "the model gives it" in checked(one.ran, tmp_path / "unchanged.npz", model=one.model)
 
 
 def test_it_runs_without_this_tool_and_ends_with_an_exit_code(ran, tmp_path):

@@ -360,6 +360,15 @@ def test_models_and_datasets_are_uploaded(visitor, service):
     assert version.sha256 == hashlib.sha256(model["file"][1]).hexdigest()
 
 
+def test_an_upload_says_how_the_model_is_to_be_read(visitor, service):
+    model = {"file": ("m.onnx", b"onnx")}
+    said = {"fix": "a=1 b=2", "threshold": "0", "label": "dog", "unbatched": "yes", "input": "x"}
+    assert visitor.send("/models", "/models/upload", files=model, **said).status_code == 303
+    (version,) = rows(service, Version)
+    assert version.input == "x"
+    assert version.declared == {"fix": ["a=1", "b=2"], "threshold": 0.0, "label": "dog", "unbatched": True}
+
+
 @pytest.mark.parametrize(
     ("files", "said", "word"),
     [
@@ -367,6 +376,8 @@ def test_models_and_datasets_are_uploaded(visitor, service):
         ({"file": ("a.onnx", b"")}, {}, "no bytes came"),
         ({"file": ("a.onnx", b"x")}, {"name": "a/b"}, "cannot hold"),
         ({"file": ("a.onnx", b"x")}, {"layout": "WXYZ"}, "there is no layout"),
+        ({"file": ("a.onnx", b"x")}, {"threshold": "high"}, "threshold"),
+        ({"file": ("a.onnx", b"x")}, {"fix": "mask"}, "mask"),
     ],
 )
 def test_an_upload_that_makes_no_sense_is_refused(visitor, service, files, said, word):

@@ -7,24 +7,27 @@ import os
 import signal
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from auditor import options, queue
 from auditor.local import audit as local_audit
-from auditor.operations import audits
+from auditor.operations import audits, create, models
 from auditor.operations.work import items
 from auditor.request import settle
-from auditor.resources import FINISHED
+from auditor.resources import FINISHED, Declared, NewAudit
 from auditor.store.artifacts import blob_key
 from auditor.store.tables import Artifact, Audit, Checkpoint, Dataset, Item, Outcome, Point, Stage, Version
 from auditor.workers.loop import Worker
 from tests.conftest import DEMO
+from tests.graph.models import text
 from tests.work import (
     WORDS,
     at_work,
     audit_of,
     events,
     put_audit,
+    put_blob,
     put_inputs,
     report,
     rows,
@@ -268,3 +271,35 @@ def test_a_check_that_takes_too_long_is_refused(service, project, worker):
     with at_work(Worker(hasty, "hasty", service.settings.scratch)):
         until(lambda: rows(service, Version, id=version)[0].state == "refused")
     assert "longer than 0.01 seconds" in rows(service, Version, id=version)[0].reason
+
+
+@on_sqlite
+@pytest.mark.parametrize(
+    ("tail", "labels", "declared", "asked"),
+    [
+        ("y = Sigmoid(z)", 3, {"label": "2"}, {}),
+        ("y = Sigmoid(z)", 3, {}, {"multilabel": True}),
+        ("y = Identity(z)", 1, {"threshold": 0.25}, {}),
+    ],
+)
+def test_how_a_model_was_declared_to_be_read_holds_for_its_audits(
+    service, project, worker, tmp_path, tail, labels, declared, asked
+):
+    """From the upload's check to the same results as on the command line."""
+    rng = np.random.default_rng(0)
+    weights, x = rng.standard_normal((8, labels)).astype(np.float32), rng.standard_normal((30, 8)).astype(np.float32)
+    body = f"f (float[N,8] x) => (float[N,{labels}] y) {{ z = MatMul(x, W) {tail} }}"
+    paths = {"model": tmp_path / "m.onnx", "data": tmp_path / "d.npz"}
+    paths["model"].write_bytes(text(body, W=weights))
+    np.savez(paths["data"], x=x, y=(x @ weights > declared.get("threshold", 0)).astype(np.uint8))
+    sha256 = put_blob(service, paths["model"].read_bytes())
+    new = models.NewVersion("labels", "m.onnx", Declared(**declared))
+    models.add(service, project.id, new, sha256, paths["model"].stat().st_size)
+    work_off(worker())
+    _, dataset_id = put_inputs(service, project, data=paths["data"])
+    words = {"domain": "none", "norm": ["L2"], "eps": ["0.2,0.5"], "attack": ["ddn"], "examples": 20, "threads": 1}
+    audit_id = create.create(service, project.id, NewAudit(model="labels", data=dataset_id, **words, **asked))
+    work_off(worker())
+    calm = options.request({**words, **declared, **asked, **paths, "out": tmp_path / "out"})
+    expected = local_audit(calm, settle(calm), lambda step: None).report
+    assert report(service, audit_id)["results_sha256"] == expected.results_sha256

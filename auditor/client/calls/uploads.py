@@ -2,7 +2,7 @@
 
 import functools
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -27,6 +27,7 @@ _BETWEEN_LOOKS = 0.5  # seconds
 _CHECK_PATIENCE = 600.0  # seconds; the service itself gives a check less
 
 Progress = Callable[[int, int], None]
+Words = dict[str, str | list[str] | None]
 Checked = TypeVar("Checked", resources.Version, resources.Dataset)
 
 
@@ -38,19 +39,31 @@ def upload_model(
     input: str | None = None,
     output: str | None = None,
     layout: str | None = None,
+    fix: Sequence[str] = (),
+    threshold: float | None = None,
+    multilabel: bool = False,
+    label: str | int | None = None,
+    unbatched: bool = False,
     surrogate: bool | None = None,
     progress: Progress | None = None,
 ) -> Call[resources.Version]:
     """Upload an ONNX file as the next version of `name` and wait until the service has checked it.
 
     model: a path or the bytes. name: the file's name without its suffix unless given. alias: moved to this version once
-    it is ready. input, output, layout: as for `audit`, where the file leaves a choice. surrogate: whether the
+    it is ready. input, output, layout, fix, threshold, multilabel, label, unbatched: as for `audit`, where the file leaves a choice; they
+    hold for the version's audits too. surrogate: whether the
     versions of this name may stand in for other models; as it was unless given. progress: called with (bytes sent, bytes
     in all). Raises ModelRefused with the service's reason, and NotChecked when no worker looks at it.
     """
     name = name or _stem(model, "model")
-    words = {"name": name, "input": input, "output": output, "layout": layout}
-    words |= {} if surrogate is None else {"surrogate": str(surrogate).lower()}
+    words: Words = {"name": name, "input": input, "output": output, "layout": layout}
+    words |= {
+        "threshold": None if threshold is None else repr(threshold),
+        "label": None if label is None else str(label),
+    }
+    flags = {"multilabel": multilabel or None, "unbatched": unbatched or None, "surrogate": surrogate}
+    words |= {flag: str(said).lower() for flag, said in flags.items() if said is not None}
+    words |= {"fix": list(fix)} if fix else {}
     with opened(model, f"{name}.onnx") as source:
         uploaded = yield from _upload(resources.Version, "models", source, words, progress)
     look = functools.partial(version, uploaded.model, uploaded.number)
@@ -96,7 +109,7 @@ def _checked(first: Checked, look: Callable[[], Call[Checked]], refusal: type[Re
 
 
 def _upload(
-    kind: type[Checked], collection: str, source: Source, words: Mapping[str, str | None], progress: Progress | None
+    kind: type[Checked], collection: str, source: Source, words: Words, progress: Progress | None
 ) -> Call[Checked]:
     params = {key: value for key, value in {**words, "filename": source.filename}.items() if value is not None}
     path = path_of(collection)

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from auditor import queue
+from auditor.operations.models import declared
 from auditor.operations.service import Service
 from auditor.operations.work.tasks import File
 from auditor.queue import Claim
@@ -12,10 +13,10 @@ from auditor.store.tables import Dataset, Version
 
 @dataclass(frozen=True)
 class Check:
-    """What is to be checked. choice: input, output and layout of a model, as declared; None for a dataset."""
+    """What is to be checked. choice: how a model is to be read, as declared; None for a dataset."""
 
     file: File
-    choice: dict[str, str | None] | None
+    choice: dict[str, Any] | None
 
 
 def check(service: Service, claim: Claim) -> Check:
@@ -24,8 +25,7 @@ def check(service: Service, claim: Claim) -> Check:
             dataset = session.get_one(Dataset, claim.dataset_id)
             return Check(File(dataset.sha256, dataset.filename), None)
         version = session.get_one(Version, claim.version_id)
-        choice = {"input": version.input, "output": version.output, "layout": version.layout}
-        return Check(File(version.sha256, version.filename), choice)
+        return Check(File(version.sha256, version.filename), declared(version))
 
 
 def checked(service: Service, claim: Claim, facts: dict[str, Any], seconds: float) -> None:

@@ -19,8 +19,13 @@ _PAIRS = 15
 _WORST = 10  # groups
 
 
-def section(report: Report) -> Section:
+def section(report: Report) -> Section | None:
+    """Of a model that gives several labels at once only the groups, None without any."""
     blocks: list[Block] = []
+    if report.model.labels is not None:
+        for focus in focuses(report)[:2]:
+            blocks += _groups(report, focus)
+        return Section("classes", "Group by group", tuple(blocks)) if blocks else None
     for focus in focuses(report)[:2]:
         blocks += [_bars(report, focus), *_groups(report, focus), *_confused(report, focus)]
     return Section("classes", "Class by class", tuple(blocks))
