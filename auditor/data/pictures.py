@@ -6,6 +6,7 @@ and transparency is dropped, as neither library does otherwise.
 """
 
 import io
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,6 @@ from typing import Any
 from auditor import sandbox
 from auditor.errors import DatasetError
 from auditor.processes.pipe import standard_pipe
-from auditor.processes.restrict import restrict
 
 MAX_PIXELS = 100_000_000
 MAX_BYTES = 2 << 30  # of memory, for a process that decodes
@@ -122,10 +122,13 @@ def _filter(interpolation: str) -> Any:
 
 def main() -> None:
     """Decode what comes through the pipe until it is closed."""
-    import resource
+    import resource  # which not every system has
+
+    from auditor.processes.restrict import restrict
 
     restrict()
-    resource.setrlimit(resource.RLIMIT_AS, (MAX_BYTES, MAX_BYTES))
+    with suppress(ValueError, OSError):  # where memory cannot be limited
+        resource.setrlimit(resource.RLIMIT_AS, (MAX_BYTES, MAX_BYTES))
     sandbox.lock(Path.cwd(), "best-effort", cuda=False)
     pipe = standard_pipe()
     while True:
