@@ -73,18 +73,19 @@ def robust_gate(gate: Gate, curves: Sequence[Curve], findings: Sequence[str]) ->
     point = point_of(gate.norm, gate.eps, curves)
     t, (lower, upper), assured = gate.threshold, point.interval, point.true_interval[0]
     outcome: Outcome = "inconclusive"
+    sure = level(point.effective_size)
     if upper < t:
-        outcome, message = "failed", f"too weak: robust accuracy is at most {upper:.1%} (97.5 %), below {t:.1%}"
+        outcome, message = "failed", f"too weak: robust accuracy is at most {upper:.1%} ({sure}), below {t:.1%}"
     elif t == 0:
         outcome, message = "passed", "no accuracy lies below 0 %"
     elif assured >= t:
-        outcome, message = "passed", f"assured: certified accuracy is at least {assured:.1%} (97.5 %)"
+        outcome, message = "passed", f"assured: certified accuracy is at least {assured:.1%} ({sure})"
     elif lower < t:
         message = f"the interval holds {t:.1%}: {_remedy(point)}"
     elif findings:
         message = f"not broken, but the diagnosis doubts the attacks: {', '.join(findings)}"
     else:
-        outcome, message = "passed", f"not broken: at least {lower:.1%} (97.5 %) stand these attacks"
+        outcome, message = "passed", f"not broken: at least {lower:.1%} ({sure}) stand these attacks"
     return GateResult(
         rule=gate.rule,
         kind="robust",
@@ -93,6 +94,11 @@ def robust_gate(gate: Gate, curves: Sequence[Curve], findings: Sequence[str]) ->
         interval=point.interval,
         message=message,
     )
+
+
+def level(effective_size: float | None) -> str:
+    """How sure a limit is, and what that rests on where it is estimated from weights or groups."""
+    return "97.5 %" if effective_size is None else f"about 97.5 %, as of {effective_size:,.0f} independent examples"
 
 
 def check_comparable(baseline: Baseline, spec_sha256: str, norms: Iterable[Norm]) -> None:

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from auditor.audits.gates import GateResult, Outcome, point_of, regression_rule
+from auditor.audits.gates import GateResult, Outcome, level, point_of, regression_rule
 from auditor.audits.summary import Clean, Curve
 from auditor.errors import SpecError
 from auditor.spec import AuditSpec, Gate, Policy, Severity
@@ -32,15 +32,16 @@ def certified_gate(gate: Gate, curves: Sequence[Curve]) -> GateResult:
     point, t = point_of(gate.norm, gate.eps, curves), gate.threshold
     assured, upper = point.true_interval
     outcome: Outcome = "inconclusive"
+    sure = level(point.effective_size)
     if upper < t:
-        outcome, message = "failed", f"out of reach: at most {upper:.1%} (97.5 %) stand the attacks, below {t:.1%}"
+        outcome, message = "failed", f"out of reach: at most {upper:.1%} ({sure}) stand the attacks, below {t:.1%}"
     elif assured >= t:
-        outcome, message = "passed", f"at least {assured:.1%} (97.5 %) are certified"
+        outcome, message = "passed", f"at least {assured:.1%} ({sure}) are certified"
     elif point.certified_accuracy is None:
         message = "nothing was certified in this audit"
     else:
         message = (
-            f"{point.certified_accuracy:.1%} are certified, at least {assured:.1%} (97.5 %), and {t:.1%} is asked for"
+            f"{point.certified_accuracy:.1%} are certified, at least {assured:.1%} ({sure}), and {t:.1%} is asked for"
         )
     return GateResult(
         rule=certified_rule(gate),
@@ -56,10 +57,11 @@ def clean_gate(threshold: float, clean: Clean) -> GateResult:
     """Whether accuracy on untouched examples reaches the threshold: by the limits of its interval, as every gate."""
     lower, upper = clean.interval
     outcome: Outcome = "inconclusive"
+    sure = level(clean.effective_size)
     if upper < threshold:
-        outcome, message = "failed", f"clean accuracy is at most {upper:.1%} (97.5 %), below {threshold:.1%}"
+        outcome, message = "failed", f"clean accuracy is at most {upper:.1%} ({sure}), below {threshold:.1%}"
     elif lower >= threshold:
-        outcome, message = "passed", f"clean accuracy is at least {lower:.1%} (97.5 %)"
+        outcome, message = "passed", f"clean accuracy is at least {lower:.1%} ({sure})"
     else:
         message = f"the interval holds {threshold:.1%}: more examples would narrow it"
     return GateResult(

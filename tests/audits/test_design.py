@@ -8,11 +8,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from auditor.audits.design import Alike, Surveyed, design_of
+from auditor.audits.gates import robust_gate
 from auditor.audits.outcomes import Outcomes
 from auditor.audits.paired import Counts, Loss
 from auditor.audits.statistics import clopper_pearson, mcnemar, net_loss_limits
 from auditor.audits.summary import clean, curve
-from auditor.spec import Threat
+from auditor.spec import Gate, Threat
 
 GRID = Threat(norm="Linf", eps=("0.1", "0.2"))
 
@@ -133,6 +134,17 @@ def test_a_curve_says_what_its_examples_are_worth():
     assert point.band[0] < point.interval[0] < lower < upper < point.interval[1] < point.band[1]
     assert made.median_distance.value is None
     assert '"effective_size":' in made.model_dump_json()
+
+
+def test_a_gate_says_what_its_limit_rests_on():
+    film = np.repeat(np.arange(30), 5)
+    found = outcomes(np.full(150, np.inf))
+    gate = Gate.parse("Linf:0.2=0.5")
+    alike, grouped = (robust_gate(gate, [curve(found, d)], []) for d in (None, design_of(None, film, 150)))
+    assert alike.message == "not broken: at least 97.6% (97.5 %) stand these attacks"
+    assert grouped.message == (
+        "not broken: at least 88.4% (about 97.5 %, as of 30 independent examples) stand these attacks"
+    )
 
 
 def test_paired_losses_are_as_sure_as_their_groups():
