@@ -88,7 +88,7 @@ def test_weights_and_groups_come_with_the_data(client, service, project, tmp_pat
     with client, at_work(Worker(service, "worker", tmp_path / "scratch")):
         made = client.post(AUDITS, json={"model": version, "data": dataset, **words})
         audit = ended(client, made.json()["id"])
-    here = finished.run(tmp_path / "here", **words, data=tmp_path / "data.npz", threads=None)
+    here = finished.run(tmp_path / "here", **words, data=tmp_path / "data.npz")
     assert audit["results_sha256"] == here.report.results_sha256
     assert any("by the weights in 'worth'" in sentence for sentence in audit["chosen"])
     (point,) = client.get(f"{AUDITS}/{audit['id']}/curves").json()[0]["points"]
