@@ -1,4 +1,4 @@
-"""Examples before any change, for people to look at: read one by one, and never decoded here."""
+"""Examples before any change, for people to look at: read one by one, and never decoded in this process."""
 
 import io
 from pathlib import PurePosixPath
@@ -6,18 +6,22 @@ from pathlib import PurePosixPath
 import numpy as np
 
 from auditor.data.arrays import stored_row
+from auditor.data.decoding import apart
 from auditor.data.folders import list_images
 from auditor.data.members import members_of_zip
+from auditor.data.pictures import Picture
 from auditor.errors import DatasetError
 from auditor.operations import datasets, results
 from auditor.operations.adversarial import Stored, directory
 from auditor.operations.errors import NotFound
 from auditor.operations.service import Service
+from auditor.report.exhibits import png
 from auditor.store.artifacts import blob_key
 from auditor.store.tables import Dataset
 
 _BLOCK = 1 << 16
 _LARGEST = 8 << 20  # bytes of an image file that is handed on
+_SIDE = 256  # pixels, at most, of an image that is drawn anew
 _BROWSERS_READ = {
     ".png": "image/png",
     ".jpg": "image/jpeg",
@@ -37,19 +41,29 @@ def stored(service: Service, project_id: str, dataset: str, example: int) -> np.
 
 
 def image_file(service: Service, project_id: str, dataset: str, example: int) -> tuple[bytes, str]:
-    """The file of an example in a zip of images, as it was uploaded, and its media type. Raises NotFound, also for what
-    browsers do not read."""
+    """The file of an example in a zip of images and its media type: as it was uploaded, or as a PNG where browsers do not read
+    it. Raises NotFound, also for what is no image."""
     row = _resolved(service, project_id, dataset)
     try:
         members = members_of_zip(_opened(service, row), row.filename)
         images = list_images(members, row.filename, None, None).images
-        kind = _BROWSERS_READ.get(PurePosixPath(images[example]).suffix.lower()) if example < len(images) else None
-        content = b"" if kind is None else members.read(images[example])
+        content = members.read(images[example]) if example < len(images) else b""
+        if not 0 < len(content) <= _LARGEST:
+            raise NotFound(f"{row.filename} holds no example {example} that can be shown")
+        kind = _BROWSERS_READ.get(PurePosixPath(images[example]).suffix.lower())
+        return (content, kind) if kind else (_redrawn(content, images[example]), "image/png")
     except DatasetError as error:
         raise NotFound(str(error)) from None
-    if kind is None or len(content) > _LARGEST:
-        raise NotFound(f"{row.filename} holds no example {example} that a browser could show")
-    return content, kind
+
+
+def _redrawn(content: bytes, name: str) -> bytes:
+    """An image as a PNG, decoded and made smaller by a process that is limited to this. Raises DatasetError."""
+    decoder = apart()  # of this thread alone, with which its process would end
+    width, height = decoder.size(content, name)
+    share = min(1.0, _SIDE / max(width, height))
+    size = max(1, round(height * share)), max(1, round(width * share))
+    picture = Picture(3, *size, grayscale=False, resize=size, crop=None, interpolation="bilinear")
+    return png(decoder.pixels(content, name, picture) / 255)
 
 
 def original(service: Service, project_id: str, audit_id: str, norm: str, example: int) -> np.ndarray | None:

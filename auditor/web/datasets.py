@@ -48,7 +48,7 @@ def show(request: Request, visitor: Reader, dataset: str) -> Response:
 @router.get("/datasets/{dataset}/examples/{example}.png")
 def thumbnail(visitor: Reader, dataset: str, example: int) -> Response:
     """An example of an `.npz` of images as its file holds it, from its darkest to its brightest value; of a zip of images
-    the image's own file, which the browser decodes."""
+    the image's own file, which the browser decodes, or a PNG where it could not."""
     headers = {"Cache-Control": "private, max-age=3600"}
     if _format(datasets.show(visitor.service, visitor.project_id, dataset)) == "zip":
         content, kind = originals.image_file(visitor.service, visitor.project_id, dataset, example)

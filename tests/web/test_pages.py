@@ -5,6 +5,7 @@ import io
 import re
 import zipfile
 from html import unescape
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -285,6 +286,31 @@ def test_a_zip_of_images_shows_the_files_as_they_were_uploaded(visitor, service,
     assert [answer.content for answer in answers[:2]] == [files["b.webp"], files["a.png"]]
     assert [answer.headers["content-type"] for answer in answers[:2]] == ["image/webp", "image/png"]
     assert answers[0].headers["x-content-type-options"] == "nosniff"
+
+
+@pytest.mark.parametrize("kind", ["tiff", "ppm"])
+def test_an_image_that_browsers_do_not_read_is_sent_as_a_png(visitor, service, inputs, tmp_path, kind):
+    pixels, large = np.random.default_rng(0).integers(0, 256, (2, 6, 8, 3), dtype=np.uint8), io.BytesIO()
+    files = {f"{name}.{kind}": io.BytesIO() for name in "ab"}
+    for (name, file), content in zip(files.items(), pixels, strict=True):
+        Image.fromarray(content).save(file, Path(name).suffix[1:])
+    Image.fromarray(pixels[0]).resize((1024, 600)).save(large, kind)
+    path = tmp_path / "pets.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, file in {**files, f"c.{kind}": large, f"d.{kind}": io.BytesIO(b"no image")}.items():
+            archive.writestr(f"cats/{name}", file.getvalue())
+    facts = {"format": "zip", "examples": 4, "shape": [3, 6, 8], "stored": "images", "classes": 1, "labels": [4]}
+    with service.database.transaction() as session:
+        place = {"sha256": put_blob_in(service, session, path), "size": path.stat().st_size, "filename": path.name}
+        session.execute(update(Dataset).values(facts=facts, **place))
+    (dataset,) = rows(service, Dataset)
+    address = f"/datasets/{dataset.id}/examples"
+    answers = [visitor.browser.get(f"{address}/{n}.png") for n in range(4)]
+    assert [answer.headers["content-type"] for answer in answers[:3]] == ["image/png"] * 3
+    shown = [np.asarray(Image.open(io.BytesIO(answer.content))) for answer in answers[:3]]
+    assert np.array_equal(shown[:2], pixels)
+    assert shown[2].shape == (150, 256, 3)
+    assert answers[3].status_code == 404
 
 
 def test_a_dataset_shows_its_first_images_and_classes(visitor, service, inputs, digits):
