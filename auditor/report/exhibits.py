@@ -1,4 +1,4 @@
-"""The examples nearest to the boundary, as pictures where inputs are images."""
+"""The examples nearest to the boundary, as pictures where inputs are images or signals."""
 
 import io
 from collections.abc import Callable, Mapping
@@ -8,6 +8,7 @@ import numpy as np
 
 from auditor.report.blocks import Gallery, Picture, Section, Table
 from auditor.report.numbers import percent, size
+from auditor.report.signals import is_signal, outline, signal_to_noise
 from auditor.spec import Layout, Norm
 
 SHOWN = 6  # examples per norm
@@ -70,13 +71,17 @@ def section(exhibits: Exhibits) -> Section | None:
     """None where there is nothing to show."""
     norms = list(dict.fromkeys(exhibit.norm for exhibit in exhibits.shown))
     blocks = tuple(
-        _gallery(norm, own, exhibits.layout, exhibits.domain, exhibits.called)
-        if exhibits.layout is not None and exhibits.domain is not None
-        else _changes(norm, own, exhibits.called)
-        for norm in norms
-        for own in [[exhibit for exhibit in exhibits.shown if exhibit.norm == norm]]
+        _block(norm, [exhibit for exhibit in exhibits.shown if exhibit.norm == norm], exhibits) for norm in norms
     )
     return Section("examples", "Examples nearest to the boundary", blocks) if blocks else None
+
+
+def _block(norm: Norm, own: list[Exhibit], exhibits: Exhibits) -> Gallery | Table:
+    if exhibits.layout is not None and exhibits.domain is not None:
+        return _gallery(norm, own, exhibits.layout, exhibits.domain, exhibits.called)
+    if is_signal(own[0].x.shape):
+        return _waves(norm, own, exhibits.called)
+    return _changes(norm, own, exhibits.called)
 
 
 def is_image(shape: tuple[int, ...]) -> bool:
@@ -111,6 +116,36 @@ def _gallery(
             )
         )
     caption = f"{norm}: the {len(rows)} examples that the smallest changes break"
+    return Gallery(_COLUMNS, tuple(rows), caption)
+
+
+def _waves(norm: Norm, own: list[Exhibit], called: Callable[[int], str]) -> Gallery:
+    rows = []
+    for exhibit in own:
+        delta = exhibit.x_adv - exhibit.x
+        height, most = (max(float(np.abs(signal).max()), 1e-12) for signal in (exhibit.x, delta))
+        ratio = signal_to_noise(exhibit.x, exhibit.x_adv)
+        sure = "" if exhibit.confidence is None else f", {percent(exhibit.confidence)} sure"
+        rows.append(
+            (
+                Picture(
+                    outline(exhibit.x, height),
+                    f"waveform of example {exhibit.index}",
+                    (f"example {exhibit.index}", f"label {called(exhibit.label)}"),
+                ),
+                Picture(
+                    outline(delta, most),
+                    f"perturbation of example {exhibit.index}, {height / most:.0f} times",
+                    (f"× {height / most:.0f}", f"distance {size(exhibit.distance)}"),
+                ),
+                Picture(
+                    outline(exhibit.x_adv, height),
+                    f"waveform of adversarial example {exhibit.index}",
+                    (f"taken for {called(exhibit.predicted)}{sure}", f"signal to noise {ratio:.1f} dB"),
+                ),
+            )
+        )
+    caption = f"{norm}: the {len(rows)} signals that the smallest changes break, each drawn to its own height"
     return Gallery(_COLUMNS, tuple(rows), caption)
 
 
