@@ -1,12 +1,12 @@
 """Transfer attacks, method by method: a surrogate trained on the model's answers beside one trained on the true labels.
 
-    python benchmarks/transfer.py [--only mnist …] [--methods mi-fgsm …] [--examples 100] [--seeds 2000] [--threads 1]
+    python benchmarks/transfer.py [--only mnist …] [--methods mi-fgsm …] [--losses margin] [--examples 100] [--seeds 2000] [--threads 1]
                                   [--folder FOLDER] [--follow trained/mnist_wongkolter_0.1]
 
 Both surrogates have the same architecture and training; the first learns from --seeds images without labels and from
 points made of them, the second from as many labelled images as the first asked about. Prints per method and surrogate the share of examples on
 which the crafted point breaks the model, out of those that the model gets right, the same given that the surrogate was
-fooled, and the ratio of both surrogates' success (aim: at least 60 %). With --follow, a file of models/ without its
+fooled, and the ratio of both surrogates' success (aim: at least 60 %) with its 95 % interval (bootstrap of the examples). With --follow, a file of models/ without its
 ending is followed, and nothing is trained.
 """
 
@@ -30,6 +30,7 @@ from auditor.spec import Loss, Normalisation
 
 Facts = dict[str, float]
 CIFAR = Normalisation(mean=(0.4914, 0.4822, 0.4465), std=(0.2471, 0.2435, 0.2616))
+LOSSES = {"cross_entropy": Loss.CROSS_ENTROPY, "margin": Loss.MARGIN}
 MODELS = {
     "mnist": ("trained/mnist_advertorch_lenet5_clean", "mnist_pool_9000", "mnist_test_1000", 0.2, None),
     "cifar": ("cifar10_resnet/resnet_2b", "cifar10_pool_5000", "cifar10_test_1000", 8 / 255, CIFAR),
@@ -40,6 +41,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", nargs="*", default=list(MODELS), choices=list(MODELS))
     parser.add_argument("--methods", nargs="*", default=list(METHODS), choices=list(METHODS))
+    parser.add_argument("--losses", nargs="*", default=list(LOSSES), choices=list(LOSSES))
     parser.add_argument("--examples", type=int, default=100)
     parser.add_argument("--seeds", type=int, default=2000)
     parser.add_argument("--threads", type=int, default=1)
@@ -79,7 +81,7 @@ def compare(name: str, options: argparse.Namespace) -> None:
         f"{facts['agreement']:.2f}, trained in {facts['seconds']:.0f} s"
     )
     print(
-        f"{'method':10}{'loss':16}{'trained':>9}{'given fooled':>14}{'labelled':>10}{'given fooled':>14}{'ratio':>7}"
+        f"{'method':10}{'loss':16}{'trained':>9}{'given fooled':>14}{'labelled':>10}{'given fooled':>14}{'ratio':>7}  interval"
     )
     table(options, [answers, labelled], upload, x[right], y[right], eps, (spare_x, spare_y))
 
@@ -95,16 +97,24 @@ def table(
 ) -> None:
     """A line per method and loss; of two surrogates also the ratio."""
     for method in options.methods:
-        for loss in (Loss.CROSS_ENTROPY, Loss.MARGIN):
+        for loss in options.losses:
             cells, success = "", []
             for surrogate in surrogates:
-                found = crossing(upload, x, y, surrogate, method, eps, loss, spare)
-                success.append(float(np.mean(found.found)))
+                found = crossing(upload, x, y, surrogate, method, eps, LOSSES[loss], spare)
+                success.append(found.found)
                 given = np.sum(found.found & found.fooled) / max(np.sum(found.fooled), 1)
-                cells += f"{success[-1]:9.0%}{given:14.0%} "
+                cells += f"{np.mean(found.found):9.0%}{given:14.0%} "
             if len(success) == 2:
-                cells += f"{success[0] / success[1] if success[1] else float('nan'):6.2f}"
-            print(f"{method:10}{loss.name.lower():16}{cells}", flush=True)
+                cells += "{:6.2f}  {:.2f} to {:.2f}".format(*ratio(*success))
+            print(f"{method:10}{loss:16}{cells}", flush=True)
+
+
+def ratio(trained: np.ndarray, labelled: np.ndarray) -> tuple[float, float, float]:
+    """Of the shares that two surrogates broke, (n,) bool each of the same examples, and its 95 % interval."""
+    rows = np.random.default_rng(0).integers(0, len(trained), (5000, len(trained)))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        drawn = np.sum(trained[rows], axis=1) / np.sum(labelled[rows], axis=1)
+        return np.sum(trained) / np.sum(labelled), *np.nanquantile(drawn, [0.025, 0.975])
 
 
 def read(name: str) -> tuple[np.ndarray, np.ndarray]:

@@ -10,8 +10,9 @@ import pytest
 from auditor import options
 from auditor.audits.checkpoints import Checkpoints, Folder
 from auditor.audits.estimate import estimate
-from auditor.audits.prepare import Prepared, prepare_once
+from auditor.audits.prepare import Prepared, prepare, prepare_once
 from auditor.audits.presets import chosen_stages
+from auditor.audits.run import Engine
 from auditor.audits.surrogates import POOL, build_surrogate, spare
 from auditor.data.sampling import sample
 from auditor.errors import DatasetError, ModelError, SpecError
@@ -121,6 +122,16 @@ def asked(demo_model, demo_data, ridge, tmp_path):
         return settle(options.request({**given, **words}))
 
     return ask
+
+
+def test_a_surrogate_that_draws_at_random_begins_anew_for_each_work(asked, digits, tmp_path):
+    body = "f (float[N,1,8,8] x) => (float[N,10] y) { f = Flatten(x) z = MatMul(f, W) r = RandomNormalLike(z) y = Add(z, r) }"
+    (tmp_path / "noisy.onnx").write_bytes(text(body, W=np.ones((64, 10), np.float32)))
+    subject = asked(tmp_path / "noisy.onnx", examples=20, norm=["Linf"], eps=["0.1"], threads=1).subject
+    engine, x = Engine(subject, prepare(subject)), digits[0][:4]
+    first, again = (engine.fitting(lambda _: engine.surrogate.classifier.logits(x)) for _ in range(2))
+    assert np.array_equal(first, again)
+    assert not np.array_equal(first, engine.surrogate.classifier.logits(x))
 
 
 def test_each_surrogate_has_its_own_normalisation(asked, ridge, digits):

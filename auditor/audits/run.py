@@ -233,10 +233,12 @@ class Engine:
 
     def fitting(self, work: Callable[[Classifier], T]) -> T:
         """work(classifier); a batch that does not fit is halved and the work done again, which leaves
-        bit-reproducibility. A randomised model begins its draws anew for each work, so that these do not depend on what
-        ran before."""
+        bit-reproducibility. A randomised model begins its draws anew for each work, and so does a randomised surrogate, so that
+        these do not depend on what ran before."""
         if self._subject.upload.random:
             self._classifier = self._build(self.prepared.plan.batch >> self._halvings)
+        if any(upload.random for upload in self._subject.surrogates):
+            self._surrogate = None
         while True:
             try:
                 return work(self.classifier)
