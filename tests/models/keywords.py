@@ -1,4 +1,4 @@
-"""Writes `keywords.onnx`: a small network that spots one of six spoken patterns in half a second of sound.
+"""Writes `audio/keywords.onnx`: a small network that spots one of six spoken patterns in half a second of sound.
 
     python tests/models/keywords.py
 It takes a raw waveform, 4,000 samples at 8 kHz in [-1, 1]. Inside the graph a short-time Fourier transform, 32 mel bands and a
@@ -17,7 +17,7 @@ from onnx import numpy_helper
 from auditor.attacks.transfer.networks import Network
 from auditor.attacks.transfer.train import Fit
 
-FILE = Path(__file__).parent / "keywords.onnx"
+FILE = Path(__file__).parent / "audio" / "keywords.onnx"
 RATE, SAMPLES = 8000, 4000
 WINDOW, HOP, BANDS = 256, 128, 32
 FRAMES = (SAMPLES - WINDOW) // HOP + 1
