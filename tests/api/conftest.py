@@ -4,6 +4,13 @@ import pytest
 from fastapi.testclient import TestClient
 
 from auditor.api.app import create_app
+from tests import finished
+
+
+@pytest.fixture(scope="session")
+def ran(tmp_path_factory):
+    """A finished audit's folder and report."""
+    return finished.run(tmp_path_factory.mktemp("ran"))
 
 
 @pytest.fixture

@@ -21,11 +21,6 @@ AUDITS = "/api/v1/audits"
 WORDS = {"norm": ["Linf"], "eps": ["1/255,8/255"], "examples": 50, "attack": ["fgsm"]}
 
 
-@pytest.fixture(scope="session")
-def ran(tmp_path_factory):
-    return finished.run(tmp_path_factory.mktemp("ran"))
-
-
 @pytest.fixture
 def inputs(service, project):
     return put_inputs(service, project)

@@ -19,15 +19,15 @@ from tests.work import put_inputs
 
 
 @pytest.fixture(scope="session")
-def ran(tmp_path_factory):
-    return finished.run(tmp_path_factory.mktemp("ran"))
-
-
-@pytest.fixture(scope="session")
 def weaker(tmp_path_factory):
     """The same audit of a model that is right on fewer examples."""
     folder = tmp_path_factory.mktemp("weaker")
     return finished.run(folder / "out", finished.changed_model(folder / "weaker.onnx"), allow_chance=True)
+
+
+@pytest.fixture(scope="session")
+def of_another_seed(tmp_path_factory):
+    return finished.run(tmp_path_factory.mktemp("seed"), seed=1, attack=["fgsm"], norm=["Linf"], eps=["0.1"])
 
 
 @pytest.fixture
@@ -318,10 +318,8 @@ def test_comparisons_come_as_files_for_people(client, audit, service, project, i
     assert client.get(f"{audit}/compare/{'0' * 36}.pdf").status_code == 404
 
 
-def test_audits_of_other_specifications_are_not_compared(client, audit, service, project, inputs, tmp_path):
-    other = finished.put(
-        service, project, inputs, finished.run(tmp_path / "seed", seed=1, attack=["fgsm"], norm=["Linf"], eps=["0.1"])
-    )
+def test_audits_of_other_specifications_are_not_compared(client, audit, service, project, inputs, of_another_seed):
+    other = finished.put(service, project, inputs, of_another_seed)
     answer = client.get(f"{audit}/compare/{other}")
     assert (answer.status_code, answer.json()["type"]) == (422, "/problems/spec-refused")
     assert "specification" in answer.json()["detail"]

@@ -133,8 +133,7 @@ def test_an_audit_follows_what_it_names_as_on_the_command_line(client, service, 
     assert sum(stage["broken"] for stage in found["stages"]) > 0
 
 
-def test_an_extension_asks_again_whether_the_model_is_open(client, service, project, about, other, tmp_path):
-    ran = finished.run(tmp_path)
+def test_an_extension_asks_again_whether_the_model_is_open(client, service, project, about, other, ran):
     audit_id = finished.put(service, project, tuple(about.values()), ran)
     with service.database.transaction() as session:
         session.add(Surrogate(audit_id=audit_id, position=0, version_id=other.id))
