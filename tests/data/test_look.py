@@ -91,7 +91,8 @@ def test_values_that_are_not_numbers_are_refused(tmp_path):
 def test_the_facts_are_json(tmp_path, images):
     np.savez(tmp_path / "d.npz", x=np.zeros((5, 4)), y=np.array(["b", "a", "b", "a", "c"]))
     for path in (tmp_path / "d.npz", images(["cat/a.png"])):
-        json.dumps(look(path))
+        facts = look(path)
+        assert json.loads(json.dumps(facts, allow_nan=False)) == facts
 
 
 def test_sets_of_labels_are_told_by_how_many_labels_there_are(tmp_path):

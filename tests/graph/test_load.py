@@ -174,8 +174,11 @@ def test_a_name_that_is_no_text_is_damage():
 
 def test_no_flipped_byte_ends_in_another_error():
     data, rng = linear("y = Softmax<axis=1>(z)"), np.random.default_rng(0)
+    accepted = 0
     for _ in range(300):
         damaged = bytearray(data)
         damaged[rng.integers(len(data))] = rng.integers(256)
         with contextlib.suppress(ModelError):
             make_plain(read_upload(bytes(damaged)), batch=2)
+            accepted += 1
+    assert 0 < accepted < 300  # names may be any, and weights; little else
