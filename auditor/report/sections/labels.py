@@ -40,7 +40,7 @@ def _each(report: Report, focus: Focus) -> Table:
         (
             called(report.model, 1 << k)[1:-1],
             count(int(own[:, k].sum())),
-            percent(float(np.mean(own[:, k] == clean[:, k]))),
+            percent(report.dataset.design.share(own[:, k] == clean[:, k])),
             count(int((changed[:, k] & own[:, k]).sum())),
             count(int((changed[:, k] & ~own[:, k]).sum())),
         )
