@@ -18,6 +18,7 @@ from auditor.spec import Norm
 
 MOST = 10_000  # probes of one normal
 HALVINGS = 25  # of a jump, before it is given up
+AT_ONCE = 4096  # numbers of an example that are drawn together: few features leave little to each call
 KEPT = 20  # queries kept back from the last probes for the jump and the bisection that use them
 
 
@@ -62,23 +63,34 @@ def _normal(asked: Decisions, x_adv: Array, radius: Array, wanted: int, rng: Ran
     """The boundary's normal at x_adv, towards the goal: the mean of random directions of length `radius` (n,), each
     weighted by the decision there less the mean decision (equation 16). Up to `wanted` queries per row."""
     xp, x = asked.xp, asked.x
+    n, shape = x.shape[0], x.shape[1:]
     samples = xp.where(rows, xp.clip(asked.left - KEPT, 1, wanted), 0)
-    moved, weighted, agreed = xp.zeros_like(x), xp.zeros_like(x), xp.zeros(x.shape[0], dtype=xp.float32)
-    for sample in range(wanted):
-        probing = sample < samples
+    k = min(wanted, max(AT_ONCE // asked.d, 1))
+    moved, weighted, agreed = xp.zeros_like(x), xp.zeros_like(x), xp.zeros(n, dtype=xp.float32)
+    for first in range(0, wanted, k):
+        probing = first + xp.arange(k)[None, :] < samples[:, None]
         if not xp.any(probing):
             break
-        u = rng.coarse(sample, x.shape[1:])
-        size = xp.linalg.vector_norm(u.reshape((u.shape[0], -1)), axis=1)
-        probe = asked.inside(x_adv + u * per_row(radius / size, u).astype(xp.float32))
-        phi = xp.where(asked.broken(probe, probing, probe=True), xp.float32(1), xp.float32(-1)) * probing
-        u = probe - x_adv
-        agreed += phi
-        moved += u * per_row(probing, u)
-        weighted += u * per_row(phi, u)
+        u = rng.coarse(first, (k, *shape))
+        size = xp.linalg.vector_norm(u.reshape((n, k, -1)), axis=2)
+        u *= _within((probing * radius[:, None] / size).astype(xp.float32), u)  # nowhere, where none is asked about
+        u += x_adv[:, None]
+        probes = asked.inside(u)
+        broken = [asked.broken(probes[:, i], probing[:, i], probe=True) for i in range(k)]
+        phi = xp.where(xp.stack(broken, axis=1), xp.float32(1), xp.float32(-1)) * probing
+        u = probes - x_adv[:, None]
+        agreed += xp.sum(phi, axis=1)
+        moved += xp.sum(u, axis=1)
+        u *= _within(phi, u)
+        weighted += xp.sum(u, axis=1)
     mean = agreed / xp.maximum(samples, 1).astype(xp.float32)
     same = xp.abs(mean) == 1  # all decisions alike: the mean direction, forwards or backwards
     return weighted - per_row(xp.where(same, xp.float32(0), mean), x) * moved
+
+
+def _within(values: Array, like: Array) -> Array:
+    """(n, k) -> (n, k, 1, ...), to broadcast over the probes of `like`."""
+    return values.reshape(values.shape + (1,) * (like.ndim - 2))
 
 
 def _jump(asked: Decisions, x_adv: Array, direction: Array, size: Array, rows: Array) -> Array:

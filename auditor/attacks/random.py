@@ -45,15 +45,14 @@ class Random:
     def integers(self, step: int | Array, count: int) -> Array:
         """(n, count) uint32 numbers. step: one for all, or (n,)."""
         xp = self.xp
-        blocks = -(-count // 4)
-        n = self.examples.shape[0]
-        counters = [
-            xp.broadcast_to(xp.arange(blocks, dtype=xp.uint64)[None, :], (n, blocks)),
-            xp.broadcast_to(xp.reshape(xp.asarray(step, dtype=xp.uint64), (-1, 1)), (n, blocks)),
-            xp.broadcast_to((self.examples.astype(xp.uint64) & _MASK)[:, None], (n, blocks)),
-            xp.broadcast_to((self.examples.astype(xp.uint64) >> 32)[:, None], (n, blocks)),
-        ]
-        words = xp.stack(_philox(xp, counters, self.key), axis=-1)
+        blocks, n = -(-count // 4), self.examples.shape[0]
+        even, odd = (xp.empty((2, n, blocks), dtype=xp.uint64) for _ in range(2))
+        even[0] = xp.arange(blocks, dtype=xp.uint64)[None, :]
+        even[1] = (self.examples.astype(xp.uint64) & _MASK)[:, None]
+        odd[0] = xp.reshape(xp.asarray(step, dtype=xp.uint64), (-1, 1))
+        odd[1] = (self.examples.astype(xp.uint64) >> 32)[:, None]
+        even, odd = _philox(xp, even, odd, self.key)
+        words = xp.stack([even[0], odd[0], even[1], odd[1]], axis=-1)
         return xp.reshape(words, (n, blocks * 4))[:, :count].astype(xp.uint32)
 
     def uniform(self, step: int | Array, shape: tuple[int, ...]) -> Array:
@@ -81,26 +80,28 @@ class Random:
         return self.xp.reshape(values, (self.examples.shape[0], *shape))
 
     def coarse(self, step: int, shape: tuple[int, ...]) -> Array:
-        """(n, *shape) float32 of mean 0 and variance 1, evenly distributed over 256 levels: each byte of an integer is
-        one. Four times cheaper than `bell`, for directions of many features, whose sums it leaves normal."""
+        """(n, *shape) float32 of mean 0 and variance 1, evenly distributed over 16 levels: each half of a byte is one. Eight
+        times fewer integers than `bell` takes, for directions of many features, whose sums it leaves normal."""
         xp, count = self.xp, int(np.prod(shape, dtype=np.int64))
-        words = self.integers(step, -(-count // 4))
-        levels = xp.stack([((words >> 8 * byte) & 0xFF).astype(xp.float32) for byte in range(4)], axis=-1)
-        values = (levels - xp.float32(127.5)) * xp.float32(((256**2 - 1) / 12) ** -0.5)
-        return xp.reshape(xp.reshape(values, (words.shape[0], -1))[:, :count], (words.shape[0], *shape))
+        words = self.integers(step, -(-count // 8))
+        octets = words.astype("<u4", copy=False).view(xp.uint8)
+        values = xp.concat([octets & 15, octets >> 4], axis=1)[:, :count].astype(xp.float32)
+        values -= xp.float32(7.5)
+        values *= xp.float32(((16**2 - 1) / 12) ** -0.5)
+        return xp.reshape(values, (words.shape[0], *shape))
 
 
-def _philox(xp: Any, counters: list[Array], key: tuple[int, int]) -> list[Array]:
-    """Ten rounds of Philox4x32 on four uint64 arrays that hold 32-bit words."""
-    c0, c1, c2, c3 = counters
-    k0, k1 = key
-    for _ in range(10):
-        low0, low1 = c0 * xp.uint64(_M0), c2 * xp.uint64(_M1)
-        c0, c1, c2, c3 = (
-            (low1 >> 32) ^ c1 ^ xp.uint64(k0),
-            low1 & xp.uint64(_MASK),
-            (low0 >> 32) ^ c3 ^ xp.uint64(k1),
-            low0 & xp.uint64(_MASK),
-        )
-        k0, k1 = (k0 + _W0) & _MASK, (k1 + _W1) & _MASK
-    return [c0, c1, c2, c3]
+def _philox(xp: Any, even: Array, odd: Array, key: tuple[int, int]) -> tuple[Array, Array]:
+    """Ten rounds of Philox4x32. even, odd: (2, ...) uint64 that hold 32-bit words, the counter's first and third and its
+    second and fourth; given back as the output's."""
+    ends = (1,) * (even.ndim - 1)
+    factors = xp.asarray([_M0, _M1], dtype=xp.uint64).reshape((2, *ends))
+    turns = [[(key[0] + turn * _W0) & _MASK, (key[1] + turn * _W1) & _MASK] for turn in range(10)]
+    for keys in xp.asarray(turns, dtype=xp.uint64).reshape((10, 2, *ends)):
+        product = even * factors
+        even = (product >> 32)[::-1]
+        even ^= odd
+        even ^= keys
+        product &= xp.uint64(_MASK)
+        odd = product[::-1]
+    return even, odd
