@@ -2,6 +2,7 @@
 
     python benchmarks/curve.py [--preset standard] [--only mnist_fastadv_fgsm:Linf] [--stages] [--rows-only] [--examples 100]
     python benchmarks/curve.py --preset thorough --broken
+    python benchmarks/curve.py --preset thorough --left --examples 20
 
 Per model and norm one audit over a grid of ten epsilons. Each row of reference.csv is then compared at its eps:
 robust accuracy (aim: at most one point above AutoAttack's), and the passes of the *whole curve* against those that
@@ -9,7 +10,8 @@ AutoAttack spent on that *one* eps (aim: at most half). `only AA`, `only ours`: 
 alone; the last line adds up all rows. With --rows-only the grid holds the rows' own epsilons alone, and passes are
 compared with what AutoAttack spent on all of them: for `--preset autoattack`, which attacks every eps of the grid. Of
 fewer examples than the rows have, AutoAttack's passes are those of all in proportion. With --broken each row is attacked by
-itself, and only on the examples that AutoAttack does not leave right: what ours leaves of them, `only AA`, should be none.
+itself, and only on the examples that AutoAttack does not leave right: what ours leaves of them, `only AA`, should be none. With
+--left only on those that it leaves: `only ours` is what it misses. --examples is then the first so many of these.
 """
 
 import argparse
@@ -31,6 +33,7 @@ def main() -> None:
     parser.add_argument("--examples", type=int, help="no more than this many of a row's, for a quick look")
     parser.add_argument("--rows-only", action="store_true", help="attack no eps but the rows' own")
     parser.add_argument("--broken", action="store_true", help="attack only what AutoAttack breaks, row by row")
+    parser.add_argument("--left", action="store_true", help="attack only what AutoAttack leaves right, row by row")
     parser.add_argument("--stages", action="store_true", help="print what each stage did")
     parser.add_argument("--threads", type=int)
     options = parser.parse_args()
@@ -41,7 +44,7 @@ def main() -> None:
     print(f"{'model':38} norm  eps     AA      ours   points  only AA  only ours  passes AA         ours  ratio")
     total = Tally()
     for (model, norm), group in groupby(rows, key=lambda row: (row["model"], row["norm"])):
-        for part in [[row] for row in group] if options.broken else [list(group)]:
+        for part in [[row] for row in group] if options.broken or options.left else [list(group)]:
             total.add(compare(model, norm, part, masks, options))
     print(total.line())
 
@@ -73,15 +76,16 @@ def compare(
     """One audit, and a line for each of its rows."""
     dataset = "mnist" if "mnist" in model else "cifar10"
     images = np.load(ROOT / "images" / f"{dataset}_test_1000.npz")
-    chosen = np.arange(min(int(rows[0]["examples"]), options.examples or len(images["y"])))
-    if options.broken:
-        chosen = chosen[~masks[f"{model}|{norm}|{rows[0]['eps']}"][chosen]]
+    chosen = np.arange(int(rows[0]["examples"]))
+    if options.broken or options.left:
+        chosen = chosen[masks[f"{model}|{norm}|{rows[0]['eps']}"][chosen] == options.left]
+    chosen = chosen[: options.examples]
     n = len(chosen)
     share = n / int(rows[0]["examples"])
     wanted = [row["eps"] for row in rows]
     eps = (
         wanted
-        if options.rows_only or options.broken
+        if options.rows_only or options.broken or options.left
         else grid("mnist" if dataset == "mnist" else "image-8bit", norm, wanted)
     )
     started = time.perf_counter()

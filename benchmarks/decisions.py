@@ -5,7 +5,8 @@
 
 The same images that the network gets right, and the same starting points: the next images to which it gives another
 class. Prints each one's median distance after so many queries per example, and queries per second of one processor over
-the longest run (aims: no worse a median than Foolbox's, twice its queries per second, and ten times ART's).
+the longest run (aims: no worse a median than Foolbox's, twice its queries per second, and ten times ART's). The line
+`forward` is what no attack can pass: our scores alone, in the same batches.
 """
 
 import argparse
@@ -23,7 +24,8 @@ MODELS = {
     "mnist": ("trained/mnist_advertorch_lenet5_clean", "mnist_test_1000"),
     "cifar": ("trained/cifar_sdp_cnn_a_adv", "cifar10_test_1000"),
 }
-NAMES = ("auditor", "foolbox", "art")
+NAMES = ("auditor", "foolbox", "art", "forward")
+PEERS = NAMES[1:3]
 
 
 def main() -> None:
@@ -47,13 +49,14 @@ def compare(name: str, folder: Path, options: argparse.Namespace) -> None:
     path = ROOT / "models" / f"{model}.onnx"
     np.savez(folder / f"{name}.npz", **examples(path, images, options.examples))
     for contender in options.contenders:
-        python = sys.executable if contender == "auditor" else options.peers
+        python = options.peers if contender in PEERS else sys.executable
         process = Contender(contender, python, "hop_skip_jump.py", contender, threads=1)
         try:
             process.ask(model=str(path), examples=str(folder / f"{name}.npz"), threads=1)
             for norm in options.norms:
                 answer = process.ask(norm=norm, budgets=options.budgets)
-                medians = "".join(f"{np.median(found):9.4f}" for found in answer["nearest"])
+                nearest = answer["nearest"] or [np.nan] * len(options.budgets)
+                medians = "".join(f"{np.median(found):9.4f}" for found in nearest).replace("nan", "  –")
                 pace = answer["queries"] / answer["seconds"]
                 print(f"{name:8}{norm:6}{contender:10}{medians}{pace:12.0f}", flush=True)
         except Refused as refusal:

@@ -86,7 +86,7 @@ def theirs(attack: Callable[..., None]) -> Callable[..., Answer]:
         if "model" in request:
             from theirs import onnx2torch_module
 
-            _PREPARED.update(examples(request["examples"]))
+            _PREPARED.update(stored(request["examples"]))
             _PREPARED["module"] = onnx2torch_module(Path(request["model"]), request["threads"])
             return {}
         x, y, start = (_PREPARED[name] for name in ("x", "y", "start"))
@@ -140,18 +140,12 @@ def as_module(watched: Watched) -> Any:
 
 def ours(**request: Any) -> Answer:
     """See `theirs`."""
-    from auditor import load_classifier
     from auditor.attacks import Random, hop_skip_jump
     from auditor.attacks.norms import distance
     from auditor.classifier import Counted
 
     if "model" in request:
-        _PREPARED.update(examples(request["examples"]))
-        batch = len(_PREPARED["x"])
-        _PREPARED["classifier"] = load_classifier(
-            request["model"], domain=(0, 1), batch=batch, threads=request["threads"]
-        )
-        return {}
+        return _load(**request)
     x, y, start, classifier = (_PREPARED[name] for name in ("x", "y", "start", "classifier"))
     norm, ceiling, nearest = request["norm"], np.full(len(x), np.inf), []
     for queries in request["budgets"]:
@@ -164,12 +158,32 @@ def ours(**request: Any) -> Answer:
     return {"seconds": seconds, "queries": int(counted.forwards.sum()), "nearest": nearest}
 
 
-def examples(path: str) -> dict[str, np.ndarray]:
-    with np.load(path) as stored:
-        return {name: stored[name] for name in ("x", "y", "start")}
+def forward(**request: Any) -> Answer:
+    """See `theirs`: our scores at x and nothing else, as often as the smallest budget says."""
+    if "model" in request:
+        return _load(**request)
+    x, classifier = _PREPARED["x"], _PREPARED["classifier"]
+    turns = request["budgets"][0]
+    began = time.process_time()
+    for _ in range(turns):
+        classifier.logits(x)
+    return {"seconds": time.process_time() - began, "queries": turns * len(x), "nearest": []}
 
 
-CONTENDERS = {"auditor": ours, "foolbox": theirs(foolbox_attack), "art": theirs(art_attack)}
+def _load(model: str, examples: str, threads: int) -> Answer:
+    from auditor import load_classifier
+
+    _PREPARED.update(stored(examples))
+    _PREPARED["classifier"] = load_classifier(model, domain=(0, 1), batch=len(_PREPARED["x"]), threads=threads)
+    return {}
+
+
+def stored(path: str) -> dict[str, np.ndarray]:
+    with np.load(path) as file:
+        return {name: file[name] for name in ("x", "y", "start")}
+
+
+CONTENDERS = {"auditor": ours, "foolbox": theirs(foolbox_attack), "art": theirs(art_attack), "forward": forward}
 
 if __name__ == "__main__":
     serve(CONTENDERS[sys.argv[1]])
