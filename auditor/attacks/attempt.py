@@ -72,13 +72,16 @@ class Strongest:
 
 
 class Nearest:
-    """What a minimal-norm attack remembers: per row, the nearest safely broken point among those it has shown.
+    """What a minimal-norm attack remembers: per row, the nearest safely broken point among those it has shown, or the
+    nearest broken one whatever its margin where it is not `safe`.
 
     distance: (n,) float64, at first the ceiling: only nearer points are of interest.
     """
 
-    def __init__(self, classifier: Classifier, x: Array, y: Array, norm: Norm, ceiling: Array) -> None:
-        self.xp, self.x, self.y, self.norm = classifier.xp, x, y, norm
+    def __init__(
+        self, classifier: Classifier, x: Array, y: Array, norm: Norm, ceiling: Array, *, safe: bool = True
+    ) -> None:
+        self.xp, self.x, self.y, self.norm, self._safe = classifier.xp, x, y, norm, safe
         self.x_adv = x
         self.distance = self.xp.asarray(ceiling, dtype=self.xp.float64)
         self.margin = self.xp.full(x.shape[0], -self.xp.inf, dtype=self.xp.float32)
@@ -87,9 +90,9 @@ class Nearest:
     def see(self, x_adv: Array, logits: Array, active: Array) -> Array:
         """Gives the rows that are safely broken at x_adv, nearer than before or not. (n,) bool"""
         xp = self.xp
-        broken = active & safely_broken(xp, logits, self.y)
         gap = margin(xp, logits, self.y)
         finite = active & xp.all(xp.isfinite(logits), axis=1)
+        broken = active & safely_broken(xp, logits, self.y) if self._safe else finite & (gap > 0)
         self.margin = xp.where(finite, xp.maximum(self.margin, gap), self.margin)
         if not xp.any(broken):
             return broken

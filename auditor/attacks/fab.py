@@ -18,6 +18,8 @@ from auditor.classifier import Array, Classifier
 from auditor.data.domain import bounds
 from auditor.spec import Norm
 
+FAINT = 1e-8  # a slope that AutoAttack's projections take for none
+
 
 def fab(
     classifier: Classifier,
@@ -36,6 +38,7 @@ def fab(
     pull: float = 0.1,
     backward: float = 0.9,
     final_search: bool = True,
+    safe: bool = True,
 ) -> Attempt:
     """x: (n, *shape) float32, y: (n,) int64, ceiling: (n,) float64 in input units, inf where none is known.
 
@@ -43,16 +46,17 @@ def fab(
     (the paper takes all); apart: one run for each of them instead, a gradient per step however many there are. pull: the
     largest share of a step's end that comes from the projection of x itself; backward: where between x and a find the
     walk goes on; final_search: whether each run ends by coming nearer to x on a straight line, as in the paper and not in
-    AutoAttack. The first restart begins at x, the others at random points half as far away as the nearest find. Gives the
-    nearest safely broken point that is nearer than the ceiling.
+    AutoAttack. safe: whether steps lead, and finds lie, beyond the boundary by a margin that no rounding undoes; AutoAttack's
+    go to the boundary itself, and in L2 leave features whose slope is FAINT alone. The first restart begins at x, the others at random points half as far away as the nearest find. Gives the
+    nearest broken point that is nearer than the ceiling.
     """
     xp = classifier.xp
     active = xp.ones(x.shape[0], dtype=bool) if active is None else active
     at_x = classifier.logits(x, active=active)
     aims = runners_up(xp, at_x, y, min(targets, classifier.classes - 1))
-    best = Nearest(classifier, x, y, norm, ceiling)
+    best = Nearest(classifier, x, y, norm, ceiling, safe=safe)
     best.see(x, at_x, active)
-    walk = _Walk(classifier, best, at_x, xp.float32(overshoot), pull, xp.float32(backward), final_search)
+    walk = _Walk(classifier, best, at_x, xp.float32(overshoot), pull, xp.float32(backward), final_search, safe)
     places = range(aims.shape[1])
     for number, group in enumerate([[place] for place in places] if apart else [list(places)]):
         for restart in range(restarts):
@@ -75,6 +79,7 @@ class _Walk:
     pull: float
     backward: Array
     final_search: bool
+    safe: bool
 
     def run(self, aims: Array, start: Random | None, active: Array, steps: int) -> None:
         """Algorithm 1 towards the classes `aims` (n, m): from x, or from a random point if numbers are given."""
@@ -96,9 +101,10 @@ class _Walk:
     def _step(self, x_adv: Array, aims: Array, active: Array) -> Array:
         """Past the nearest linearised boundary from x_adv, drawn to where it is nearest to x."""
         classifier, xp, norm, x = self.classifier, self.classifier.xp, self.best.norm, self.best.x
-        plane = nearest_plane(classifier, x_adv, self.best.y, aims, norm, active)
-        here = shortest_step(xp, x_adv, plane.g, -plane.gap, norm, classifier.domain)
-        home = shortest_step(xp, x, plane.g, -plane.gap_at(xp, x - x_adv), norm, classifier.domain)
+        plane = nearest_plane(classifier, x_adv, self.best.y, aims, norm, active, safe=self.safe)
+        g = plane.g if self.safe or norm != "L2" else xp.where(xp.abs(plane.g) > FAINT, plane.g, xp.float32(0))
+        here = shortest_step(xp, x_adv, g, -plane.gap, norm, classifier.domain)
+        home = shortest_step(xp, x, g, -plane.gap_at(xp, x - x_adv), norm, classifier.domain)
         near, far = length(xp, here, norm), length(xp, home, norm)
         share = xp.minimum(near / xp.where(near + far > 0, near + far, 1.0), self.pull)
         share = per_row(share, x).astype(xp.float32)

@@ -34,15 +34,18 @@ class Plane:
         return self.gap + xp.sum(product.reshape((offset.shape[0], -1)), axis=1)
 
 
-def nearest_plane(classifier: Classifier, x: Array, y: Array, targets: Array, norm: Norm, active: Array) -> Plane:
-    """The linearised boundary nearest to each x among those between the label and `targets` (n, m), moved out to where
-    the example is safely broken. One forward and one backward for each target."""
+def nearest_plane(
+    classifier: Classifier, x: Array, y: Array, targets: Array, norm: Norm, active: Array, *, safe: bool = True
+) -> Plane:
+    """The linearised boundary nearest to each x among those between the label and `targets` (n, m), if it is to be `safe`
+    moved out to where the example is safely broken. One forward and one backward for each target."""
     xp = classifier.xp
     nearest = Plane(xp.zeros(x.shape[0], dtype=xp.float32), xp.zeros_like(x))
     smallest = xp.full(x.shape[0], xp.inf)
     for place in range(targets.shape[1]):
         here = classifier.gradient(x, y, Loss.DIFFERENCE, target=targets[:, place], active=active)
-        plane = Plane.finite(xp, here.loss - clearance(xp, here.logits), here.g)
+        beyond = clearance(xp, here.logits) if safe else xp.float32(0)
+        plane = Plane.finite(xp, here.loss - beyond, here.g)
         apart = linear_distance(xp, plane.gap, plane.g, norm, unknown=xp.inf)
         nearer = apart < smallest
         smallest = xp.where(nearer, apart, smallest)

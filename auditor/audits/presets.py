@@ -77,13 +77,17 @@ PRESETS: dict[Preset, tuple[Step, ...]] = {
     ),
     # AutoAttack's standard version (Croce & Hein 2020; for L1, Croce & Hein 2021) at every eps of the grid, from its own
     # random starts, knowing nothing of the other epsilons. FAB asks for no eps, and serves all of them in one run. As in
-    # the original it has no final search, APGD steps out of the domain and back, and Square shrinks its patches as if it had 10,000 queries.
+    # the original it has no final search and goes to the boundary itself, APGD steps out of the domain and back, and Square shrinks its patches as if it had 10,000 queries.
     "autoattack": (
         Step("apgd-ce", "apgd", ("Linf", "L2"), {"steps": 100, "bounded": False}, each_eps=True),
         Step("apgd-ce", "apgd", ("L1",), {"steps": 100, "restarts": 5, **_OF_L1}, each_eps=True),
         Step("apgd-targeted", "apgd-targeted", ("Linf", "L2"), {**_TARGETED, "targets": 9}, each_eps=True),
         Step("apgd-targeted", "apgd-targeted", ("L1",), {**_TARGETED, **_OF_L1, "targets": 5}, each_eps=True),
-        Step("fab-targeted", "fab-targeted", parameters={"steps": 100, "targets": 9, "final_search": False}),
+        Step(
+            "fab-targeted",
+            "fab-targeted",
+            parameters={"steps": 100, "targets": 9, "final_search": False, "safe": False},
+        ),
         Step("square", "square", parameters={"queries": 5000, "horizon": 10_000}, each_eps=True),
     ),
 }

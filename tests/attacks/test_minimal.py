@@ -104,6 +104,38 @@ def test_fab_ends_nearer_with_its_final_search(norm, rng):
     assert (distance(np, near.x_adv, x, norm) < distance(np, far.x_adv, x, norm)).all()
 
 
+@pytest.mark.parametrize("norm", NORMS)
+def test_fab_goes_to_the_boundary_itself_where_it_need_not_be_safe(norm, rng):
+    classifier = Affine((3, 5, 4), 10)
+    x, y = _clean(classifier, 4)
+    options = {"norm": norm, "ceiling": _none(4), "steps": 1, "overshoot": 1.00003, "final_search": False}
+    near, far = (fab(classifier, x, y, rng=rng(4), safe=safe, **options) for safe in (False, True))
+    assert near.found.all()
+    assert far.found.all()
+    assert (distance(np, near.x_adv, x, norm) < distance(np, far.x_adv, x, norm)).all()
+    assert not safely_broken(np, classifier.logits(near.x_adv), y).any()
+
+
+def test_fab_leaves_faint_slopes_alone_in_l2_where_it_need_not_be_safe(rng):
+    classifier = Affine((4,), 2, domain=(0.0, 1.0))
+    classifier.W[:] = 0
+    classifier.W[1] = [1e-9, 1, 1, 1]
+    classifier.b[:] = [9, 0]  # out of reach: every feature goes to its end
+    x, asked, own = np.full((2, 4), 0.5, np.float32), [], classifier.logits
+
+    def logits(x, **options):
+        asked.append(x)
+        return own(x, **options)
+
+    classifier.logits = logits
+    for safe in (False, True):
+        asked.clear()
+        fab(classifier, x, np.zeros(2, np.int64), norm="L2", rng=rng(2), ceiling=_none(2), steps=2, safe=safe)
+        points = np.concatenate(asked)
+        assert (points[:, 1:] == 1).any()
+        assert (points[:, 0] != 0.5).any() == safe
+
+
 @pytest.mark.parametrize("classes", [2, 3, 10, 100])
 @pytest.mark.parametrize("norm", NORMS)
 def test_minimal_apgd_with_a_target_goes_to_that_class(norm, classes, rng):
