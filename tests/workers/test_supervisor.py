@@ -65,7 +65,7 @@ def processes(tmp_path, word=""):
             ours = str(tmp_path / "data").encode() in (place / "environ").read_bytes() or str(tmp_path) in line
         except (OSError, ValueError):
             continue
-        if ours and word in line and "auditor serve" not in line and "auditor.workers" in line:
+        if ours and word in line and "auditor serve" not in line and "auditor.processes.tied" in line:
             found.append(int(place.name))
     return found
 
