@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from auditor import local, options
-from auditor.audits.checkpoints import Checkpoints, Folder
+from auditor.audits.checkpoints import Folder
+from auditor.audits.layout import checkpoints_of
 from auditor.audits.prepare import Prepared, prepare
 from auditor.errors import DatasetError, SpecError
 from auditor.report.command import command as again
@@ -115,7 +116,8 @@ def test_a_detector_may_count_in_any_unit(unit, requested, tmp_path, monkeypatch
         request = requested(detector=f"reject:{0.5 * unit}", out=tmp_path / out)
         asked = settle(request)
         report = local.audit(request, asked, lambda step: None).report
-        kept = Prepared.load(Checkpoints(Folder(tmp_path / out / ".auditor" / asked.subject.sha256)))
+        folder = Folder(tmp_path / out / ".auditor" / asked.subject.sha256)
+        kept = Prepared.load(checkpoints_of(asked.subject.spec, folder))
         return [point.robust_accuracy for point in report.curves[0].points], kept.weight
 
     accuracy, weight = left("weighed")

@@ -100,7 +100,7 @@ class Prepared:
             trained=trained,
             **{name: arrays[name] for name in _AIMS if name in arrays},
             expected_accuracy=facts["expected_accuracy"],
-            weight=facts.get("weight", 1.0),
+            weight=facts["weight"],
         )
 
     def examples(self, dataset: Dataset, rows: np.ndarray) -> Examples:
