@@ -22,8 +22,8 @@ TRY = """
 import os, socket, sys, threading
 from pathlib import Path
 from auditor import sandbox
-from auditor.workers.child import _restrict
-_restrict()
+from auditor.processes.restrict import restrict
+restrict()
 mode, device, outside, port, code = *sys.argv[1:3], Path(sys.argv[3]), int(sys.argv[4]), sys.argv[5]
 sandbox.lock(Path.cwd(), mode, cuda=device == "cuda")
 try:
