@@ -150,13 +150,13 @@ def many_machines(folder: Path) -> Iterator[Deployment]:
         admin.close()
 
 
-def until(ask, patience: float = _PATIENCE):
+def until(ask, patience: float = _PATIENCE, every: float = 0.05):
     """The first true answer; fails when it does not come."""
     stop = time.monotonic() + patience
     while time.monotonic() < stop:
         if answer := ask():
             return answer
-        time.sleep(0.05)
+        time.sleep(every)
     raise AssertionError("what was waited for did not come")
 
 

@@ -63,7 +63,11 @@ def _submit(client, seed):
 
 
 def _disturb(deployment, client, audits):
-    """Kill and stop processes until every audit is done; what was done."""
+    """Kill and stop processes until every audit is done; what was done.
+
+    Nothing is disturbed again before another slice has been done: a machine on which processes start more slowly
+    than they are killed would never end.
+    """
     chance, started = random.Random(0), time.monotonic()
     done = dict.fromkeys(("workers killed", "API killed", "Redis killed", "workers stopped"), 0)
     beat = 0
@@ -81,8 +85,30 @@ def _disturb(deployment, client, audits):
         else:
             done["workers killed"] += deployment.kill_one(workers, chance)
         deployment.keep()
-        time.sleep(chance.uniform(0.5, 2.5))
+        _let_work(deployment, client, audits)
+        time.sleep(chance.uniform(0.0, 0.5))
     return done | {"seconds": round(time.monotonic() - started)}
+
+
+def _let_work(deployment, client, audits):
+    """Wait until another slice is done, or all are; what ends meanwhile is started again."""
+
+    def seen():
+        deployment.keep()
+        try:
+            return [client.get(f"/audits/{audit}").json() for audit in audits]
+        except httpx.TransportError:
+            return None
+
+    def done(seen):
+        return sum(audit["progress"].get("done", 0) for audit in seen)
+
+    def enough():
+        now = seen()
+        return now and (done(now) > before or all(audit["state"] == "done" for audit in now))
+
+    before = done(until(seen, PATIENCE))
+    until(enough, PATIENCE, every=0.2)
 
 
 @contextmanager
