@@ -5,6 +5,7 @@ import os
 # Before NumPy is imported, here and in every process that a test starts.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -17,6 +18,10 @@ import auditor
 from auditor import cli
 
 pytest_plugins = ["tests.service"]
+
+# In the background a shell has interrupts ignored, and whatever is started there inherits that: some tests interrupt.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 os.environ.pop("CI", None)  # where it is set, reports leave examples out
 

@@ -138,11 +138,11 @@ def test_a_model_that_flips_coins_is_prepared():
     ],
     ids=["no rule", "zero"],
 )
-def test_without_a_gradient_the_audit_asks_for_scores_alone_and_says_why(body, why):
+def test_without_a_gradient_the_audit_asks_for_scores_and_decisions_and_says_why(body, why):
     prepared = prepare(subject_of(identity(body, classes=np.arange(4)[None]), X, Y))
     assert prepared.gradient.access == "score"
     assert why in prepared.gradient.why
-    assert {stage.access for stage in prepared.plan.stages} == {"score"}
+    assert {stage.access for stage in prepared.plan.stages} == {"score", "decision"}
 
 
 def test_a_gradient_that_is_refused_late_is_no_end(monkeypatch):
