@@ -81,7 +81,14 @@ def made_up(examples: int, norms: int, epsilons: int, attacks: int, classes: int
             "operators": {"Conv": 20, "Relu": 19, "Gemm": 1},
             "parameters": 1_000_000,
             "classes": classes,
-            "input": {"name": "x", "type": "tensor(float)", "shape": [None, *_SHAPE], "layout": "NCHW"},
+            "input": {
+                "name": "x",
+                "type": "tensor(float)",
+                "shape": [None, *_SHAPE],
+                "layout": "NCHW",
+                "scores": "logits",
+            },
+            "output": {"name": "y", "single": False, "names": None},
             "gradient": {"access": "white-box", "why": "", "policy": "plain", "substitutions": []},
         },
         dataset={
