@@ -4,6 +4,7 @@ A new route is walked as soon as it exists; one with a parameter or a body that 
 it is told what to send.
 """
 
+import re
 from dataclasses import dataclass
 
 import pytest
@@ -129,7 +130,7 @@ def snapshot(app, routes, owner):
         if route.reads and not route.is_public:
             answer = route.send(client, owner.names)
             assert answer.is_success, f"{route}: {answer.status_code} {answer.text}"
-            seen[str(route)] = answer.content
+            seen[str(route)] = re.sub(rb'"last_used_at":"[^"]*"', b"", answer.content)  # of the key that looks
     return seen
 
 
